@@ -1,0 +1,3 @@
+//! Weighbridge: a gRPC model registry that says whether an AI model may be used, and what must then be done.
+
+pub mod pb;

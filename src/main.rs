@@ -1,0 +1,3 @@
+//! The `weighbridge` command.
+
+fn main() {}
