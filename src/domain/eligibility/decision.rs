@@ -1,0 +1,141 @@
+//! Decisions: a verdict with the findings it follows from.
+
+use super::fact::{Facts, MeasureKey};
+use super::message::Detail;
+use super::reason::Reason;
+use crate::domain::license::{Duty, License};
+use crate::domain::model::Model;
+use crate::domain::openness::Tier;
+use crate::domain::words::words;
+
+words! {
+    /// The answer, least to most grave.
+    pub enum Verdict {
+        /// May be used as described.
+        Eligible = "ELIGIBLE",
+        /// May be used once the duties are done.
+        EligibleWithConditions = "ELIGIBLE_WITH_CONDITIONS",
+        /// Somebody has to look.
+        NeedsReview = "NEEDS_REVIEW",
+        /// May not be used as described.
+        Ineligible = "INELIGIBLE",
+    }
+}
+
+words! {
+    /// What a finding does to the verdict, gravest first: the order in which findings are shown.
+    pub enum Effect {
+        /// Makes it ineligible.
+        Blocks = "BLOCKS",
+        /// Makes it need a review at least.
+        Review = "REVIEW",
+        /// Makes it eligible with conditions at least.
+        Duty = "DUTY",
+        /// Speaks for the use.
+        Permits = "PERMITS",
+        /// Worth knowing.
+        Info = "INFO",
+    }
+}
+
+impl Effect {
+    /// The verdict that a finding with this effect leads to by itself.
+    #[must_use]
+    pub fn verdict(self) -> Verdict {
+        match self {
+            Self::Blocks => Verdict::Ineligible,
+            Self::Review => Verdict::NeedsReview,
+            Self::Duty => Verdict::EligibleWithConditions,
+            Self::Permits | Self::Info => Verdict::Eligible,
+        }
+    }
+}
+
+/// Where a finding comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Origin<'a> {
+    /// The model, itself or an ancestor.
+    pub model: Option<&'a Model>,
+    /// The license.
+    pub license: Option<&'a License>,
+    /// Clause of the license.
+    pub clause: &'a str,
+    /// Field path of the requirement under `Use`.
+    pub requirement: &'static str,
+}
+
+/// One reason of a decision. It borrows from the records; its message is written only when it is asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Finding<'a> {
+    /// Stable code.
+    pub reason: Reason,
+    /// What it does to the verdict.
+    pub effect: Effect,
+    /// What the message says.
+    pub detail: Detail<'a>,
+    /// Where it comes from.
+    pub origin: Origin<'a>,
+    /// The facts it looked at.
+    pub facts: Facts,
+    /// Facts whose value would settle it.
+    pub missing: Facts,
+    /// The exact figure that would settle it.
+    pub missing_measure: Option<MeasureKey<'a>>,
+}
+
+impl<'a> Finding<'a> {
+    /// The duty, for a finding that asks for one.
+    #[must_use]
+    pub fn duty(&self) -> Option<&'a Duty> {
+        match self.detail {
+            Detail::Duty { duty, .. } if self.effect == Effect::Duty => Some(duty),
+            _ => None,
+        }
+    }
+}
+
+/// Verdict and findings.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision<'a> {
+    /// The gravest finding's.
+    pub verdict: Verdict,
+    /// The model; `None`: the id is that of an offering whose model is not known.
+    pub model: Option<&'a Model>,
+    /// Its tier.
+    pub tier: Option<Tier>,
+    /// Gravest first, else in the order of the rules.
+    pub findings: Vec<Finding<'a>>,
+}
+
+impl<'a> Decision<'a> {
+    /// Field paths under `Use` whose value would settle a review, without repeats.
+    #[must_use]
+    pub fn missing_facts(&self) -> Vec<String> {
+        let reviews = || self.findings.iter().filter(|f| f.effect == Effect::Review);
+        let facts = reviews().fold(Facts::NONE, |all, finding| all.and(finding.missing));
+        let mut paths: Vec<String> = facts.iter().map(|fact| fact.as_str().to_owned()).collect();
+        for path in reviews().filter_map(|f| f.missing_measure).map(|key| key.to_string()) {
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        paths
+    }
+
+    /// The findings that ask for a duty.
+    pub fn duties(&self) -> impl Iterator<Item = &Finding<'a>> {
+        self.findings.iter().filter(|f| f.effect == Effect::Duty)
+    }
+
+    /// The licenses it rests on, without repeats.
+    #[must_use]
+    pub fn licenses(&self) -> Vec<&'a License> {
+        let mut out: Vec<&License> = Vec::new();
+        for license in self.findings.iter().filter_map(|f| f.origin.license) {
+            if !out.iter().any(|known| known.id == license.id) {
+                out.push(license);
+            }
+        }
+        out
+    }
+}

@@ -1,0 +1,116 @@
+//! The facts of a use by their field path, so that a finding can say which it used and which it misses.
+
+use std::fmt;
+
+use crate::domain::date::Date;
+use crate::domain::license::GateSubject;
+use crate::domain::words::words;
+
+words! {
+    /// A fact of a use. The word is its field path under `Use`.
+    pub enum Fact {
+        /// Purpose.
+        Purpose = "purpose",
+        /// Role.
+        Role = "role",
+        /// Principal place of business.
+        OrganizationCountry = "organization.country",
+        /// What the organization is.
+        OrganizationType = "organization.type",
+        /// Kinds of business.
+        BusinessTypes = "organization.business_types",
+        /// Monthly active users.
+        MonthlyActiveUsers = "organization.monthly_active_users",
+        /// Daily active users.
+        DailyActiveUsers = "organization.daily_active_users",
+        /// Yearly revenue.
+        AnnualRevenueUsd = "organization.annual_revenue_usd",
+        /// Monthly revenue.
+        MonthlyRevenueUsd = "organization.monthly_revenue_usd",
+        /// Exact figures.
+        Measures = "measures",
+        /// Where it runs.
+        DeploymentCountries = "deployment_countries",
+        /// Where its users are.
+        EndUserCountries = "end_user_countries",
+        /// Hosting.
+        Hosting = "hosting",
+        /// Who serves it.
+        Provider = "provider",
+        /// What is done.
+        Activities = "activities",
+        /// Use categories.
+        Categories = "categories",
+        /// Duties done.
+        FulfilledDuties = "fulfilled_duties",
+        /// Pinned weights.
+        ModelRevision = "model_revision",
+        /// What the model must offer.
+        Requirements = "requirements",
+    }
+}
+
+/// A set of facts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts(u32);
+
+impl Facts {
+    /// None.
+    pub const NONE: Self = Self(0);
+
+    /// One.
+    #[must_use]
+    pub const fn one(fact: Fact) -> Self {
+        Self(1 << (fact as u32))
+    }
+
+    /// Both sets.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// With one more.
+    #[must_use]
+    pub const fn with(self, fact: Fact) -> Self {
+        self.and(Self::one(fact))
+    }
+
+    /// Whether it holds a fact.
+    #[must_use]
+    pub const fn has(self, fact: Fact) -> bool {
+        self.0 & (1 << (fact as u32)) != 0
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Its facts, in order.
+    pub fn iter(self) -> impl Iterator<Item = Fact> {
+        Fact::ALL.iter().copied().filter(move |fact| self.has(*fact))
+    }
+}
+
+/// The exact figure that a gate asks for; its path is `measures[metric:SUBJECT:period]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MeasureKey<'a> {
+    /// What is measured.
+    pub metric: &'a str,
+    /// Whose figure.
+    pub subject: GateSubject,
+    /// The period; `None`: now.
+    pub period: Option<Date>,
+}
+
+impl fmt::Display for MeasureKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "measures[{}:{}", self.metric, self.subject)?;
+        if let Some(period) = self.period {
+            write!(f, ":{period}")?;
+        }
+        f.write_str("]")
+    }
+}

@@ -1,0 +1,539 @@
+//! What a finding says, written only when it is asked for.
+
+use std::fmt::{self, Write as _};
+
+use super::decision::{Decision, Effect, Finding, Verdict};
+use super::intended_use::{Activities, Activity, Hosting, Purpose};
+use super::reason::Reason;
+use crate::domain::date::Date;
+use crate::domain::license::{
+    BarredTraining, Comparison, Duty, GateSubject, LicensePeriod, OutputTerms, Permission, PurposeLimit,
+    Restrictiveness, ScaleGate, Term, Territory, Trigger, UseRestriction,
+};
+use crate::domain::model::{BaseModel, Capability, Component, ComponentKind, Modality};
+use crate::domain::name::LicenseId;
+use crate::domain::openness::Tier;
+use crate::domain::place::CountrySet;
+
+/// What a finding is about, borrowed from the records and the use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Detail<'a> {
+    /// The reason says it all.
+    Plain,
+    /// Words from a record or the use.
+    Text(&'a str),
+    /// Why an offering's model is not known.
+    Unresolved(&'a str),
+    /// How it is hosted.
+    Hosting(Hosting),
+    /// A provider id.
+    Provider(&'a str),
+    /// A license as declared.
+    Declared(&'a str),
+    /// A license id.
+    License(&'a LicenseId),
+    /// A license that the SPDX list names.
+    Listed {
+        /// Its id.
+        id: &'a LicenseId,
+        /// Its name on the list.
+        name: &'static str,
+    },
+    /// A branch of an expression.
+    Branch(&'a Term),
+    /// Licenses over time.
+    Periods(&'a [LicensePeriod]),
+    /// A part with its evidence.
+    Evidence(&'a Component),
+    /// An act and the answer on it.
+    Permission {
+        /// In words.
+        act: &'static str,
+        /// The answer.
+        permission: &'a Permission,
+    },
+    /// A purpose.
+    Purpose(Purpose),
+    /// A purpose that a for-profit company, or nobody knows who, pursues.
+    CompanyPurpose(Purpose),
+    /// A purpose outside the grant.
+    PurposeLimit(&'a PurposeLimit),
+    /// A duty and what started it.
+    Duty {
+        /// The duty.
+        duty: &'a Duty,
+        /// The trigger that was met.
+        started: Trigger,
+    },
+    /// A barred use.
+    Restriction {
+        /// The category of the use.
+        asked: &'a str,
+        /// What bars it.
+        restriction: &'a UseRestriction,
+    },
+    /// A gate and the figure held against it.
+    Gate {
+        /// The gate.
+        gate: &'a ScaleGate,
+        /// The figure.
+        figure: Figure,
+    },
+    /// Places outside the grant.
+    Territory {
+        /// The clause.
+        territory: &'a Territory,
+        /// The countries of the use that matter here; none: they are not known.
+        countries: CountrySet,
+    },
+    /// Training that is barred.
+    Barred {
+        /// Which.
+        barred: BarredTraining,
+        /// The clause.
+        outputs: &'a OutputTerms,
+    },
+    /// A step up the lineage.
+    Base(&'a BaseModel),
+    /// What a descendant's license drops.
+    Drift {
+        /// What is lost.
+        lost: Restrictiveness,
+        /// The step.
+        base: &'a BaseModel,
+    },
+    /// Something required.
+    Need(Need),
+    /// Activities taken as not done.
+    Assumed(Activities),
+}
+
+/// A figure that was held against a gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Figure {
+    /// The figure; `None`: not known.
+    pub value: Option<i64>,
+    /// It is the organization's, in place of the exact one.
+    pub stood_in: bool,
+    /// The past period that the gate asks for.
+    pub period: Option<Date>,
+}
+
+/// Something that a use requires of a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// At least this open.
+    Tier(Tier),
+    /// A part that is available.
+    Component(ComponentKind),
+    /// At least this long a context.
+    ContextTokens(i64),
+    /// Takes this in.
+    Input(Modality),
+    /// Gives this out.
+    Output(Modality),
+    /// Can do this.
+    Capability(Capability),
+    /// Can be fine-tuned without the vendor.
+    PrivateFineTuning,
+    /// Runs without a network.
+    Offline,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tier(tier) => write!(f, "the tier {tier} or a more open one"),
+            Self::Component(kind) => write!(f, "{kind} to be available"),
+            Self::ContextTokens(tokens) => write!(f, "a context of {} tokens", Grouped(*tokens)),
+            Self::Input(modality) => write!(f, "{modality} input"),
+            Self::Output(modality) => write!(f, "{modality} output"),
+            Self::Capability(capability) => write!(f, "{capability}"),
+            Self::PrivateFineTuning => f.write_str("fine-tuning on private data without the vendor"),
+            Self::Offline => f.write_str("running without a network"),
+        }
+    }
+}
+
+/// A number with its thousands told apart.
+#[derive(Clone, Copy)]
+struct Grouped(i64);
+
+impl fmt::Display for Grouped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < 0 {
+            f.write_char('-')?;
+        }
+        let digits = self.0.unsigned_abs().to_string();
+        for (i, digit) in digits.chars().enumerate() {
+            if i > 0 && (digits.len() - i).is_multiple_of(3) {
+                f.write_char(',')?;
+            }
+            f.write_char(digit)?;
+        }
+        Ok(())
+    }
+}
+
+impl Finding<'_> {
+    /// One sentence that a person understands, with the numbers in it.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let mut out = String::with_capacity(160);
+        // Writing to a string cannot fail.
+        let _ = self.write_message(&mut out);
+        out
+    }
+
+    fn write_message(&self, out: &mut String) -> fmt::Result {
+        let license = self.origin.license.map_or("the license", |l| &l.display_name);
+        match self.detail {
+            Detail::Plain => self.write_plain(out, license),
+            Detail::Text(text) => self.write_text(out, license, text),
+            Detail::Unresolved(why) => write!(out, "the model behind this offering is not known: {why}"),
+            Detail::Hosting(hosting) => {
+                write!(out, "the weights of this model cannot be had, so {hosting} is not possible")
+            }
+            Detail::Provider(provider) => {
+                write!(out, "the service terms of provider `{provider}` are not in the catalog")
+            }
+            Detail::Declared("") => out.write_str("no license of the weights is known"),
+            Detail::Declared(text) => {
+                write!(out, "the weights are declared `{text}`, which could not be mapped to a known license")
+            }
+            Detail::License(id) if self.reason == Reason::LicenseNotAllowed => {
+                write!(out, "`{id}` is not among the licenses that the use allows")
+            }
+            Detail::License(id) => write!(out, "the terms of `{id}` are not known"),
+            Detail::Listed { id, name } => {
+                write!(out, "`{id}` ({name}) is known by name; its terms are not modelled")
+            }
+            Detail::Branch(term) => {
+                out.write_str("of the licenses to choose from, `")?;
+                write_term(out, term)?;
+                out.write_str("` was taken, the best for this use")
+            }
+            Detail::Periods(periods) => write_periods(out, periods),
+            Detail::Evidence(component) => write_evidence(out, component),
+            Detail::Permission { act, permission } => self.write_permission(out, license, act, permission),
+            Detail::Purpose(purpose) => self.write_purpose(out, license, purpose, ""),
+            Detail::CompanyPurpose(purpose) => self.write_purpose(out, license, purpose, " by a for-profit company"),
+            Detail::PurposeLimit(limit) => {
+                write!(out, "{license} leaves out {}", limit.purpose)?;
+                if limit.condition.is_empty() { Ok(()) } else { write!(out, " ({})", limit.condition) }
+            }
+            Detail::Duty { duty, started } => self.write_duty(out, license, duty, started),
+            Detail::Restriction { asked, restriction } => {
+                write!(out, "{license} bars {}", restriction.category)?;
+                if *restriction.category != *asked {
+                    write!(out, ", of which {asked} is a part")?;
+                }
+                match (restriction.absolute, restriction.condition.is_empty()) {
+                    (true, true) => Ok(()),
+                    (true, false) => write!(out, " ({})", restriction.condition),
+                    (false, true) => out.write_str(" under a condition that is not stated"),
+                    (false, false) => write!(out, " under a condition: {}", restriction.condition),
+                }
+            }
+            Detail::Gate { gate, figure } => self.write_gate(out, license, gate, figure),
+            Detail::Territory { territory, countries } => self.write_territory(out, license, territory, &countries),
+            Detail::Barred { barred, outputs } => {
+                let verb = if self.effect == Effect::Blocks { "bars" } else { "may bar" };
+                write!(out, "{license} {verb} training {barred} on outputs")?;
+                if outputs.note.is_empty() { Ok(()) } else { write!(out, " ({})", outputs.note) }
+            }
+            Detail::Base(base) => self.write_base(out, base),
+            Detail::Drift { lost, base } => {
+                write!(out, "the declared license drops terms of `{}`, which still hold: ", base.model.as_str())?;
+                write_list(out, lost.words())
+            }
+            Detail::Need(need) => match self.effect {
+                Effect::Blocks => write!(out, "the use requires {need}, which this model does not offer"),
+                _ => write!(out, "the use requires {need}; whether this model offers it is not known"),
+            },
+            Detail::Assumed(activities) => {
+                out.write_str("taken as not done, because not listed; the verdict would be worse with: ")?;
+                let names = Activity::ALL.iter().filter(|a| activities.has(**a)).map(|a| a.as_str());
+                write_list(out, names)
+            }
+        }
+    }
+
+    fn write_plain(&self, out: &mut String, license: &str) -> fmt::Result {
+        let text = match self.reason {
+            Reason::TierUnknown => "nothing says whether the weights of this model can be had",
+            Reason::HostingUnknown => "how the model is hosted decides which terms hold, and it is not stated",
+            Reason::WeightsWithdrawn => "the publisher no longer offers the weights for download",
+            Reason::ProductVendorTerms => {
+                "the model comes inside somebody else's product: the terms of the provider are the product vendor's affair"
+            }
+            Reason::LicenseUnknown => "no license of the weights is known",
+            Reason::TermsNotRead => {
+                return write!(out, "the terms of {license} are known from secondary sources; the text was not read");
+            }
+            Reason::PurposeUnknown => {
+                return write!(
+                    out,
+                    "{license} does not grant commercial use, and the purpose of the use is not stated"
+                );
+            }
+            other => other.as_str(),
+        };
+        out.write_str(text)
+    }
+
+    fn write_text(&self, out: &mut String, license: &str, text: &str) -> fmt::Result {
+        match self.reason {
+            Reason::ModelRevisionUnplaced => {
+                write!(
+                    out,
+                    "the license of the weights changed over time, and revision `{text}` belongs to no known period"
+                )
+            }
+            Reason::LicenseExceptionNotModelled => write!(out, "the exception `{text}` to {license} is not modelled"),
+            Reason::UsePolicyNotRead => {
+                write!(out, "the use policy of {license} was not read, or not all of it: it may bar {text}")
+            }
+            _ => out.write_str(text),
+        }
+    }
+
+    fn write_permission(&self, out: &mut String, license: &str, act: &str, permission: &Permission) -> fmt::Result {
+        match self.effect {
+            Effect::Blocks => write!(out, "{license} does not grant {act}")?,
+            Effect::Permits => write!(out, "{license} grants {act}")?,
+            Effect::Review | Effect::Duty | Effect::Info => {
+                write!(out, "whether {license} grants {act} was not read")?;
+            }
+        }
+        if permission.note.is_empty() { Ok(()) } else { write!(out, " ({})", permission.note) }
+    }
+
+    fn write_purpose(&self, out: &mut String, license: &str, purpose: Purpose, who: &str) -> fmt::Result {
+        match self.effect {
+            Effect::Blocks => write!(out, "{license} does not cover the purpose {purpose}{who}"),
+            Effect::Permits => write!(out, "{license} covers the purpose {purpose}, though not commercial use"),
+            Effect::Review | Effect::Duty | Effect::Info => {
+                write!(out, "{license} leaves open whether it covers the purpose {purpose}{who}")
+            }
+        }
+    }
+
+    fn write_duty(&self, out: &mut String, license: &str, duty: &Duty, started: Trigger) -> fmt::Result {
+        let lead = match self.reason {
+            Reason::DutyFulfilled => "done already: ",
+            Reason::DutyGeneral => "holds for everyone: ",
+            Reason::DutyEncouraged => "asked for, not demanded: ",
+            Reason::DutyUncertain => "may be owed, which depends on facts that are not stated: ",
+            Reason::PublisherConsentNeeded => "only the publisher can give this: ",
+            Reason::AgreementNotRead => "the right rests on a further text that was not read: ",
+            Reason::StepNotOpen => "the organization cannot take this step: ",
+            Reason::ActivityBarred => {
+                return write!(out, "{license} bars {started}: {}", duty.text);
+            }
+            _ => "",
+        };
+        write!(out, "{lead}{}", duty.text)?;
+        match &*duty.exact_strings {
+            [] => Ok(()),
+            [first, rest @ ..] => {
+                write!(out, " Wording: `{first}`")?;
+                rest.iter().try_for_each(|other| write!(out, " or `{other}`"))
+            }
+        }
+    }
+
+    fn write_gate(&self, out: &mut String, license: &str, gate: &ScaleGate, figure: Figure) -> fmt::Result {
+        let Some(threshold) = gate.threshold else {
+            write!(out, "{license}: for {} ", gate.business_types.join(", "))?;
+            return match self.effect {
+                Effect::Review => {
+                    write!(out, "{}, and the business types of the organization are not stated", gate.effect)
+                }
+                _ => write!(out, "{}", gate.effect),
+            };
+        };
+        let whose = match gate.subject {
+            GateSubject::Product => "of the product",
+            GateSubject::Licensee => "of the licensee",
+            GateSubject::Group => "of the licensee with its affiliates",
+        };
+        let metric = gate.metric.replace('_', " ");
+        if self.reason == Reason::FigureStoodIn {
+            write!(out, "the organization's figure of {metric} stood in for the exact one {whose}")?;
+            return figure.period.map_or(Ok(()), |period| write!(out, " in {period}"));
+        }
+        match figure.value {
+            Some(value) => write!(out, "{} {metric} {whose}", Grouped(value))?,
+            None => write!(out, "the {metric} {whose}")?,
+        }
+        if let Some(period) = figure.period {
+            write!(out, " in {period}")?;
+        }
+        let comparison = match gate.comparison {
+            Comparison::GreaterThan => "more than",
+            Comparison::AtLeast | Comparison::IsOneOf => "at least",
+        };
+        let limit = Grouped(threshold);
+        let effect = gate.effect;
+        match self.reason {
+            Reason::ScaleGateWithin => {
+                write!(out, " stays within the limit of {license}: {effect} from {comparison} {limit}")?
+            }
+            Reason::ScaleGateUnknown if figure.value.is_none() => {
+                write!(out, " is not stated, and under {license} {effect} from {comparison} {limit}")?;
+            }
+            Reason::ScaleGateUnknown => {
+                write!(
+                    out,
+                    " to date does not tell that period's figure; under {license} {effect} from {comparison} {limit}"
+                )?;
+            }
+            Reason::ScaleGateUnsettled => {
+                write!(out, ": {license} leaves open whether its limit of {limit} holds here")?;
+            }
+            Reason::ScaleGateSettled => {
+                write!(out, " is beyond the limit of {limit} of {license}, and what it asks for is at hand")?
+            }
+            _ => write!(out, " is {comparison} the limit of {limit} of {license}: {effect}")?,
+        }
+        if self.effect == Effect::Blocks && !gate.discretion.is_empty() {
+            write!(out, " ({})", gate.discretion)?;
+        }
+        if gate.unverified { out.write_str("; the clause was not read in the text") } else { Ok(()) }
+    }
+
+    fn write_territory(
+        &self,
+        out: &mut String,
+        license: &str,
+        territory: &Territory,
+        countries: &CountrySet,
+    ) -> fmt::Result {
+        let test = territory.test;
+        let excluded = || territory.excluded.written.join(", ");
+        match self.reason {
+            Reason::TerritoryExcluded => {
+                write!(out, "{license} excludes ")?;
+                write_list(out, countries.iter().map(|c| c.as_str().to_owned()))?;
+                write!(out, " (excluded: {}), judged by {test}", excluded())
+            }
+            Reason::TerritoryUnknown if territory.excluded.written.is_empty() => {
+                write!(
+                    out,
+                    "{license} holds only for places on the publisher's list, and a place of the use is not stated"
+                )
+            }
+            Reason::TerritoryUnknown => {
+                write!(
+                    out,
+                    "{license} excludes {}, judged by {test}, and a place that decides is not stated",
+                    excluded()
+                )
+            }
+            Reason::TerritoryUnclear if territory.excluded.written.is_empty() => {
+                out.write_str("whether the publisher's list of supported places holds ")?;
+                write_list(out, countries.iter().map(|c| c.as_str().to_owned()))?;
+                out.write_str(" was not read")
+            }
+            Reason::TerritoryUnclear => {
+                write!(out, "{license} excludes {}; whether that reaches ", excluded())?;
+                write_list(out, countries.iter().map(|c| c.as_str().to_owned()))?;
+                out.write_str(" here is not settled")
+            }
+            Reason::DutyApplies | Reason::DutyFulfilled => {
+                write!(out, "{license}: use it only from places on the publisher's list")
+            }
+            _ => write!(out, "no place that decides is excluded by {license} (excluded: {})", excluded()),
+        }
+    }
+
+    fn write_base(&self, out: &mut String, base: &BaseModel) -> fmt::Result {
+        let (name, relation) = (base.model.as_str(), base.relation);
+        match self.reason {
+            Reason::OutputLineageRestricted => write!(
+                out,
+                "the model was trained on outputs of `{name}`, whose terms bar or limit that: what follows for its users is not settled"
+            ),
+            _ => write!(out, "the terms of `{name}`, from which it was made ({relation}), are not known"),
+        }
+    }
+}
+
+fn write_term(out: &mut String, term: &Term) -> fmt::Result {
+    match term {
+        Term::License { id, exception: None, .. } => write!(out, "{id}"),
+        Term::License { id, exception: Some(exception), .. } => write!(out, "{id} WITH {exception}"),
+        Term::And(terms) | Term::Or(terms) => {
+            let word = if matches!(term, Term::And(_)) { " AND " } else { " OR " };
+            for (i, inner) in terms.iter().enumerate() {
+                if i > 0 {
+                    out.write_str(word)?;
+                }
+                write_term(out, inner)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn write_periods(out: &mut String, periods: &[LicensePeriod]) -> fmt::Result {
+    out.write_str("revisions of the weights came under different licenses; the current one was taken: ")?;
+    let text = periods.iter().map(|period| {
+        let end = |date: Option<Date>| date.map_or_else(String::new, |d| d.to_string());
+        format!("{} from {} to {}", period.expression, end(period.from), end(period.until))
+    });
+    write_list(out, text)
+}
+
+fn write_evidence(out: &mut String, component: &Component) -> fmt::Result {
+    let evidence = component.evidence;
+    match &component.expression {
+        Some(expression) => write!(out, "the license statement `{expression}` rests on {evidence}")?,
+        None => write!(out, "the license statement rests on {evidence}")?,
+    }
+    if component.declared_license.is_empty() {
+        Ok(())
+    } else {
+        write!(out, "; declared as `{}`", component.declared_license)
+    }
+}
+
+fn write_list(out: &mut String, items: impl Iterator<Item = impl AsRef<str>>) -> fmt::Result {
+    for (i, item) in items.enumerate() {
+        if i > 0 {
+            out.write_str(", ")?;
+        }
+        out.write_str(item.as_ref())?;
+    }
+    Ok(())
+}
+
+impl Decision<'_> {
+    /// One plain sentence.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let of = |effect: Effect| self.findings.iter().filter(move |f| f.effect == effect);
+        let (blocks, reviews, duties) = (of(Effect::Blocks), of(Effect::Review), of(Effect::Duty));
+        let others = |count: usize| match count {
+            0 | 1 => String::new(),
+            2 => "; one more reason".to_owned(),
+            n => format!("; {} more reasons", n - 1),
+        };
+        match self.verdict {
+            Verdict::Eligible => "May be used as described; nothing more to do.".to_owned(),
+            Verdict::EligibleWithConditions => match duties.count() {
+                1 => "May be used as described once one duty is done.".to_owned(),
+                n => format!("May be used as described once {n} duties are done."),
+            },
+            Verdict::NeedsReview => {
+                let (first, count) = (reviews.clone().next().map(Finding::message), reviews.count());
+                format!("Needs a review: {}{}.", first.unwrap_or_default(), others(count))
+            }
+            Verdict::Ineligible => {
+                let (first, count) = (blocks.clone().next().map(Finding::message), blocks.count());
+                format!("May not be used as described: {}{}.", first.unwrap_or_default(), others(count))
+            }
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Eligibility: may this model be used, this way, here, at this size, and what must then be done?
+//!
+//! [`evaluate`] is one pure function over [`Records`], a model and a [`Use`]. It is three-valued and fails closed: what is
+//! not known never becomes a yes. The same evaluator serves every caller.
+
+mod decision;
+mod evaluate;
+mod fact;
+mod intended_use;
+mod message;
+mod reason;
+mod rules;
+
+pub use decision::{Decision, Effect, Finding, Origin, Verdict};
+pub use evaluate::{Records, evaluate, unresolved};
+pub use fact::{Fact, Facts, MeasureKey};
+pub use intended_use::{
+    Activities, Activity, BusinessTypes, Hosting, Measure, Organization, OrganizationType, Purpose, Requirements, Role,
+    Use,
+};
+pub use message::Detail;
+pub use reason::Reason;
+
+/// Version of the evaluator's rules. It goes up when the same facts can lead to another answer.
+pub const EVALUATOR_VERSION: u32 = 1;

@@ -1,0 +1,118 @@
+//! Duties: what the use starts, what only the publisher can give, and acts that are barred.
+
+use super::predicate::{Known, holds};
+use super::scale_gate;
+use crate::domain::eligibility::decision::Effect;
+use crate::domain::eligibility::evaluate::{Missing, Out, Terms};
+use crate::domain::eligibility::fact::{Fact, Facts};
+use crate::domain::eligibility::intended_use::{Activity, OrganizationType};
+use crate::domain::eligibility::message::Detail;
+use crate::domain::eligibility::reason::Reason;
+use crate::domain::license::{Approval, Binding, Duty, DutyClass, DutyKind, Trigger};
+use crate::domain::tri::Tri;
+
+pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
+    for duty in &terms.license.duties {
+        // The territory rule decides where the publisher's list holds.
+        if duty.kind != DutyKind::SupportedTerritory || terms.license.territory.is_none() {
+            check_duty(terms, duty, out);
+        }
+    }
+}
+
+fn check_duty<'a>(terms: &Terms<'a, '_>, duty: &'a Duty, out: &mut Out<'a>) {
+    let class = duty.class();
+    let started = match class {
+        // A bar holds for its act, whatever else starts it.
+        DutyClass::Bar(act) => is_met(act, terms).then_some(act),
+        DutyClass::Step | DutyClass::Consent | DutyClass::General => start(duty, terms),
+    };
+    let Some(started) = started else { return };
+    let mut applies = Known::all(duty.only_if.iter().map(|p| holds(*p, &[], terms)));
+    if !duty.gate_group.is_empty() {
+        applies = applies.and(scale_gate::group_passed(terms, &duty.gate_group));
+    }
+    if applies.value == Tri::False {
+        return;
+    }
+    let detail = Detail::Duty { duty, started };
+    let origin = terms.origin(&duty.clause);
+    let facts = applies.facts.with(Fact::Activities);
+    if duty.binding != Binding::Required {
+        out.say(Reason::DutyEncouraged, Effect::Info, detail, origin, facts);
+    } else if class == DutyClass::General {
+        out.say(Reason::DutyGeneral, Effect::Info, detail, origin, facts);
+    } else if !matches!(class, DutyClass::Bar(_)) && terms.context.use_.fulfilled_duties.contains(duty.kind) {
+        out.say(Reason::DutyFulfilled, Effect::Info, detail, origin, facts.with(Fact::FulfilledDuties));
+    } else if applies.value == Tri::Unknown {
+        out.review(Reason::DutyUncertain, detail, origin, facts, applies.missing);
+    } else {
+        demand(terms, duty, started, facts, out);
+    }
+}
+
+/// The duty holds and is not done.
+fn demand<'a>(terms: &Terms<'a, '_>, duty: &'a Duty, started: Trigger, facts: Facts, out: &mut Out<'a>) {
+    let detail = Detail::Duty { duty, started };
+    let origin = terms.origin(&duty.clause);
+    match duty.class() {
+        DutyClass::Consent => out.say(Reason::PublisherConsentNeeded, Effect::Blocks, detail, origin, facts),
+        DutyClass::Bar(_) => out.say(Reason::ActivityBarred, Effect::Blocks, detail, origin, facts),
+        DutyClass::Step if duty.approval == Approval::UnreadAgreement => {
+            out.review(Reason::AgreementNotRead, detail, origin, facts, Missing::NONE);
+        }
+        DutyClass::Step => match open_to(terms, duty) {
+            Tri::True => out.say(Reason::DutyApplies, Effect::Duty, detail, origin, facts),
+            Tri::False => {
+                let facts = facts.with(Fact::OrganizationType);
+                out.say(Reason::StepNotOpen, Effect::Blocks, detail, origin, facts);
+            }
+            Tri::Unknown => {
+                let missing = Missing::fact(Fact::OrganizationType);
+                out.review(Reason::DutyUncertain, detail, origin, facts.with(Fact::OrganizationType), missing);
+            }
+        },
+        // Said before.
+        DutyClass::General => {}
+    }
+}
+
+/// Whether the organization can take the step.
+fn open_to(terms: &Terms<'_, '_>, duty: &Duty) -> Tri {
+    if !duty.not_open_to.iter().any(|who| &**who == "natural_persons") {
+        return Tri::True;
+    }
+    match terms.context.use_.organization.kind {
+        Some(kind) => (kind != OrganizationType::Individual).into(),
+        None => Tri::Unknown,
+    }
+}
+
+/// The first trigger that is met and not lifted.
+fn start(duty: &Duty, terms: &Terms<'_, '_>) -> Option<Trigger> {
+    duty.when.iter().copied().find(|trigger| !duty.not_when.contains(trigger) && is_met(*trigger, terms))
+}
+
+/// Whether the use does what starts such duties.
+pub(super) fn is_met(trigger: Trigger, terms: &Terms<'_, '_>) -> bool {
+    let acts = terms.context.activities;
+    let edge = terms.context.is_edge();
+    let copies = acts.has(Activity::RedistributeWeights) || acts.has(Activity::RedistributeDerivative) || edge;
+    let trained = acts.trains() && acts.has(Activity::DistributeTrainedModel);
+    match trigger {
+        Trigger::Any => true,
+        Trigger::Redistribute => copies,
+        // A copy of a descendant is a changed copy of its ancestor.
+        Trigger::Derivative => {
+            acts.has(Activity::RedistributeDerivative)
+                || edge && acts.changes()
+                || copies && terms.derivative
+                || trained && terms.license.outputs.trained_model_is_derivative
+        }
+        Trigger::Service => acts.has(Activity::OfferAsService),
+        Trigger::DerivativeService => acts.has(Activity::OfferAsService) && (acts.changes() || terms.derivative),
+        Trigger::TrainedModel => trained,
+        Trigger::Publish => acts.has(Activity::PublishOutputs) || acts.has(Activity::BenchmarkPublicly),
+        Trigger::Benchmark => acts.has(Activity::BenchmarkPublicly),
+    }
+}

@@ -1,0 +1,170 @@
+//! Purpose: commercial use, and where it is not granted the purposes that are.
+
+use super::permission::is_unread;
+use super::predicate::{Known, commercial};
+use crate::domain::eligibility::decision::Effect;
+use crate::domain::eligibility::evaluate::{Missing, Out, Terms};
+use crate::domain::eligibility::fact::{Fact, Facts};
+use crate::domain::eligibility::intended_use::{Activity, OrganizationType, Purpose};
+use crate::domain::eligibility::message::Detail;
+use crate::domain::eligibility::reason::Reason;
+use crate::domain::license::{ExcludedPurpose, PermissionStatus, PurposeLimit, PurposeStatus};
+use crate::domain::tri::Tri;
+
+const ACT: &str = "commercial use";
+
+pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
+    let license = terms.license;
+    let prohibited = license.permissions.commercial_use.status == PermissionStatus::Prohibited;
+    if prohibited || license.purposes.is_listed() {
+        check_listed(terms, prohibited, out);
+    } else {
+        check_granted(terms, out);
+    }
+    for limit in &license.purpose_limits {
+        // The bar on commercial use as such is the permission's affair.
+        if !(prohibited && limit.purpose == ExcludedPurpose::Commercial) {
+            check_limit(terms, limit, out);
+        }
+    }
+}
+
+/// Commercial use is granted, within the other terms, or the text is silent.
+fn check_granted<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
+    let permission = &terms.license.permissions.commercial_use;
+    let detail = Detail::Permission { act: ACT, permission };
+    let origin = terms.origin(&permission.clause);
+    let known = commercial(terms);
+    if is_unread(permission, terms.license) {
+        if known.value != Tri::False {
+            out.review(Reason::PermissionNotRead, detail, origin, known.facts, known.missing);
+        }
+    } else if known.value == Tri::True && permission.status != PermissionStatus::Unspecified {
+        out.say(Reason::CommercialUseGranted, Effect::Permits, detail, origin, known.facts);
+    }
+}
+
+/// Commercial use is not granted: each purpose is allowed, prohibited or unclear.
+fn check_listed<'a>(terms: &Terms<'a, '_>, prohibited: bool, out: &mut Out<'a>) {
+    let permission = &terms.license.permissions.commercial_use;
+    let purposes = &terms.license.purposes;
+    let clause: &str = if purposes.clause.is_empty() { &permission.clause } else { &purposes.clause };
+    let origin = terms.origin(clause);
+    let facts = Facts::one(Fact::Purpose);
+    let Some(purpose) = terms.context.use_.purpose else {
+        // Whether a company may pursue a granted purpose can turn on the organization as well.
+        let company_open = purposes.company == Some(PurposeStatus::Allowed);
+        let type_matters = !company_open && terms.context.use_.organization.kind.is_none();
+        let missing = if type_matters { facts.with(Fact::OrganizationType) } else { facts };
+        out.review(Reason::PurposeUnknown, Detail::Plain, origin, facts, Missing::facts(missing));
+        return;
+    };
+    let status = match purpose {
+        Purpose::Commercial => None,
+        Purpose::InternalBusiness => purposes.internal_business,
+        Purpose::Research => purposes.research.or(Some(PurposeStatus::Unclear)),
+        Purpose::Evaluation => purposes.evaluation.or(Some(PurposeStatus::Unclear)),
+        Purpose::Education => purposes.education.or(Some(PurposeStatus::Unclear)),
+        Purpose::Personal => purposes.personal.or(Some(PurposeStatus::Unclear)),
+    };
+    let detail = Detail::Purpose(purpose);
+    match status {
+        // Commercial use itself, or internal business that the license does not tell apart from it.
+        None if prohibited => {
+            let detail = Detail::Permission { act: ACT, permission };
+            out.say(Reason::CommercialUseProhibited, Effect::Blocks, detail, terms.origin(&permission.clause), facts);
+        }
+        None | Some(PurposeStatus::Unclear) => {
+            out.review(Reason::PurposeUnclear, detail, origin, facts, Missing::NONE);
+        }
+        Some(PurposeStatus::Prohibited) => out.say(Reason::PurposeProhibited, Effect::Blocks, detail, origin, facts),
+        Some(PurposeStatus::Allowed) => check_company(terms, purpose, clause, out),
+    }
+}
+
+/// A granted purpose, pursued by a for-profit company or by nobody knows whom.
+fn check_company<'a>(terms: &Terms<'a, '_>, purpose: Purpose, clause: &'a str, out: &mut Out<'a>) {
+    let origin = terms.origin(clause);
+    let own_work = matches!(purpose, Purpose::Research | Purpose::Evaluation | Purpose::Education);
+    let kind = terms.context.use_.organization.kind;
+    let company = terms.license.purposes.company;
+    let facts = Facts::one(Fact::Purpose).with(Fact::OrganizationType);
+    match (kind, company) {
+        _ if !own_work => {}
+        (_, Some(PurposeStatus::Allowed)) => {}
+        (Some(OrganizationType::Company), Some(PurposeStatus::Prohibited)) => {
+            let detail = Detail::CompanyPurpose(purpose);
+            out.say(Reason::PurposeProhibited, Effect::Blocks, detail, origin, facts);
+            return;
+        }
+        (Some(OrganizationType::Company), _) => {
+            let detail = Detail::CompanyPurpose(purpose);
+            out.review(Reason::PurposeUnclear, detail, origin, facts, Missing::NONE);
+            return;
+        }
+        (None, _) => {
+            let missing = Missing::fact(Fact::OrganizationType);
+            out.review(Reason::PurposeUnclear, Detail::CompanyPurpose(purpose), origin, facts, missing);
+            return;
+        }
+        (Some(_), _) => {}
+    }
+    out.say(Reason::PurposeGranted, Effect::Permits, Detail::Purpose(purpose), origin, Facts::one(Fact::Purpose));
+}
+
+fn check_limit<'a>(terms: &Terms<'a, '_>, limit: &'a PurposeLimit, out: &mut Out<'a>) {
+    let reached = reach(terms, limit.purpose);
+    let detail = Detail::PurposeLimit(limit);
+    let origin = terms.origin(&limit.clause);
+    match reached.value {
+        Tri::False => {}
+        // A stated condition narrows the bar in a way that no fact tells.
+        Tri::True if limit.condition.is_empty() => {
+            out.say(Reason::PurposeProhibited, Effect::Blocks, detail, origin, reached.facts);
+        }
+        Tri::True => out.review(Reason::PurposeUnclear, detail, origin, reached.facts, Missing::NONE),
+        Tri::Unknown => out.review(Reason::PurposeUnclear, detail, origin, reached.facts, reached.missing),
+    }
+}
+
+/// Whether the use pursues an excluded purpose.
+fn reach<'a>(terms: &Terms<'_, '_>, excluded: ExcludedPurpose) -> Known<'a> {
+    let acts = terms.context.activities;
+    let activities = Facts::one(Fact::Activities);
+    let facts = Facts::one(Fact::Purpose);
+    let Some(purpose) = terms.context.use_.purpose else {
+        return match excluded {
+            ExcludedPurpose::TrainOtherModels => Known::of(acts.trains(), activities),
+            ExcludedPurpose::CompetingModel => Known::of(acts.has(Activity::TrainCompetingModels), activities),
+            ExcludedPurpose::Commercial
+            | ExcludedPurpose::ProductionUse
+            | ExcludedPurpose::ProductDevelopment
+            | ExcludedPurpose::EmployeeDailyWork
+            | ExcludedPurpose::PocForRevenue => Known::unknown(Fact::Purpose),
+        };
+    };
+    let value = match excluded {
+        ExcludedPurpose::TrainOtherModels => return Known::of(acts.trains(), activities),
+        ExcludedPurpose::CompetingModel => {
+            return Known::of(acts.has(Activity::TrainCompetingModels), activities);
+        }
+        ExcludedPurpose::Commercial => purpose.is_commercial().into(),
+        ExcludedPurpose::ProductionUse => match purpose {
+            Purpose::Commercial | Purpose::InternalBusiness => Tri::True,
+            Purpose::Evaluation => Tri::False,
+            Purpose::Research | Purpose::Education | Purpose::Personal => Tri::Unknown,
+        },
+        ExcludedPurpose::ProductDevelopment => match purpose {
+            Purpose::Commercial => Tri::True,
+            Purpose::InternalBusiness => Tri::Unknown,
+            Purpose::Research | Purpose::Evaluation | Purpose::Education | Purpose::Personal => Tri::False,
+        },
+        ExcludedPurpose::EmployeeDailyWork => (purpose == Purpose::InternalBusiness).into(),
+        ExcludedPurpose::PocForRevenue => match purpose {
+            Purpose::Commercial => Tri::True,
+            Purpose::Evaluation => Tri::Unknown,
+            Purpose::InternalBusiness | Purpose::Research | Purpose::Education | Purpose::Personal => Tri::False,
+        },
+    };
+    Known { value, facts, missing: Missing::NONE }
+}

@@ -1,0 +1,112 @@
+//! Requirements: what the model must offer.
+
+use crate::domain::eligibility::decision::{Effect, Origin};
+use crate::domain::eligibility::evaluate::{Context, Missing, Out};
+use crate::domain::eligibility::fact::{Fact, Facts};
+use crate::domain::eligibility::intended_use::{Hosting, Requirements};
+use crate::domain::eligibility::message::{Detail, Need};
+use crate::domain::eligibility::reason::Reason;
+use crate::domain::license::License;
+use crate::domain::model::{Availability, Modality};
+use crate::domain::openness::Tier;
+use crate::domain::tri::Tri;
+
+pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
+    let Requirements {
+        min_tier,
+        components,
+        min_context_tokens,
+        input_modalities,
+        output_modalities,
+        capabilities,
+        private_fine_tuning,
+        offline,
+        license_allow,
+        license_deny,
+    } = &context.use_.requirements;
+    let model = context.model;
+    if let Some(min) = min_tier {
+        let met = context.tier.map_or(Tri::Unknown, |tier| (tier >= *min).into());
+        judge(context, "requirements.min_tier", met, Need::Tier(*min), out);
+    }
+    for kind in components {
+        let met = match model.component(*kind).and_then(|c| c.availability) {
+            Some(Availability::Available | Availability::Gated) => Tri::True,
+            Some(Availability::Partial | Availability::Withdrawn | Availability::Unavailable) => Tri::False,
+            None => Tri::Unknown,
+        };
+        judge(context, "requirements.components", met, Need::Component(*kind), out);
+    }
+    if let Some(min) = min_context_tokens {
+        let met = model.context_tokens.map_or(Tri::Unknown, |tokens| (tokens >= *min).into());
+        judge(context, "requirements.min_context_tokens", met, Need::ContextTokens(*min), out);
+    }
+    let listed = |list: &[Modality], wanted: Modality| {
+        if list.is_empty() { Tri::Unknown } else { list.contains(&wanted).into() }
+    };
+    for modality in input_modalities {
+        let met = listed(&model.input_modalities, *modality);
+        judge(context, "requirements.input_modalities", met, Need::Input(*modality), out);
+    }
+    for modality in output_modalities {
+        let met = listed(&model.output_modalities, *modality);
+        judge(context, "requirements.output_modalities", met, Need::Output(*modality), out);
+    }
+    for capability in capabilities {
+        // A record lists what it knows a model can do; what it does not list is not known.
+        let met = if model.capabilities.contains(capability) { Tri::True } else { Tri::Unknown };
+        judge(context, "requirements.capabilities", met, Need::Capability(*capability), out);
+    }
+    if *private_fine_tuning {
+        let met = context.tier.map_or(Tri::Unknown, |tier| (tier > Tier::Proprietary).into());
+        judge(context, "requirements.private_fine_tuning", met, Need::PrivateFineTuning, out);
+    }
+    if *offline {
+        check_offline(context, out);
+    }
+    if !license_allow.is_empty() || !license_deny.is_empty() {
+        check_licenses(context, out);
+    }
+}
+
+fn check_offline<'a>(context: &Context<'a>, out: &mut Out<'a>) {
+    let weights = context.tier.map_or(Tri::Unknown, |tier| (tier > Tier::Proprietary).into());
+    match context.use_.hosting {
+        Some(hosting) => {
+            let met = weights.and((hosting != Hosting::VendorApi).into());
+            judge(context, "requirements.offline", met, Need::Offline, out);
+        }
+        None => judge(context, "requirements.offline", weights.and(Tri::Unknown), Need::Offline, out),
+    }
+}
+
+/// Every license that was applied is on the allow-list and none on the deny-list. A license that is not known matches no
+/// allow-list; the rules on terms have reviewed it.
+fn check_licenses<'a>(context: &Context<'a>, out: &mut Out<'a>) {
+    let Requirements { license_allow, license_deny, .. } = &context.use_.requirements;
+    let facts = Facts::one(Fact::Requirements);
+    let refused = |license: &&License| {
+        let denied = license_deny.contains(&license.id);
+        denied || !license_allow.is_empty() && !license_allow.contains(&license.id)
+    };
+    for license in out.applied.clone().into_iter().filter(refused) {
+        let requirement =
+            if license_deny.contains(&license.id) { "requirements.license_deny" } else { "requirements.license_allow" };
+        let origin = Origin { model: Some(context.model), license: Some(license), clause: "", requirement };
+        out.say(Reason::LicenseNotAllowed, Effect::Blocks, Detail::License(&license.id), origin, facts);
+    }
+}
+
+fn judge<'a>(context: &Context<'a>, requirement: &'static str, met: Tri, need: Need, out: &mut Out<'a>) {
+    let origin = Origin { model: Some(context.model), requirement, ..Origin::default() };
+    let facts = Facts::one(Fact::Requirements);
+    match met {
+        Tri::True => {}
+        Tri::False => out.say(Reason::RequirementUnmet, Effect::Blocks, Detail::Need(need), origin, facts),
+        Tri::Unknown => {
+            let waits_for_hosting = need == Need::Offline && context.use_.hosting.is_none() && context.tier.is_some();
+            let missing = if waits_for_hosting { Missing::fact(Fact::Hosting) } else { Missing::NONE };
+            out.review(Reason::RequirementUnknown, Detail::Need(need), origin, facts, missing);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Use restrictions: each listed category, and the broader ones it is part of, against the barred uses.
+
+use crate::domain::eligibility::decision::Effect;
+use crate::domain::eligibility::evaluate::{Missing, Out, Terms};
+use crate::domain::eligibility::fact::{Fact, Facts};
+use crate::domain::eligibility::message::Detail;
+use crate::domain::eligibility::reason::Reason;
+use crate::domain::license::Coverage;
+
+pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
+    let license = terms.license;
+    let vocabulary = terms.context.records.vocabulary();
+    let facts = Facts::one(Fact::Categories);
+    let mut unsettled = None;
+    for asked in &terms.context.use_.categories {
+        let hits = || license.use_restrictions.iter().filter(|r| vocabulary.is_within(asked, &r.category));
+        // The strictest one decides; where several are conditional each condition is named.
+        if let Some(restriction) = hits().find(|r| r.absolute) {
+            let detail = Detail::Restriction { asked, restriction };
+            out.say(Reason::UseRestricted, Effect::Blocks, detail, terms.origin(&restriction.clause), facts);
+            continue;
+        }
+        for restriction in hits() {
+            let detail = Detail::Restriction { asked, restriction };
+            let origin = terms.origin(&restriction.clause);
+            out.review(Reason::UseRestrictedConditionally, detail, origin, facts, Missing::NONE);
+        }
+        unsettled = unsettled.or(Some(asked));
+    }
+    if let (Some(asked), true) = (unsettled, license.use_policy.coverage != Coverage::Complete) {
+        let detail = Detail::Text(asked);
+        out.review(Reason::UsePolicyNotRead, detail, terms.origin(""), facts, Missing::NONE);
+    }
+}

@@ -1,0 +1,180 @@
+//! Scale gates: a figure of the use against a threshold, both edges as the text has them.
+
+use super::predicate::{Known, holds};
+use crate::domain::date::Date;
+use crate::domain::eligibility::decision::Effect;
+use crate::domain::eligibility::evaluate::{Missing, Out, Terms};
+use crate::domain::eligibility::fact::{Fact, Facts, MeasureKey};
+use crate::domain::eligibility::message::{Detail, Figure};
+use crate::domain::eligibility::reason::Reason;
+use crate::domain::license::{AtThreshold, Comparison, DutyKind, GateEffect, Measured, ScaleGate};
+use crate::domain::tri::Tri;
+
+pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
+    for gate in &terms.license.scale_gates {
+        // A gate that only starts a display duty matters where that duty could be owed; the duty asks for it.
+        if gate.effect != GateEffect::DisplayBranding {
+            check_gate(terms, gate, out);
+        }
+    }
+}
+
+/// Whether any gate of a group is passed, for the duties that it starts.
+pub(super) fn group_passed<'a>(terms: &Terms<'a, '_>, group: &str) -> Known<'a> {
+    let gates = terms.license.scale_gates.iter().filter(|gate| &*gate.group == group);
+    Known::any(gates.map(|gate| {
+        let (beyond, _) = compare(terms, gate);
+        reaches(terms, gate).and(beyond.known)
+    }))
+}
+
+/// Whether the gate counts for such a use at all.
+fn reaches<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> Known<'a> {
+    let holds = |predicate: &_| holds(*predicate, &gate.business_types, terms);
+    let counted = Known::all(gate.only_if.iter().map(holds));
+    let lifted = Known::any(gate.unless.iter().map(holds));
+    counted.and(lifted.negated())
+}
+
+fn check_gate<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate, out: &mut Out<'a>) {
+    let reaches = reaches(terms, gate);
+    if reaches.value == Tri::False {
+        return;
+    }
+    let (beyond, figure) = compare(terms, gate);
+    let passed = reaches.and(beyond.known);
+    let detail = Detail::Gate { gate, figure };
+    let origin = terms.origin(&gate.clause);
+    if figure.stood_in && beyond.known.value != Tri::Unknown {
+        out.say(Reason::FigureStoodIn, Effect::Info, detail, origin, passed.facts);
+    }
+    match passed.value {
+        Tri::False => {
+            if gate.threshold.is_some() {
+                out.say(Reason::ScaleGateWithin, Effect::Permits, detail, origin, passed.facts);
+            }
+        }
+        Tri::Unknown if beyond.unsettled => {
+            out.review(Reason::ScaleGateUnsettled, detail, origin, passed.facts, passed.missing);
+        }
+        Tri::Unknown => out.review(Reason::ScaleGateUnknown, detail, origin, passed.facts, passed.missing),
+        Tri::True => {
+            let holds = |predicate: &_| holds(*predicate, &gate.business_types, terms);
+            let unsettled = Known::any(gate.unsettled_if.iter().map(holds));
+            if unsettled.value == Tri::False {
+                apply_effect(terms, gate, figure, passed.facts, out);
+            } else {
+                let facts = passed.facts.and(unsettled.facts);
+                out.review(Reason::ScaleGateUnsettled, detail, origin, facts, unsettled.missing);
+            }
+        }
+    }
+}
+
+fn apply_effect<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate, figure: Figure, facts: Facts, out: &mut Out<'a>) {
+    let detail = Detail::Gate { gate, figure };
+    let origin = terms.origin(&gate.clause);
+    let exceeded = if gate.threshold.is_some() { Reason::ScaleGateExceeded } else { Reason::BusinessTypeGated };
+    // What lifts the gate, where something can.
+    let lifted_by = match gate.effect {
+        GateEffect::SeparateLicense => Some(DutyKind::SeparateAgreement),
+        GateEffect::PublisherReview => Some(DutyKind::PublisherReview),
+        GateEffect::Royalty => {
+            out.say(Reason::RoyaltyDue, Effect::Duty, detail, origin, facts);
+            return;
+        }
+        GateEffect::Prohibited => None,
+        // The duty rule asks for these by group.
+        GateEffect::DisplayBranding => return,
+    };
+    let held = lifted_by.is_some_and(|kind| terms.context.use_.fulfilled_duties.contains(kind));
+    if held {
+        out.say(Reason::ScaleGateSettled, Effect::Info, detail, origin, facts.with(Fact::FulfilledDuties));
+    } else {
+        out.say(exceeded, Effect::Blocks, detail, origin, facts);
+    }
+}
+
+/// Whether a figure is beyond a gate.
+struct Beyond<'a> {
+    known: Known<'a>,
+    /// The figure is exactly on a threshold whose side the text leaves open.
+    unsettled: bool,
+}
+
+fn compare<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> (Beyond<'a>, Figure) {
+    let Some(threshold) = gate.threshold else {
+        let known = holds(crate::domain::license::Predicate::BusinessType, &gate.business_types, terms);
+        return (Beyond { known, unsettled: false }, Figure::default());
+    };
+    let found = look_up(terms, gate);
+    let Some(value) = found.figure.value else {
+        let known = Known { value: Tri::Unknown, facts: found.facts, missing: found.missing };
+        return (Beyond { known, unsettled: false }, found.figure);
+    };
+    if value == threshold && gate.at_threshold == AtThreshold::Unsettled {
+        let known = Known { facts: found.facts, ..Known::UNSETTLED };
+        return (Beyond { known, unsettled: true }, found.figure);
+    }
+    let beyond = match (gate.comparison, gate.at_threshold) {
+        (_, AtThreshold::Inside) | (Comparison::GreaterThan, _) => value > threshold,
+        (Comparison::AtLeast | Comparison::IsOneOf, _) => value >= threshold,
+    };
+    // The highest month to date says that a past month was within, never that it was beyond.
+    if beyond && found.figure.stood_in && found.frozen {
+        let known = Known { value: Tri::Unknown, facts: found.facts, missing: found.missing };
+        return (Beyond { known, unsettled: false }, found.figure);
+    }
+    (Beyond { known: Known::of(beyond, found.facts), unsettled: false }, found.figure)
+}
+
+struct Found<'a> {
+    figure: Figure,
+    facts: Facts,
+    /// What would settle it where the figure does not.
+    missing: Missing<'a>,
+    /// Measured once, for a past period.
+    frozen: bool,
+}
+
+/// The figure for a gate: the measure that matches exactly, else the organization's figure of the same metric.
+fn look_up<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> Found<'a> {
+    let use_ = terms.context.use_;
+    let (period, frozen) = match gate.measured {
+        Measured::AnyTime | Measured::AtApplication => (Some(None), false),
+        Measured::Fixed(period) => (Some(Some(period)), true),
+        Measured::MonthBeforeRelease => (terms.model.release_date.and_then(Date::month_before).map(Some), true),
+    };
+    let exact = Facts::one(Fact::Measures);
+    let measured = period.and_then(|period| {
+        use_.measures.iter().find(|m| m.metric == gate.metric && m.subject == gate.subject && m.period == period)
+    });
+    if let Some(measure) = measured {
+        let figure = Figure { value: Some(measure.value), stood_in: false, period: measure.period };
+        return Found { figure, facts: exact, missing: Missing::NONE, frozen };
+    }
+    let key = period.map(|period| MeasureKey { metric: &gate.metric, subject: gate.subject, period });
+    let shown = period.flatten();
+    let organization = &use_.organization;
+    let (fact, scalar, highest) = match &*gate.metric {
+        "monthly_active_users" => (Fact::MonthlyActiveUsers, organization.monthly_active_users, true),
+        "daily_active_users" => (Fact::DailyActiveUsers, organization.daily_active_users, true),
+        "annual_revenue_usd" => (Fact::AnnualRevenueUsd, organization.annual_revenue_usd, false),
+        "monthly_revenue_usd" => (Fact::MonthlyRevenueUsd, organization.monthly_revenue_usd, false),
+        _ => {
+            let missing = Missing { facts: Facts::NONE, measure: key };
+            let figure = Figure { value: None, stood_in: false, period: shown };
+            return Found { figure, facts: exact, missing, frozen };
+        }
+    };
+    let facts = Facts::one(fact);
+    // For a frozen gate only a figure that is the highest to date says anything of the past.
+    let usable = scalar.filter(|_| !frozen || highest);
+    let missing = match (scalar, frozen) {
+        (Some(_), _) => Missing { facts: Facts::NONE, measure: key },
+        (None, true) if highest => Missing { facts, measure: key },
+        (None, true) => Missing { facts: Facts::NONE, measure: key },
+        (None, false) => Missing { facts, measure: None },
+    };
+    Found { figure: Figure { value: usable, stood_in: usable.is_some(), period: shown }, facts, missing, frozen }
+}
