@@ -1,0 +1,70 @@
+//! What is acknowledged, and who wants to hear of it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::{Commit, Revision};
+
+/// The acknowledged state in two numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Head {
+    /// The last acknowledged revision.
+    pub(super) revision: Revision,
+    /// The number of live records at that revision.
+    pub(super) live: u64,
+}
+
+/// The published head and the subscribers, behind one lock, so that a
+/// subscriber sees exactly the commits published after it subscribed.
+#[derive(Debug, Default)]
+pub(super) struct Feed {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    head: Head,
+    problem: Option<String>,
+    subscribers: Vec<UnboundedSender<Arc<Commit>>>,
+}
+
+impl Feed {
+    pub(super) fn new(head: Head, problem: Option<String>) -> Feed {
+        Feed { state: Mutex::new(State { head, problem, subscribers: Vec::new() }) }
+    }
+
+    pub(super) fn head(&self) -> Head {
+        self.state().head
+    }
+
+    pub(super) fn problem(&self) -> Option<String> {
+        self.state().problem.clone()
+    }
+
+    pub(super) fn subscribe(&self) -> UnboundedReceiver<Arc<Commit>> {
+        let (sender, receiver) = unbounded_channel();
+        let mut state = self.state();
+        // Subscribers that left are otherwise noticed only by the next commit.
+        state.subscribers.retain(|subscriber| !subscriber.is_closed());
+        state.subscribers.push(sender);
+        receiver
+    }
+
+    /// Moves the head and tells the subscribers.
+    pub(super) fn publish(&self, head: Head, commits: &[Arc<Commit>]) {
+        let mut state = self.state();
+        state.head = head;
+        state.subscribers.retain(|subscriber| commits.iter().all(|commit| subscriber.send(Arc::clone(commit)).is_ok()));
+    }
+
+    /// Makes the store read-only; the first problem is the one that matters.
+    pub(super) fn fail(&self, problem: String) {
+        self.state().problem.get_or_insert(problem);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No code panics under this lock, and each update leaves it consistent.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,204 @@
+//! The store: keys, bytes and revisions, kept safe.
+//!
+//! A [`Store`] is a durable log of atomic commits. Each commit gets a
+//! [`Revision`]; the current records, the history of a record and the changes
+//! since a revision are all read from that one log. The room knows nothing of
+//! models or policies: values are opaque bytes.
+//!
+//! [`SledStore`] keeps the log in one directory, [`MemoryStore`] keeps it in
+//! memory with the same semantics. One suite of tests holds both to the same
+//! contract.
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `mod.rs`, `error.rs` | the contract |
+//! | `plan.rs` | expectations, revisions and rows of one commit group |
+//! | `rows.rs` | the bytes of a row, its checksum, the digest of all rows |
+//! | `witness.rs` | the `HEAD` file, which says what the data must amount to |
+//! | `audit.rs` | comparing the data with the witness at start |
+//! | `layout.rs` | the directory and its `FORMAT` file |
+//! | `feed.rs` | the published revision and its subscribers |
+//! | `reader.rs`, `writer.rs` | the rows turned into records, batches into rows |
+//! | `sled.rs` | opening, and the engine, which no other file names |
+
+mod audit;
+mod error;
+mod feed;
+mod guard;
+mod layout;
+pub mod memory;
+mod plan;
+mod reader;
+mod rows;
+pub mod sled;
+mod witness;
+mod writer;
+
+#[cfg(test)]
+mod damage;
+#[cfg(test)]
+mod suite;
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+pub use self::error::StoreError;
+pub use self::memory::MemoryStore;
+pub use self::sled::{OnLoss, SledOptions, SledStore};
+
+/// The number of a commit: strictly increasing, with gaps allowed; 0 is the empty store.
+pub type Revision = u64;
+
+/// A boxed future, so that [`Store`] can be used as a trait object.
+pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The longest key a store accepts.
+pub const KEY_SIZE_BYTES_MAX: usize = 1024;
+
+/// One change to one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The key to change: not empty, no zero byte, at most [`KEY_SIZE_BYTES_MAX`] bytes.
+    pub key: Bytes,
+    /// The new value; `None` deletes the key.
+    pub value: Option<Bytes>,
+}
+
+/// A condition on one key, checked atomically with the writes of its batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expect {
+    /// The key the condition is about.
+    pub key: Bytes,
+    /// The revision of the key's last change; `None` when the key must not
+    /// exist. A deleted key does not exist, so no revision ever matches it.
+    pub revision: Option<Revision>,
+}
+
+/// Writes that happen together or not at all, if every expectation holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// Conditions on the state before the batch.
+    pub expect: Vec<Expect>,
+    /// The changes; of several writes to one key the last one counts.
+    pub writes: Vec<Write>,
+}
+
+/// A live key with its value and the revision of its last change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The key.
+    pub key: Bytes,
+    /// The value.
+    pub value: Bytes,
+    /// The commit that wrote the value.
+    pub revision: Revision,
+}
+
+/// One committed batch, as subscribers and readers of the log see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commit {
+    /// The commit's revision.
+    pub revision: Revision,
+    /// What it changed, each key once.
+    pub writes: Vec<Write>,
+}
+
+/// Everything alive at one revision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The revision the records stand at.
+    pub revision: Revision,
+    /// The live records, ordered by key.
+    pub records: Vec<Record>,
+}
+
+/// A store's own view of how it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreStatus {
+    /// The backend's name.
+    pub backend: &'static str,
+    /// Where the data is, for backends that keep it in a directory.
+    pub path: Option<PathBuf>,
+    /// The last acknowledged revision.
+    pub revision: Revision,
+    /// The number of live records at that revision.
+    pub record_count: u64,
+    /// Whether commits are accepted.
+    pub writable: bool,
+    /// What is wrong, when something is.
+    pub problem: Option<String>,
+    /// The size of the main data file, where there is one.
+    pub size_on_disk_bytes: Option<u64>,
+}
+
+/// A durable, revisioned log of changes.
+pub trait Store: Send + Sync + 'static {
+    /// Reads all live records, and the revision they stand at.
+    fn load(&self) -> BoxFuture<'_, Result<Contents, StoreError>>;
+
+    /// Commits a batch atomically; it is durable when the future resolves.
+    ///
+    /// The batch is submitted by the call itself, so dropping the future does
+    /// not cancel it. A batch without writes checks its expectations, answers
+    /// the current revision and consumes none. After an error other than
+    /// [`StoreError::Conflict`] and [`StoreError::InvalidKey`] the batch may or
+    /// may not be there when the store is opened again.
+    fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, StoreError>>;
+
+    /// Reads the commits after a revision, oldest first, at most `limit`.
+    fn changes_since(&self, after: Revision, limit: usize) -> BoxFuture<'_, Result<Vec<Arc<Commit>>, StoreError>>;
+
+    /// Reads a record as it was at a revision; `None` if it did not exist then.
+    fn record_as_of(&self, key: &[u8], revision: Revision) -> BoxFuture<'_, Result<Option<Record>, StoreError>>;
+
+    /// Delivers every commit after this call, in revision order.
+    ///
+    /// A commit arrives after it is durable and before its `commit` resolves.
+    fn subscribe(&self) -> UnboundedReceiver<Arc<Commit>>;
+
+    /// Says how the store is; cheap enough for a health check.
+    fn status(&self) -> StoreStatus;
+}
+
+impl Batch {
+    /// Refuses keys that no store can hold, and keeps the last write of each key.
+    fn validated(mut self) -> Result<Batch, StoreError> {
+        for expect in &self.expect {
+            check_key(&expect.key)?;
+        }
+        let mut seen = HashSet::with_capacity(self.writes.len());
+        let mut writes = Vec::with_capacity(self.writes.len());
+        for write in self.writes.drain(..).rev() {
+            check_key(&write.key)?;
+            if seen.insert(write.key.clone()) {
+                writes.push(write);
+            }
+        }
+        writes.reverse();
+        self.writes = writes;
+        Ok(self)
+    }
+
+    fn size_bytes(&self) -> usize {
+        let write_size = |write: &Write| write.key.len() + write.value.as_ref().map_or(0, Bytes::len);
+        self.writes.iter().map(write_size).sum()
+    }
+}
+
+/// Checks the rules that keep rows unambiguous and ordered like their keys.
+fn check_key(key: &[u8]) -> Result<(), StoreError> {
+    let reason = if key.is_empty() {
+        "it is empty"
+    } else if key.len() > KEY_SIZE_BYTES_MAX {
+        "it is longer than 1024 bytes"
+    } else if key.contains(&0) {
+        "it contains a zero byte"
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::InvalidKey { key: Bytes::copy_from_slice(key), reason })
+}
