@@ -1,5 +1,13 @@
-//! Weighbridge: a gRPC model registry that says whether an AI model may be used, and what must then be done.
+#![doc = "skeleton"]
 
+pub mod catalog;
+pub mod cli;
+pub mod convert;
 pub mod domain;
-pub mod store;
+pub mod ingest;
 pub mod pb;
+pub mod registry;
+pub mod server;
+pub mod service;
+pub mod store;
+pub mod telemetry;

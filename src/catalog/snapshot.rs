@@ -1,0 +1,449 @@
+//! The snapshot: records and indexes at one revision.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::aliases::Aliases;
+use super::mof as mof_table;
+use crate::domain::eligibility::Records;
+use crate::domain::license::{Coverage, License, UseRestriction};
+use crate::domain::model::Model;
+use crate::domain::name::{LicenseId, ModelName, OfferingName, ProviderId};
+use crate::domain::offering::{Offering, Provider};
+use crate::domain::openness::MofFramework;
+use crate::domain::vocabulary::Vocabulary;
+
+type Map<K, V> = imbl::OrdMap<K, V>;
+/// A persistent map with a fast hash: names come from our own records.
+pub(super) type Index<K, V> =
+    imbl::GenericHashMap<K, V, foldhash::fast::RandomState, imbl::shared_ptr::DefaultSharedPtr>;
+
+/// What every snapshot of a release shares: words and tables that are not records.
+#[derive(Debug)]
+pub struct Reference {
+    /// Use categories, business types and metrics.
+    pub vocabulary: Vocabulary,
+    /// The Model Openness Framework.
+    pub mof: MofFramework,
+}
+
+impl Reference {
+    /// Reads the framework's table.
+    ///
+    /// # Errors
+    /// Every problem of the table.
+    pub fn new(vocabulary: Vocabulary, mof: &str) -> Result<Self, Vec<String>> {
+        Ok(Self { vocabulary, mof: mof_table::read_mof(mof)? })
+    }
+}
+
+/// Who put a record where it is; a later one hides an earlier one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Layer {
+    /// Ships with the release.
+    BuiltIn,
+    /// Brought in by an import.
+    Imported,
+    /// Written by an operator.
+    Operator,
+}
+
+/// A record with its payload.
+#[derive(Clone, Debug)]
+pub struct Entry<T> {
+    /// The record as decisions look at it.
+    pub record: T,
+    /// Revision of its last change.
+    pub revision: u64,
+    /// Whose it is.
+    pub layer: Layer,
+    /// The stored bytes, unread.
+    pub payload: Bytes,
+}
+
+/// A shared list of barred uses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UsePolicyList {
+    /// Its id.
+    pub id: Box<str>,
+    /// The barred uses.
+    pub restrictions: Vec<UseRestriction>,
+}
+
+/// A record to put.
+#[derive(Clone, Debug)]
+pub struct Put<T> {
+    /// The record.
+    pub record: T,
+    /// The stored bytes.
+    pub payload: Bytes,
+}
+
+/// A change of one record in one layer; `None` deletes it.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// A model.
+    Model(Layer, ModelName, Option<Put<Model>>),
+    /// A license.
+    License(Layer, LicenseId, Option<Put<License>>),
+    /// A shared list of barred uses.
+    UsePolicy(Box<str>, Option<Put<UsePolicyList>>),
+    /// A provider.
+    Provider(ProviderId, Option<Put<Provider>>),
+    /// An offering.
+    Offering(OfferingName, Option<Put<Offering>>),
+}
+
+/// One page of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// Its entries.
+    pub entries: Vec<Arc<Entry<T>>>,
+    /// Whether more follow.
+    pub more: bool,
+    /// Entries in all.
+    pub total: usize,
+}
+
+/// A record's layers, lowest first; the last one shows.
+type Layers<T> = smallvec::SmallVec<[Arc<Entry<T>>; 1]>;
+
+/// Records and indexes at one revision.
+#[derive(Clone)]
+pub struct Snapshot {
+    revision: u64,
+    reference: Arc<Reference>,
+    models: Map<ModelName, Layers<Model>>,
+    licenses: Map<LicenseId, Layers<License>>,
+    /// The licenses that show, with the restrictions of their shared policy.
+    merged: Index<LicenseId, Arc<License>>,
+    use_policies: Map<Box<str>, Arc<Entry<UsePolicyList>>>,
+    providers: Map<ProviderId, Arc<Entry<Provider>>>,
+    offerings: Map<OfferingName, Arc<Entry<Offering>>>,
+    resolved_offerings: usize,
+    aliases: Aliases,
+    service_terms: Index<Box<str>, LicenseId>,
+}
+
+impl Snapshot {
+    /// An empty one.
+    #[must_use]
+    pub fn new(reference: Arc<Reference>) -> Self {
+        Self {
+            revision: 0,
+            reference,
+            models: Map::new(),
+            licenses: Map::new(),
+            merged: Index::default(),
+            use_policies: Map::new(),
+            providers: Map::new(),
+            offerings: Map::new(),
+            resolved_offerings: 0,
+            aliases: Aliases::default(),
+            service_terms: Index::default(),
+        }
+    }
+
+    /// Applies a commit.
+    pub fn apply(&mut self, revision: u64, changes: Vec<Change>) {
+        for change in changes {
+            match change {
+                Change::Model(layer, name, put) => self.apply_model(revision, layer, &name, put),
+                Change::License(layer, id, put) => self.apply_license(revision, layer, &id, put),
+                Change::UsePolicy(id, put) => self.apply_use_policy(revision, &id, put),
+                Change::Provider(id, put) => {
+                    match put {
+                        Some(put) => self.providers.insert(id, Arc::new(entry(revision, Layer::Imported, put))),
+                        None => self.providers.remove(&id),
+                    };
+                }
+                Change::Offering(name, put) => self.apply_offering(revision, name, put),
+            }
+        }
+        self.revision = self.revision.max(revision);
+    }
+
+    fn apply_model(&mut self, revision: u64, layer: Layer, name: &ModelName, put: Option<Put<Model>>) {
+        if let Some(shown) = self.model_entry(name).cloned() {
+            self.aliases.remove(&shown.record);
+        }
+        let new = put.map(|put| Arc::new(entry(revision, layer, put)));
+        set_layer(&mut self.models, name, layer, new);
+        if let Some(shown) = self.model_entry(name).cloned() {
+            self.aliases.insert(&shown.record);
+        }
+    }
+
+    fn apply_license(&mut self, revision: u64, layer: Layer, id: &LicenseId, put: Option<Put<License>>) {
+        let new = put.map(|put| Arc::new(entry(revision, layer, put)));
+        set_layer(&mut self.licenses, id, layer, new);
+        self.merge(id);
+    }
+
+    /// Takes the restrictions of the shared policy into the license that shows.
+    fn merge(&mut self, id: &LicenseId) {
+        if let Some(old) = self.merged.remove(id) {
+            for provider in &old.providers {
+                if self.service_terms.get(provider) == Some(id) {
+                    self.service_terms.remove(provider);
+                }
+            }
+        }
+        let Some(shown) = self.license_entry(id) else { return };
+        let mut license = shown.record.clone();
+        if !license.use_policy.policy.is_empty() {
+            match self.use_policies.get(&license.use_policy.policy) {
+                Some(list) => license.use_restrictions.extend_from_slice(&list.record.restrictions),
+                // A list that is not there was not read: it may bar anything.
+                None => license.use_policy.coverage = Coverage::NotRead,
+            }
+        }
+        for provider in &license.providers {
+            self.service_terms.insert(provider.clone(), id.clone());
+        }
+        self.merged.insert(id.clone(), Arc::new(license));
+    }
+
+    fn apply_use_policy(&mut self, revision: u64, id: &str, put: Option<Put<UsePolicyList>>) {
+        match put {
+            Some(put) => {
+                self.use_policies.insert(id.into(), Arc::new(entry(revision, Layer::BuiltIn, put)));
+            }
+            None => {
+                self.use_policies.remove(id);
+            }
+        }
+        let users: Vec<LicenseId> = self
+            .licenses()
+            .filter(|license| &*license.record.use_policy.policy == id)
+            .map(|license| license.record.id.clone())
+            .collect();
+        for user in users {
+            self.merge(&user);
+        }
+    }
+
+    fn apply_offering(&mut self, revision: u64, name: OfferingName, put: Option<Put<Offering>>) {
+        let resolved = |entry: &Arc<Entry<Offering>>| usize::from(entry.record.model.is_some());
+        let old = match put {
+            Some(put) => {
+                let new = Arc::new(entry(revision, Layer::Imported, put));
+                self.resolved_offerings += resolved(&new);
+                self.offerings.insert(name, new)
+            }
+            None => self.offerings.remove(&name),
+        };
+        self.resolved_offerings -= old.as_ref().map_or(0, resolved);
+    }
+
+    /// The revision it stands at.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// What it shares with every snapshot of this release.
+    #[must_use]
+    pub fn reference(&self) -> &Reference {
+        &self.reference
+    }
+
+    /// The alias index.
+    #[must_use]
+    pub fn aliases(&self) -> &Aliases {
+        &self.aliases
+    }
+
+    /// The model that shows under a name.
+    #[must_use]
+    pub fn model_entry(&self, name: &ModelName) -> Option<&Arc<Entry<Model>>> {
+        self.models.get(name).and_then(|layers| layers.last())
+    }
+
+    /// A model in one layer.
+    #[must_use]
+    pub fn model_in(&self, layer: Layer, name: &ModelName) -> Option<&Arc<Entry<Model>>> {
+        self.models.get(name).and_then(|layers| layers.iter().find(|entry| entry.layer == layer))
+    }
+
+    /// Every model that shows, by name.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<Entry<Model>>> {
+        self.models.values().filter_map(|layers| layers.last())
+    }
+
+    /// Number of models.
+    #[must_use]
+    pub fn model_count(&self) -> usize {
+        self.models.len()
+    }
+
+    /// A page of models by name, after `after`, of one publisher or of all.
+    #[must_use]
+    pub fn page_models(&self, publisher: Option<&str>, after: Option<&ModelName>, size: usize) -> Page<Model> {
+        let wanted = |name: &ModelName| publisher.is_none_or(|p| name.publisher() == p);
+        let total = match publisher {
+            None => self.models.len(),
+            Some(_) => self.models.keys().filter(|name| wanted(name)).count(),
+        };
+        let rest = range_after(&self.models, after).filter(|(name, _)| wanted(name));
+        page(rest.filter_map(|(_, layers)| layers.last()), size, total)
+    }
+
+    /// The license that shows under an id, as stored: without the restrictions of its shared policy.
+    #[must_use]
+    pub fn license_entry(&self, id: &LicenseId) -> Option<&Arc<Entry<License>>> {
+        self.licenses.get(id).and_then(|layers| layers.last())
+    }
+
+    /// A license in one layer.
+    #[must_use]
+    pub fn license_in(&self, layer: Layer, id: &LicenseId) -> Option<&Arc<Entry<License>>> {
+        self.licenses.get(id).and_then(|layers| layers.iter().find(|entry| entry.layer == layer))
+    }
+
+    /// Every license that shows, by id.
+    pub fn licenses(&self) -> impl Iterator<Item = &Arc<Entry<License>>> {
+        self.licenses.values().filter_map(|layers| layers.last())
+    }
+
+    /// Number of licenses.
+    #[must_use]
+    pub fn license_count(&self) -> usize {
+        self.licenses.len()
+    }
+
+    /// A page of licenses by id, after `after`.
+    #[must_use]
+    pub fn page_licenses(&self, after: Option<&LicenseId>, size: usize) -> Page<License> {
+        let rest = range_after(&self.licenses, after).filter_map(|(_, layers)| layers.last());
+        page(rest, size, self.licenses.len())
+    }
+
+    /// A shared list of barred uses.
+    #[must_use]
+    pub fn use_policy(&self, id: &str) -> Option<&Arc<Entry<UsePolicyList>>> {
+        self.use_policies.get(id)
+    }
+
+    /// Every shared list of barred uses.
+    pub fn use_policies(&self) -> impl Iterator<Item = &Arc<Entry<UsePolicyList>>> {
+        self.use_policies.values()
+    }
+
+    /// A provider.
+    #[must_use]
+    pub fn provider(&self, id: &ProviderId) -> Option<&Arc<Entry<Provider>>> {
+        self.providers.get(id)
+    }
+
+    /// Every provider, by id.
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<Entry<Provider>>> {
+        self.providers.values()
+    }
+
+    /// Number of providers.
+    #[must_use]
+    pub fn provider_count(&self) -> usize {
+        self.providers.len()
+    }
+
+    /// A page of providers by id, after `after`.
+    #[must_use]
+    pub fn page_providers(&self, after: Option<&ProviderId>, size: usize) -> Page<Provider> {
+        page(range_after(&self.providers, after).map(|(_, entry)| entry), size, self.providers.len())
+    }
+
+    /// An offering.
+    #[must_use]
+    pub fn offering(&self, name: &OfferingName) -> Option<&Arc<Entry<Offering>>> {
+        self.offerings.get(name)
+    }
+
+    /// Every offering, by name.
+    pub fn offerings(&self) -> impl Iterator<Item = &Arc<Entry<Offering>>> {
+        self.offerings.values()
+    }
+
+    /// Number of offerings, and of those whose model is known.
+    #[must_use]
+    pub fn offering_counts(&self) -> (usize, usize) {
+        (self.offerings.len(), self.resolved_offerings)
+    }
+
+    /// Number of offerings of a provider.
+    #[must_use]
+    pub fn offerings_of(&self, provider: &ProviderId) -> usize {
+        self.offerings.keys().filter(|name| name.provider() == provider).count()
+    }
+
+    /// A page of offerings by name, after `after`, that meet a test.
+    #[must_use]
+    pub fn page_offerings(
+        &self,
+        after: Option<&OfferingName>,
+        size: usize,
+        wanted: impl Fn(&Entry<Offering>) -> bool,
+    ) -> Page<Offering> {
+        let total = self.offerings.values().filter(|entry| wanted(entry)).count();
+        let rest = range_after(&self.offerings, after).map(|(_, entry)| entry);
+        page(rest.filter(|entry| wanted(entry)), size, total)
+    }
+
+    /// Ids of the service terms that hold for a provider.
+    #[must_use]
+    pub fn service_terms_of(&self, provider: &str) -> Option<&LicenseId> {
+        self.service_terms.get(provider)
+    }
+}
+
+impl Records for Snapshot {
+    fn model(&self, name: &ModelName) -> Option<&Model> {
+        self.model_entry(name).map(|entry| &entry.record)
+    }
+
+    fn license(&self, id: &LicenseId) -> Option<&License> {
+        self.merged.get(id).map(|license| &**license)
+    }
+
+    fn service_terms(&self, provider: &str) -> Option<&License> {
+        self.service_terms.get(provider).and_then(|id| self.license(id))
+    }
+
+    fn vocabulary(&self) -> &Vocabulary {
+        &self.reference.vocabulary
+    }
+}
+
+fn entry<T>(revision: u64, layer: Layer, put: Put<T>) -> Entry<T> {
+    let Put { record, payload } = put;
+    Entry { record, revision, layer, payload }
+}
+
+fn set_layer<K: Ord + Clone, T>(map: &mut Map<K, Layers<T>>, key: &K, layer: Layer, new: Option<Arc<Entry<T>>>) {
+    let mut layers = map.get(key).cloned().unwrap_or_default();
+    layers.retain(|entry| entry.layer != layer);
+    layers.extend(new);
+    layers.sort_by_key(|entry| entry.layer);
+    if layers.is_empty() {
+        map.remove(key);
+    } else {
+        map.insert(key.clone(), layers);
+    }
+}
+
+fn range_after<'a, K: Ord + Clone, V: Clone>(
+    map: &'a Map<K, V>,
+    after: Option<&K>,
+) -> impl Iterator<Item = (&'a K, &'a V)> {
+    use std::ops::Bound::{Excluded, Unbounded};
+    let start = after.map_or(Unbounded, |key| Excluded(key.clone()));
+    map.range((start, Unbounded))
+}
+
+fn page<'a, T: 'a>(rest: impl Iterator<Item = &'a Arc<Entry<T>>>, size: usize, total: usize) -> Page<T> {
+    let mut entries: Vec<_> = rest.take(size.saturating_add(1)).cloned().collect();
+    let more = entries.len() > size;
+    entries.truncate(size);
+    Page { entries, more, total }
+}

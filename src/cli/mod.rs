@@ -1,0 +1,125 @@
+//! The command line: the same use cases as the RPCs. One file a command.
+
+mod check;
+mod client;
+mod import;
+mod licenses;
+mod models;
+mod output;
+mod serve;
+mod status;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use output::Output;
+
+/// May we use this AI model, this way, here, at our size, and what must we then do?
+#[derive(Debug, Parser)]
+#[command(name = "weighbridge", version, about, propagate_version = true)]
+struct Arguments {
+    /// Form of the output.
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text, env = "WEIGHBRIDGE_FORMAT")]
+    format: Format,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Form of the output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// Lines for people.
+    Text,
+    /// The proto3 JSON mapping.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the service.
+    Serve(serve::ServeArguments),
+    /// Check whether models may be used as described. Exit codes: 0 eligible or with conditions (3 with
+    /// --strict-conditions), 4 review, 5 ineligible, 6 model not found, 2 usage, 1 failure; the worst of several models.
+    Check(Box<check::CheckArguments>),
+    /// Look at and change models.
+    #[command(subcommand)]
+    Models(models::ModelsCommand),
+    /// Look at and change licenses.
+    #[command(subcommand)]
+    Licenses(licenses::LicensesCommand),
+    /// Import a document of a known source.
+    #[command(subcommand)]
+    Import(import::ImportCommand),
+    /// Say what a server holds and how its store is.
+    Status(status::StatusArguments),
+}
+
+/// Why a command failed, with its exit code.
+#[derive(Debug)]
+struct Failure {
+    code: u8,
+    message: String,
+}
+
+impl Failure {
+    /// The command could not do its work.
+    fn new(message: impl Into<String>) -> Self {
+        Self { code: 1, message: message.into() }
+    }
+
+    /// The command was given wrong arguments.
+    fn usage(message: impl Into<String>) -> Self {
+        Self { code: 2, message: message.into() }
+    }
+}
+
+/// Runs the command of the process's arguments.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version go to standard output and succeed; usage errors exit with 2.
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let out = Output::new(arguments.format);
+    match execute(arguments.command, &out) {
+        Ok(code) => ExitCode::from(code),
+        Err(Failure { code, message }) => {
+            output::complain(&message);
+            ExitCode::from(code)
+        }
+    }
+}
+
+fn execute(command: Command, out: &Output) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(format!("a runtime could not be started: {e}")))?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve(arguments) => serve::run(arguments, out).await,
+            Command::Check(arguments) => check::run(*arguments, out).await,
+            Command::Models(command) => models::run(command, out).await,
+            Command::Licenses(command) => licenses::run(command, out).await,
+            Command::Import(command) => import::run(command, out).await,
+            Command::Status(arguments) => status::run(arguments, out).await,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        use clap::CommandFactory as _;
+        Arguments::command().debug_assert();
+    }
+}

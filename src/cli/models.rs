@@ -1,0 +1,146 @@
+//! `weighbridge models`.
+
+use std::path::PathBuf;
+
+use clap::Subcommand;
+
+use super::Failure;
+use super::client::{ServerArguments, failed, read_message, read_tree};
+use super::output::{Output, Style};
+use crate::pb::weighbridge::v1 as pb;
+use crate::pb::weighbridge::v1::model_service_client::ModelServiceClient;
+
+const MODEL: &str = "weighbridge.v1.Model";
+
+/// Look at and change models.
+#[derive(Debug, Subcommand)]
+pub(super) enum ModelsCommand {
+    /// List models by name.
+    List {
+        /// Only those of a publisher, for example meta.
+        #[arg(long)]
+        publisher: Option<String>,
+        #[command(flatten)]
+        server: ServerArguments,
+    },
+    /// Show a model: its resource name, or any id it is known by.
+    Get {
+        /// The model.
+        model: String,
+        #[command(flatten)]
+        server: ServerArguments,
+    },
+    /// Add a model from a file (`Model` as JSON, YAML or TOML, with its `name`).
+    Create {
+        /// The file.
+        file: PathBuf,
+        /// Check everything, but write nothing.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        server: ServerArguments,
+    },
+    /// Change a model: the fields that a file sets, or those of --mask.
+    Update {
+        /// The file.
+        file: PathBuf,
+        /// Fields to change, by comma; `*` for the whole record.
+        #[arg(long, value_delimiter = ',')]
+        mask: Vec<String>,
+        /// Check everything, but write nothing.
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        server: ServerArguments,
+    },
+    /// Delete an operator's record; a built-in one of the same name shows again.
+    Delete {
+        /// Resource name.
+        name: String,
+        /// Delete only if the record still has this etag.
+        #[arg(long)]
+        etag: Option<String>,
+        #[command(flatten)]
+        server: ServerArguments,
+    },
+}
+
+pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Failure> {
+    match command {
+        ModelsCommand::List { publisher, server } => list(publisher, &server, out).await,
+        ModelsCommand::Get { model, server } => {
+            let mut client = ModelServiceClient::new(server.connect().await?);
+            let request = pb::ResolveModelRequest { alias: model.clone() };
+            let found = client.resolve_model(request).await.map_err(|s| failed(&s))?.into_inner();
+            match found.model {
+                Some(model) => out.json(MODEL, &model).map(|()| 0),
+                None => Err(Failure { code: 6, message: format!("`{model}` is an offering whose model is not known") }),
+            }
+        }
+        ModelsCommand::Create { file, dry_run, server } => {
+            let model = read(&file)?;
+            let (parent, id) = split(&model.name).ok_or_else(|| {
+                Failure::usage(format!("{}: name: write `publishers/{{publisher}}/models/{{model}}`", file.display()))
+            })?;
+            let mut client = ModelServiceClient::new(server.connect().await?);
+            let request = pb::CreateModelRequest { parent, model_id: id, model: Some(model), validate_only: dry_run };
+            let created = client.create_model(request).await.map_err(|s| failed(&s))?.into_inner();
+            out.json(MODEL, &created).map(|()| 0)
+        }
+        ModelsCommand::Update { file, mask, dry_run, server } => {
+            let mut client = ModelServiceClient::new(server.connect().await?);
+            let request = pb::UpdateModelRequest {
+                model: Some(read(&file)?),
+                update_mask: Some(prost_types::FieldMask { paths: mask }),
+                allow_missing: false,
+                validate_only: dry_run,
+            };
+            let updated = client.update_model(request).await.map_err(|s| failed(&s))?.into_inner();
+            out.json(MODEL, &updated).map(|()| 0)
+        }
+        ModelsCommand::Delete { name, etag, server } => {
+            let mut client = ModelServiceClient::new(server.connect().await?);
+            let etag = etag.unwrap_or_default();
+            let request = pb::DeleteModelRequest { name, etag, validate_only: false };
+            client.delete_model(request).await.map_err(|s| failed(&s))?;
+            Ok(0)
+        }
+    }
+}
+
+fn read(file: &std::path::Path) -> Result<pb::Model, Failure> {
+    read_message(&file.display().to_string(), &read_tree(file)?, MODEL)
+}
+
+fn split(name: &str) -> Option<(String, String)> {
+    let (parent, id) = name.split_once("/models/")?;
+    Some((parent.to_owned(), id.to_owned()))
+}
+
+async fn list(publisher: Option<String>, server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
+    let mut client = ModelServiceClient::new(server.connect().await?);
+    let parent = publisher.map_or_else(String::new, |p| format!("publishers/{p}"));
+    let mut all = pb::ListModelsResponse::default();
+    let mut page_token = String::new();
+    loop {
+        let request =
+            pb::ListModelsRequest { parent: parent.clone(), page_size: 1_000, page_token, ..Default::default() };
+        let page = client.list_models(request).await.map_err(|s| failed(&s))?.into_inner();
+        all.total_size = page.total_size;
+        all.models.extend(page.models);
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        page_token = page.next_page_token;
+    }
+    if out.is_json() {
+        return out.json("weighbridge.v1.ListModelsResponse", &all).map(|()| 0);
+    }
+    for model in &all.models {
+        let tier = model.tier().as_str_name().trim_start_matches("TIER_");
+        let license = if model.license_expression.is_empty() { "-" } else { &model.license_expression };
+        out.line(&format!("{:<70} {tier:<12} {license}", model.name))?;
+    }
+    out.line(&out.styled(Style::Dim, &format!("{} models", all.total_size)))?;
+    Ok(0)
+}

@@ -1,0 +1,160 @@
+//! `weighbridge serve`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use super::output::{Output, note};
+use crate::registry::Registry;
+use crate::server::{self, ServerOptions};
+use crate::store::{MemoryStore, OnLoss, SledOptions, SledStore, Store};
+use crate::telemetry::{self, LogFormat};
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArguments {
+    /// Address to listen on. Any other than loopback needs --insecure until credentials exist.
+    #[arg(long, default_value = "127.0.0.1:50051", env = "WEIGHBRIDGE_LISTEN")]
+    listen: SocketAddr,
+    /// Folder of the store; made when it is not there.
+    #[arg(long, default_value = "./weighbridge-data", env = "WEIGHBRIDGE_DATA_DIR")]
+    data_dir: PathBuf,
+    /// Where records are kept: sled (durable) or memory (gone at the end).
+    #[arg(long, value_enum, default_value_t = StoreKind::Sled, env = "WEIGHBRIDGE_STORE")]
+    store: StoreKind,
+    /// What to do when records are missing from the store: refuse to start, or serve what is left without taking writes.
+    #[arg(long, value_enum, default_value_t = LossPolicy::Refuse, env = "WEIGHBRIDGE_ON_LOSS")]
+    on_loss: LossPolicy,
+    /// Listen beyond loopback without TLS and credentials: anyone who reaches the port can read and write.
+    #[arg(long, env = "WEIGHBRIDGE_INSECURE")]
+    insecure: bool,
+    /// Serving threads; the number of cores when not given.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256), env = "WEIGHBRIDGE_WORKERS")]
+    workers: Option<u16>,
+    /// Memory for the store's cache, in MiB.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65_536), env = "WEIGHBRIDGE_CACHE_MIB")]
+    cache_mib: u64,
+    /// Longest time for one call, in seconds.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600), env = "WEIGHBRIDGE_REQUEST_TIMEOUT_S")]
+    request_timeout_s: u64,
+    /// Longest time to finish running calls at the end, in seconds.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3_600), env = "WEIGHBRIDGE_DRAIN_S")]
+    drain_s: u64,
+    /// Form of the logs.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "WEIGHBRIDGE_LOG_FORMAT")]
+    log_format: LogFormat,
+    /// What is logged, for example info or weighbridge=debug.
+    #[arg(long, default_value = "info,sled=warn", env = "WEIGHBRIDGE_LOG")]
+    log: String,
+}
+
+/// Where records are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum StoreKind {
+    Sled,
+    Memory,
+}
+
+/// What to do when records are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LossPolicy {
+    Refuse,
+    ReadOnly,
+}
+
+pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, Failure> {
+    let address = arguments.listen;
+    if !address.ip().is_loopback() && !arguments.insecure {
+        return Err(Failure::usage(format!(
+            "`{address}` can be reached from elsewhere and there are no credentials yet: listen on 127.0.0.1, or add --insecure"
+        )));
+    }
+    telemetry::init(arguments.log_format, &arguments.log).map_err(Failure::usage)?;
+    let store = open(&arguments)?;
+    let registry = Registry::open(store.clone(), Arc::new(Timestamp::now)).await;
+    let registry = Arc::new(registry.map_err(|e| Failure::new(e.to_string()))?);
+    let workers = arguments.workers.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
+    let listeners =
+        server::bind(address, workers).map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))?;
+    let bound = listeners.first().and_then(|l| l.local_addr().ok()).unwrap_or(address);
+    let status = registry.status();
+    tracing::info!(
+        server.address = %bound,
+        server.workers = workers,
+        registry.revision = status.revision,
+        registry.models = status.models,
+        registry.licenses = status.licenses,
+        registry.offerings = status.offerings,
+        "serving"
+    );
+    if let Some(problem) = &status.store.problem {
+        tracing::warn!(problem, "the store has a problem: no writes are taken");
+    }
+    if arguments.log_format == LogFormat::Text && !out.is_json() {
+        note(&banner(bound, status.models, status.licenses));
+    }
+    let options = ServerOptions {
+        request_timeout: Duration::from_secs(arguments.request_timeout_s),
+        drain: Duration::from_secs(arguments.drain_s),
+    };
+    let shutdown = shutdown()?;
+    let served = server::run(listeners, registry, options, shutdown).await;
+    served.map_err(|e| Failure::new(format!("the server failed: {e}")))?;
+    // Dropping the last handle flushes and closes the store.
+    drop(store);
+    tracing::info!("stopped");
+    Ok(0)
+}
+
+fn open(arguments: &ServeArguments) -> Result<Arc<dyn Store>, Failure> {
+    if arguments.store == StoreKind::Memory {
+        return Ok(Arc::new(MemoryStore::new()));
+    }
+    let options = SledOptions {
+        cache_capacity_bytes: arguments.cache_mib << 20,
+        on_loss: match arguments.on_loss {
+            LossPolicy::Refuse => OnLoss::Refuse,
+            LossPolicy::ReadOnly => OnLoss::ReadOnly,
+        },
+        ..SledOptions::new(arguments.data_dir.clone())
+    };
+    let store = SledStore::open(options).map_err(|e| Failure::new(e.to_string()))?;
+    Ok(Arc::new(store))
+}
+
+/// Done at the first SIGINT or SIGTERM.
+fn shutdown() -> Result<impl Future<Output = ()>, Failure> {
+    let failed = |e: std::io::Error| Failure::new(format!("signals cannot be caught: {e}"));
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        tracing::info!("stopping: running calls are finished first");
+    })
+}
+
+fn banner(address: SocketAddr, models: usize, licenses: usize) -> String {
+    format!(
+        "
+  weighbridge {version} answers at {address}: {models} models, {licenses} licenses.
+  It supports decisions and names its sources; it is not legal advice.
+
+  Three things to try from another terminal:
+
+    weighbridge check meta-llama/Llama-3.3-70B-Instruct --purpose commercial --hosting self-hosted --mau 800M@2024-11:group
+    grpcurl -plaintext -d '{{\"model\": \"deepseek-ai/DeepSeek-R1-Distill-Llama-70B\", \"use\": {{\"purpose\": \"PURPOSE_COMMERCIAL\"}}}}' \\
+      {address} weighbridge.v1.EligibilityService/CheckEligibility
+    weighbridge import models-dev https://models.dev/api.json
+",
+        version = env!("CARGO_PKG_VERSION")
+    )
+}

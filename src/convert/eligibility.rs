@@ -1,0 +1,430 @@
+//! Check requests into the domain, decisions out of it.
+
+use super::enums::{self, Wire, optional, required};
+use super::license::duty_kind;
+use super::nearest;
+use super::violations::{Violation, Violations};
+use crate::domain::date::Date;
+use crate::domain::eligibility::{
+    Activities, BusinessTypes, Decision, Finding, Hosting, Measure, Organization, Origin, Requirements, Role, Use,
+};
+use crate::domain::license::{DutyKinds, GateSubject, ScaleGate};
+use crate::domain::name::{LicenseId, ProviderId, shown};
+use crate::domain::place::{Country, CountrySet};
+use crate::domain::vocabulary::Vocabulary;
+use crate::pb::weighbridge::v1 as pb;
+
+/// Most entries of any list of a request.
+const LIST_MAX: usize = 300;
+/// Longest id in a request, in characters.
+const ID_CHARS_MAX: usize = 512;
+
+/// A check request as it was asked, read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UseRequest {
+    /// Resource name or alias.
+    pub model: String,
+    /// The facts.
+    pub use_: Use,
+    /// Answer from this revision or a newer one.
+    pub min_revision: u64,
+}
+
+/// Why a check request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RequestRefused {
+    /// Fields that are not as they must be.
+    Invalid(Vec<Violation>),
+    /// Fields whose feature is not built yet; each says what it would need.
+    Unimplemented(Vec<Violation>),
+}
+
+/// Reads a check request.
+///
+/// # Errors
+/// Every violation at once; fields whose feature does not exist yet are refused, never ignored.
+pub fn check_request(
+    message: pb::CheckEligibilityRequest,
+    vocabulary: &Vocabulary,
+) -> Result<UseRequest, RequestRefused> {
+    let pb::CheckEligibilityRequest { model, r#use, use_profile, min_revision, as_of_revision, record, explain } =
+        message;
+    let mut missing = Violations::at("");
+    if !use_profile.is_empty() {
+        missing.add("use_profile", "use profiles are not built yet: put the facts into `use`");
+    }
+    if as_of_revision != 0 {
+        missing.add("as_of_revision", "answers as of an earlier revision are not built yet");
+    }
+    if record {
+        missing.add("record", "the decision log is not built yet");
+    }
+    if explain {
+        missing.add("explain", "remedies and the lineage view are not built yet");
+    }
+    let mut v = Violations::at("");
+    if model.trim().is_empty() {
+        v.add("model", "it must be set: a resource name, or any id the model is known by");
+    }
+    v.text("model", model.clone(), ID_CHARS_MAX);
+    let min_revision = u64::try_from(min_revision).unwrap_or_else(|_| {
+        v.add("min_revision", format_args!("{min_revision} is negative"));
+        0
+    });
+    let use_ = v.within("use", |v| read_use(v, &mut missing, r#use.unwrap_or_default(), vocabulary));
+    let read = v.finish(Some(use_)).map_err(RequestRefused::Invalid)?;
+    missing.finish(Some(())).map_err(RequestRefused::Unimplemented)?;
+    Ok(UseRequest { model, use_: read, min_revision })
+}
+
+fn read_use(v: &mut Violations, missing: &mut Violations, message: pb::Use, vocabulary: &Vocabulary) -> Use {
+    let pb::Use {
+        purpose,
+        role,
+        organization,
+        measures,
+        deployment_countries,
+        end_user_countries,
+        hosting,
+        provider,
+        activities,
+        categories,
+        fulfilled_duties,
+        labels,
+        model_revision,
+        requirements,
+        at,
+    } = message;
+    if !labels.is_empty() {
+        missing.add("use.labels", "labels are for organization policies, which are not built yet");
+    }
+    let hosting = optional(v, "hosting", hosting);
+    let provider = read_provider(v, &provider);
+    if provider.is_some() && hosting.is_some_and(|h: Hosting| h != Hosting::VendorApi) {
+        v.add("provider", "a provider goes with HOSTING_VENDOR_API only");
+    }
+    let categories = bounded(v, "categories", categories, |v, slug| {
+        let slug = slug.replace('_', "-");
+        let known = vocabulary.use_categories.keys().map(|key| &**key);
+        known_slug(v, "use category", &slug, known).map(|()| slug.into_boxed_str())
+    });
+    let mut fulfilled = DutyKinds::default();
+    bounded(v, "fulfilled_duties", fulfilled_duties, |v, slug| {
+        duty_kind(v, "", &slug).map(|kind| fulfilled.insert(kind))
+    });
+    Use {
+        purpose: optional(v, "purpose", purpose),
+        role: read_role(v, role),
+        organization: v.within("organization", |v| read_organization(v, organization.unwrap_or_default(), vocabulary)),
+        measures: read_measures(v, measures, vocabulary),
+        deployment_countries: read_countries(v, "deployment_countries", deployment_countries),
+        end_user_countries: read_countries(v, "end_user_countries", end_user_countries),
+        hosting,
+        provider,
+        activities: enums::list(v, "activities", &activities).into_iter().collect::<Activities>(),
+        categories,
+        fulfilled_duties: fulfilled,
+        model_revision: v.text("model_revision", model_revision, ID_CHARS_MAX),
+        requirements: requirements
+            .map(|r| v.within("requirements", |v| read_requirements(v, missing, r)))
+            .unwrap_or_default(),
+        at: at.and_then(|at| read_day(v, at)),
+    }
+}
+
+fn bounded<I, T>(
+    v: &mut Violations,
+    field: &str,
+    items: Vec<I>,
+    read: impl FnMut(&mut Violations, I) -> Option<T>,
+) -> Vec<T> {
+    if items.len() > LIST_MAX {
+        v.add(field, format_args!("it has {} entries and {LIST_MAX} are allowed", items.len()));
+        return Vec::new();
+    }
+    v.each(field, items, read)
+}
+
+fn known_slug<'a>(
+    v: &mut Violations,
+    what: &str,
+    slug: &str,
+    known: impl Iterator<Item = &'a str> + Clone,
+) -> Option<()> {
+    if known.clone().any(|k| k == slug) {
+        return Some(());
+    }
+    let near = nearest(slug, known);
+    v.add("", format_args!("`{}` is no {what}{near}", shown(slug)));
+    None
+}
+
+fn read_provider(v: &mut Violations, text: &str) -> Option<ProviderId> {
+    if text.is_empty() {
+        return None;
+    }
+    let parsed = if text.starts_with("providers/") { ProviderId::parse(text) } else { ProviderId::new(text) };
+    v.take("provider", parsed)
+}
+
+fn read_role(v: &mut Violations, number: i32) -> Role {
+    match pb::Role::try_from(number) {
+        Ok(pb::Role::Unspecified | pb::Role::Licensee) => Role::Licensee,
+        Ok(pb::Role::EndUserOfProduct) => Role::EndUserOfProduct,
+        Err(_) => {
+            v.add(
+                "role",
+                format_args!("{number} is no value of this enum: use one of ROLE_LICENSEE, ROLE_END_USER_OF_PRODUCT"),
+            );
+            Role::Licensee
+        }
+    }
+}
+
+fn read_organization(v: &mut Violations, message: pb::Organization, vocabulary: &Vocabulary) -> Organization {
+    let pb::Organization {
+        country,
+        r#type,
+        business_types,
+        monthly_active_users,
+        daily_active_users,
+        annual_revenue_usd,
+        monthly_revenue_usd,
+        employee_count,
+    } = message;
+    let country = if country.is_empty() { None } else { read_country(v, "country", &country) };
+    let figures = [
+        ("monthly_active_users", monthly_active_users),
+        ("daily_active_users", daily_active_users),
+        ("annual_revenue_usd", annual_revenue_usd),
+        ("monthly_revenue_usd", monthly_revenue_usd),
+        ("employee_count", employee_count),
+    ];
+    for (field, figure) in figures {
+        if let Some(figure) = figure.filter(|f| *f < 0) {
+            v.add(field, format_args!("{figure} is negative"));
+        }
+    }
+    Organization {
+        country,
+        kind: optional(v, "type", r#type),
+        business_types: read_business_types(v, business_types, vocabulary),
+        monthly_active_users,
+        daily_active_users,
+        annual_revenue_usd,
+        monthly_revenue_usd,
+        employee_count,
+    }
+}
+
+fn read_business_types(v: &mut Violations, slugs: Vec<String>, vocabulary: &Vocabulary) -> BusinessTypes {
+    const NONE: &str = "none";
+    if slugs.is_empty() {
+        return BusinessTypes::Unknown;
+    }
+    let none = slugs.iter().any(|slug| slug == NONE);
+    if none && slugs.len() > 1 {
+        v.add("business_types", "`none` stands alone");
+    }
+    let types = bounded(v, "business_types", slugs, |v, slug| {
+        if slug == NONE {
+            return None;
+        }
+        let slug = slug.replace('_', "-");
+        let known = vocabulary.business_types.keys().map(|key| &**key);
+        known_slug(v, "business type", &slug, known).map(|()| slug.into_boxed_str())
+    });
+    BusinessTypes::Known(types)
+}
+
+fn read_measures(v: &mut Violations, measures: Vec<pb::Measure>, vocabulary: &Vocabulary) -> Vec<Measure> {
+    let read = bounded(v, "measures", measures, |v, pb::Measure { metric, subject, period, value }| {
+        let metric = metric.replace('-', "_");
+        if metric == ScaleGate::BUSINESS_TYPE {
+            v.add("metric", "a kind of business has no figure: use `organization.business_types`");
+            return None;
+        }
+        v.within("metric", |v| known_slug(v, "metric", &metric, vocabulary.metrics.keys().map(|key| &**key)));
+        let subject = required::<GateSubject>(v, "subject", subject);
+        let period = if period.is_empty() { None } else { v.take("period", Date::parse(&period)) };
+        if period.is_some_and(Date::has_day) {
+            v.add("period", "it is a month or a year: write `YYYY-MM` or `YYYY`");
+        }
+        if value < 0 {
+            v.add("value", format_args!("{value} is negative"));
+        }
+        Some(Measure { metric: metric.into_boxed_str(), subject: subject?, period, value })
+    });
+    let key = |m: &Measure| (m.metric.clone(), m.subject, m.period);
+    for (i, measure) in read.iter().enumerate() {
+        if read.iter().take(i).any(|earlier| key(earlier) == key(measure)) {
+            v.add(&format!("measures[{i}]"), "the same metric, subject and period is given twice");
+        }
+    }
+    read
+}
+
+fn read_countries(v: &mut Violations, field: &str, codes: Vec<String>) -> Option<CountrySet> {
+    if codes.is_empty() {
+        return None;
+    }
+    let mut set = CountrySet::default();
+    bounded(v, field, codes, |v, code| read_country(v, "", &code).map(|country| set.insert(country)));
+    Some(set)
+}
+
+fn read_country(v: &mut Violations, field: &str, code: &str) -> Option<Country> {
+    let country = Country::parse(code);
+    if country.is_none() {
+        let hint = if code.eq_ignore_ascii_case("uk") { ": did you mean `GB`?" } else { ", for example `DE`" };
+        v.add(field, format_args!("`{}` is no ISO 3166-1 alpha-2 code{hint}", shown(code)));
+    }
+    country
+}
+
+fn read_requirements(v: &mut Violations, missing: &mut Violations, message: pb::Requirements) -> Requirements {
+    let pb::Requirements {
+        min_tier,
+        components,
+        min_context_tokens,
+        input_modalities,
+        output_modalities,
+        capabilities,
+        max_input_price,
+        max_output_price,
+        data_residency_countries,
+        private_fine_tuning,
+        offline,
+        license_allow,
+        license_deny,
+    } = message;
+    for (field, price) in [("max_input_price", max_input_price), ("max_output_price", max_output_price)] {
+        if price.is_some() {
+            missing.add(&format!("use.requirements.{field}"), "requirements on prices are not built yet");
+        }
+    }
+    if !data_residency_countries.is_empty() {
+        missing.add("use.requirements.data_residency_countries", "where providers keep data is not known yet");
+    }
+    if min_context_tokens < 0 {
+        v.add("min_context_tokens", format_args!("{min_context_tokens} is negative"));
+    }
+    let mut ids = |field: &str, ids: Vec<String>| {
+        bounded(v, field, ids, |v, id| v.take("", LicenseId::new(id.strip_prefix("licenses/").unwrap_or(&id))))
+    };
+    Requirements {
+        license_allow: ids("license_allow", license_allow),
+        license_deny: ids("license_deny", license_deny),
+        min_tier: optional(v, "min_tier", min_tier),
+        components: enums::list(v, "components", &components),
+        min_context_tokens: (min_context_tokens > 0).then_some(min_context_tokens),
+        input_modalities: enums::list(v, "input_modalities", &input_modalities),
+        output_modalities: enums::list(v, "output_modalities", &output_modalities),
+        capabilities: enums::list(v, "capabilities", &capabilities),
+        private_fine_tuning,
+        offline,
+    }
+}
+
+fn read_day(v: &mut Violations, at: prost_types::Timestamp) -> Option<Date> {
+    let day = jiff::Timestamp::new(at.seconds, at.nanos).ok().and_then(|t| {
+        let day = t.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+        let (year, month, day) =
+            (u16::try_from(day.year()).ok()?, u8::try_from(day.month()).ok()?, u8::try_from(day.day()).ok()?);
+        Date::from_day(year, month, day)
+    });
+    if day.is_none() {
+        v.add("at", "it is outside the years 1 to 9999");
+    }
+    day
+}
+
+/// A decision as a message.
+#[must_use]
+pub fn decision(decision: &Decision<'_>, model: &str, revision: u64) -> pb::Decision {
+    let expression = decision.model.and_then(|m| m.weights()).and_then(|w| w.expression.as_ref());
+    pb::Decision {
+        name: String::new(),
+        verdict: decision.verdict.number(),
+        summary: decision.summary(),
+        model: model.to_owned(),
+        model_tier: decision.tier.map_or(0, Wire::number),
+        license_expression: expression.map_or_else(String::new, ToString::to_string),
+        findings: decision.findings.iter().map(finding).collect(),
+        duties: decision.duties().map(duty).collect(),
+        missing_facts: decision.missing_facts(),
+        remedies: Vec::new(),
+        revision: i64::try_from(revision).unwrap_or(i64::MAX),
+        sources: sources(decision),
+        digest: String::new(),
+    }
+}
+
+fn finding(finding: &Finding<'_>) -> pb::Finding {
+    pb::Finding {
+        reason: finding.reason.as_str().to_owned(),
+        effect: finding.effect.number(),
+        message: finding.message(),
+        origin: Some(origin(&finding.origin)),
+        facts: finding.facts.iter().map(|fact| fact.as_str().to_owned()).collect(),
+        waived_by: String::new(),
+    }
+}
+
+fn origin(origin: &Origin<'_>) -> pb::FindingOrigin {
+    let license = |text: fn(&crate::domain::license::License) -> &str| {
+        origin.license.map_or_else(String::new, |l| text(l).to_owned())
+    };
+    pb::FindingOrigin {
+        model: origin.model.map_or_else(String::new, |m| m.name.as_str().to_owned()),
+        license: license(|l| &l.resource_name),
+        policy: String::new(),
+        requirement: origin.requirement.to_owned(),
+        clause: origin.clause.to_owned(),
+        url: license(|l| &l.url),
+    }
+}
+
+fn duty(finding: &Finding<'_>) -> pb::Duty {
+    let origin = Some(origin(&finding.origin));
+    match finding.detail {
+        crate::domain::eligibility::Detail::Duty { duty, started } => pb::Duty {
+            kind: duty.kind.as_str().to_owned(),
+            text: duty.text.to_string(),
+            exact_strings: duty.exact_strings.iter().map(ToString::to_string).collect(),
+            when: started.as_str().to_owned(),
+            origin,
+        },
+        // A royalty starts at a gate; the publisher's list of places needs no entry among the duties of a license.
+        crate::domain::eligibility::Detail::Gate { .. } => pb::Duty {
+            kind: crate::domain::license::DutyKind::Royalty.as_str().to_owned(),
+            text: finding.message(),
+            exact_strings: Vec::new(),
+            when: crate::domain::license::Trigger::Any.as_str().to_owned(),
+            origin,
+        },
+        _ => pb::Duty {
+            kind: crate::domain::license::DutyKind::SupportedTerritory.as_str().to_owned(),
+            text: finding.message(),
+            exact_strings: Vec::new(),
+            when: crate::domain::license::Trigger::Any.as_str().to_owned(),
+            origin,
+        },
+    }
+}
+
+fn sources(decision: &Decision<'_>) -> Vec<pb::Source> {
+    let licenses = decision.licenses().into_iter().map(|license| pb::Source {
+        title: license.display_name.to_string(),
+        url: license.url.to_string(),
+        date: String::new(),
+        license: String::new(),
+    });
+    let records = decision.model.into_iter().flat_map(|model| &model.sources).map(|source| pb::Source {
+        title: source.title.to_string(),
+        url: source.url.to_string(),
+        date: source.date.to_string(),
+        license: source.license.to_string(),
+    });
+    licenses.chain(records).collect()
+}

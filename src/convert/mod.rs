@@ -1,0 +1,68 @@
+//! Between protobuf and the domain, one file a message family. A conversion has no lookups, no defaults with meaning and no
+//! policy: it reads a message into types that cannot be wrong, reporting every violation at once, or writes one.
+
+mod eligibility;
+mod enums;
+mod license;
+mod mask;
+mod model;
+mod offering;
+mod record;
+pub mod status;
+pub mod text;
+mod violations;
+
+pub use eligibility::{RequestRefused, UseRequest, check_request, decision};
+pub use license::{license, restrictions};
+pub use mask::merge;
+pub use model::{assessment, derive, model};
+pub use offering::{alias_match, import_report, offering, offering_message, provider, provider_message};
+pub use record::{RecordError, decode, encode};
+pub use violations::Violation;
+
+use std::sync::LazyLock;
+
+use crate::domain::name::shown;
+
+/// Longest name, id, clause or URL, in characters.
+const SHORT_CHARS_MAX: usize = 1_000;
+/// Longest note, in characters.
+const NOTE_CHARS_MAX: usize = 4_000;
+
+/// `: did you mean `a` or `b`?`, or nothing.
+#[must_use]
+pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    did_you_mean(&text::nearest(&shown(name), known))
+}
+
+/// `providers/{id}`, the id cut to a readable length.
+#[must_use]
+pub fn provider_name(id: &str) -> String {
+    format!("providers/{}", shown(id))
+}
+
+/// Descriptor of a message by its full name.
+#[must_use]
+pub fn descriptor(message: &str) -> Option<prost_reflect::MessageDescriptor> {
+    static POOL: LazyLock<prost_reflect::DescriptorPool> =
+        LazyLock::new(|| prost_reflect::DescriptorPool::decode(crate::pb::DESCRIPTORS).unwrap_or_default());
+    POOL.get_message_by_name(message)
+}
+
+/// The nearest SPDX ids.
+fn nearest_license(part: &str) -> String {
+    nearest(part, spdx::identifiers::LICENSES.iter().map(|license| license.name))
+}
+
+/// The same from names that were found already.
+#[must_use]
+pub fn did_you_mean(names: &[impl AsRef<str>]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => format!(": did you mean `{}`?", one.as_ref()),
+        [rest @ .., last] => {
+            let rest: Vec<String> = rest.iter().map(|name| format!("`{}`", name.as_ref())).collect();
+            format!(": did you mean {} or `{}`?", rest.join(", "), last.as_ref())
+        }
+    }
+}

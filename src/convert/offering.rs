@@ -1,0 +1,152 @@
+//! Provider and offering messages: into the domain, and out of what importers read.
+
+use super::enums::{Wire, numbers};
+use super::violations::{Violation, Violations};
+use crate::domain::date::Date;
+use crate::domain::name::{ModelName, OfferingName, ProviderId};
+use crate::domain::offering::{MatchStage, Offering, Provider};
+use crate::ingest;
+use crate::pb::weighbridge::v1 as pb;
+
+/// Reads a provider.
+///
+/// # Errors
+/// Every violation at once.
+pub fn provider(message: pb::Provider) -> Result<Provider, Vec<Violation>> {
+    let mut v = Violations::at("");
+    let id = v.take("name", ProviderId::parse(&message.name));
+    v.finish(id.map(|id| Provider { id, display_name: message.display_name.into() }))
+}
+
+/// Reads an offering.
+///
+/// # Errors
+/// Every violation at once.
+pub fn offering(message: pb::Offering) -> Result<Offering, Vec<Violation>> {
+    let mut v = Violations::at("");
+    let name = v.take("name", OfferingName::parse(&message.name));
+    let model = if message.model.is_empty() { None } else { v.take("model", ModelName::parse(&message.model)) };
+    v.finish(name.map(|name| Offering { name, model, unresolved_reason: message.unresolved_reason.into() }))
+}
+
+/// A provider as importers read it.
+#[must_use]
+pub fn provider_message(record: &ingest::ProviderRecord) -> pb::Provider {
+    let ingest::ProviderRecord { id, display_name, api_url, documentation_url } = record;
+    pb::Provider {
+        name: id.resource_name(),
+        display_name: display_name.to_string(),
+        api_url: text(api_url.as_deref()),
+        documentation_url: text(documentation_url.as_deref()),
+        ..pb::Provider::default()
+    }
+}
+
+/// An offering as importers read it.
+#[must_use]
+pub fn offering_message(record: &ingest::OfferingRecord, source: &pb::Source) -> pb::Offering {
+    let ingest::OfferingRecord {
+        name,
+        display_name,
+        model,
+        unresolved_reason,
+        family,
+        input_modalities,
+        output_modalities,
+        capabilities,
+        context_tokens,
+        max_input_tokens,
+        max_output_tokens,
+        price,
+        price_tiers,
+        open_weights,
+        release_date,
+        last_updated,
+        knowledge_cutoff,
+        stage,
+        warnings,
+    } = record;
+    pb::Offering {
+        name: name.resource_name(),
+        offering_id: name.offering().to_owned(),
+        display_name: display_name.to_string(),
+        model: model.as_ref().map_or_else(String::new, |m| m.model.to_string()),
+        r#match: model.as_ref().map(|m| alias_match(Some(m.stage), &m.alias, "")),
+        unresolved_reason: unresolved_reason.to_string(),
+        family: text(family.as_deref()),
+        input_modalities: numbers(input_modalities),
+        output_modalities: numbers(output_modalities),
+        capabilities: numbers(capabilities),
+        context_tokens: context_tokens.unwrap_or_default(),
+        max_input_tokens: max_input_tokens.unwrap_or_default(),
+        max_output_tokens: max_output_tokens.unwrap_or_default(),
+        price: (!price.is_unknown()).then(|| price_message(price)),
+        price_tiers: price_tiers
+            .iter()
+            .map(|tier| pb::PriceTier { context_tokens: tier.context_tokens, price: Some(price_message(&tier.price)) })
+            .collect(),
+        open_weights: open_weights.unwrap_or_default(),
+        release_date: date(*release_date),
+        last_updated: date(*last_updated),
+        knowledge_cutoff: date(*knowledge_cutoff),
+        stage: stage.map_or(0, |stage| match stage {
+            ingest::Stage::Alpha => pb::offering::Stage::Alpha as i32,
+            ingest::Stage::Beta => pb::offering::Stage::Beta as i32,
+            ingest::Stage::Deprecated => pb::offering::Stage::Deprecated as i32,
+        }),
+        warnings: warnings.clone(),
+        sources: vec![source.clone()],
+        ..pb::Offering::default()
+    }
+}
+
+fn price_message(price: &ingest::Price) -> pb::Price {
+    let ingest::Price { input, output, reasoning, cache_read, cache_write, input_audio, output_audio } = *price;
+    pb::Price { input, output, reasoning, cache_read, cache_write, input_audio, output_audio }
+}
+
+fn text(value: Option<&str>) -> String {
+    value.unwrap_or_default().to_owned()
+}
+
+fn date(value: Option<Date>) -> String {
+    value.map_or_else(String::new, |d| d.to_string())
+}
+
+/// How an id led to a model, as a message.
+#[must_use]
+pub fn alias_match(stage: Option<MatchStage>, alias: &str, offering: &str) -> pb::AliasMatch {
+    pb::AliasMatch { stage: stage.map_or(0, Wire::number), alias: alias.to_owned(), offering: offering.to_owned() }
+}
+
+/// What an importer read, as the start of a report; counts of writes are the caller's.
+#[must_use]
+pub fn import_report(import: &ingest::Import) -> pb::ImportReport {
+    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    let entries =
+        import.entries.iter().filter(|entry| entry.outcome != ingest::Outcome::Kept || !entry.messages.is_empty());
+    pb::ImportReport {
+        unresolved: count(import.offerings.iter().filter(|o| o.model.is_none()).count()),
+        rejected: i32::try_from(import.rejected).unwrap_or(i32::MAX),
+        warnings: i32::try_from(import.warnings).unwrap_or(i32::MAX),
+        providers: count(import.providers.len()),
+        offerings: count(import.offerings.len()),
+        entries: entries
+            .map(|entry| pb::ImportEntry {
+                record: entry.record.clone(),
+                outcome: match entry.outcome {
+                    ingest::Outcome::Kept => pb::import_entry::Outcome::Kept,
+                    ingest::Outcome::Unresolved => pb::import_entry::Outcome::Unresolved,
+                    ingest::Outcome::Rejected => pb::import_entry::Outcome::Rejected,
+                } as i32,
+                messages: entry.messages.clone(),
+            })
+            .collect(),
+        unknown_fields: import
+            .unknown_fields
+            .iter()
+            .map(|(path, n)| (path.clone(), i32::try_from(*n).unwrap_or(i32::MAX)))
+            .collect(),
+        ..pb::ImportReport::default()
+    }
+}

@@ -1,0 +1,46 @@
+//! The persisted form: a storage record around a message.
+
+use bytes::Bytes;
+use prost::Message as _;
+
+use crate::pb::weighbridge::storage::v1 as storage;
+
+/// A stored value is no record.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// Not protobuf, or not of this message.
+    #[error("a stored value is no record: {detail}")]
+    Decode {
+        /// What the decoder says.
+        detail: String,
+    },
+    /// It holds no record, or one of a kind that this release does not know.
+    #[error("a stored value holds no record of a known kind: it may be of a newer release")]
+    Empty,
+    /// It holds a record that does not meet today's rules.
+    #[error("the stored record `{name}` is not valid: {detail}")]
+    Invalid {
+        /// Name of the record.
+        name: String,
+        /// The first violation.
+        detail: String,
+    },
+}
+
+/// The bytes to store.
+#[must_use]
+pub fn encode(record: &storage::Record) -> Bytes {
+    record.encode_to_vec().into()
+}
+
+/// Reads stored bytes.
+///
+/// # Errors
+/// [`RecordError`] when they are none.
+pub fn decode(value: &[u8]) -> Result<storage::Record, RecordError> {
+    let record = storage::Record::decode(value).map_err(|e| RecordError::Decode { detail: e.to_string() })?;
+    if record.record.is_none() {
+        return Err(RecordError::Empty);
+    }
+    Ok(record)
+}

@@ -1,0 +1,138 @@
+//! Errors to gRPC statuses: one exhaustive mapping. Storage detail stays out of what a client sees.
+
+use std::collections::HashMap;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use super::{Violation, did_you_mean};
+use crate::registry::RegistryError;
+use crate::store::StoreError;
+
+const DOMAIN: &str = "weighbridge";
+
+/// The status of an error.
+#[must_use]
+pub fn status(error: &RegistryError) -> Status {
+    match error {
+        RegistryError::Invalid(violations) => invalid(violations),
+        RegistryError::Unimplemented(violations) => unimplemented(violations),
+        RegistryError::NotFound { kind, name, near } => {
+            let message = format!("{error}{}", did_you_mean(near));
+            let metadata = [("kind", (*kind).to_owned()), ("name", name.clone()), ("near", near.join(","))];
+            with_info(Code::NotFound, message, "NOT_FOUND", metadata)
+        }
+        RegistryError::NotFoundMany { kind, names } => {
+            let metadata = [("kind", (*kind).to_owned()), ("names", names.join(","))];
+            with_info(Code::NotFound, error.to_string(), "NOT_FOUND", metadata)
+        }
+        RegistryError::AmbiguousAlias { alias, candidates } => {
+            let metadata = [("alias", alias.clone()), ("candidates", candidates.join(","))];
+            with_info(Code::FailedPrecondition, error.to_string(), "AMBIGUOUS_ALIAS", metadata)
+        }
+        RegistryError::AlreadyExists { name } => {
+            with_info(Code::AlreadyExists, error.to_string(), "ALREADY_EXISTS", [("name", name.clone())])
+        }
+        RegistryError::AliasTaken { alias, model } => {
+            let metadata = [("alias", alias.clone()), ("model", model.clone())];
+            with_info(Code::AlreadyExists, error.to_string(), "ALIAS_TAKEN", metadata)
+        }
+        RegistryError::EtagMismatch { name, current } => {
+            let metadata = [("name", name.clone()), ("etag", current.clone())];
+            with_info(Code::Aborted, error.to_string(), "ETAG_MISMATCH", metadata)
+        }
+        RegistryError::BuiltIn { name } => {
+            with_info(Code::FailedPrecondition, error.to_string(), "BUILT_IN", [("name", name.clone())])
+        }
+        RegistryError::LicenseInUse { name, .. } => {
+            with_info(Code::FailedPrecondition, error.to_string(), "LICENSE_IN_USE", [("name", name.clone())])
+        }
+        RegistryError::LineageCycle { path } => {
+            with_info(Code::FailedPrecondition, error.to_string(), "LINEAGE_CYCLE", [("path", path.join(","))])
+        }
+        RegistryError::RevisionNotReached { asked, current } => {
+            let metadata = [("asked", asked.to_string()), ("current", current.to_string())];
+            with_info(Code::FailedPrecondition, error.to_string(), "REVISION_NOT_REACHED", metadata)
+        }
+        RegistryError::PageToken => {
+            invalid(&[Violation { field: "page_token".into(), description: error.to_string() }])
+        }
+        RegistryError::Import(inner) => invalid(&[Violation { field: "chunk".into(), description: inner.to_string() }]),
+        RegistryError::Store(inner) => store(inner),
+        RegistryError::Record(_) | RegistryError::BuiltInCatalog(_) => {
+            let message = "a stored record could not be read: see the server's log";
+            with_info(Code::Internal, message.into(), "RECORD_UNREADABLE", [])
+        }
+        RegistryError::Closed => {
+            let message = "the registry takes no writes any more: it is shutting down or its feed has failed";
+            with_info(Code::Unavailable, message.into(), "CLOSED", [])
+        }
+    }
+}
+
+/// The status of a check that was refused before it was made.
+#[must_use]
+pub fn refused(refused: &super::RequestRefused) -> Status {
+    match refused {
+        super::RequestRefused::Invalid(violations) => invalid(violations),
+        super::RequestRefused::Unimplemented(violations) => unimplemented(violations),
+    }
+}
+
+/// Bad input: every violation, in the message and as `BadRequest`.
+#[must_use]
+pub fn invalid(violations: &[Violation]) -> Status {
+    fields(Code::InvalidArgument, "INVALID_FIELDS", violations)
+}
+
+/// Fields whose feature is not built yet.
+#[must_use]
+pub fn unimplemented(violations: &[Violation]) -> Status {
+    fields(Code::Unimplemented, "NOT_BUILT_YET", violations)
+}
+
+/// A limit of the service was met.
+#[must_use]
+pub fn exhausted(message: String, reason: &str) -> Status {
+    with_info(Code::ResourceExhausted, message, reason, [])
+}
+
+fn fields(code: Code, reason: &str, violations: &[Violation]) -> Status {
+    /// Enough of them to read in one line; all are in the details.
+    const SAID_MAX: usize = 10;
+    let mut said: Vec<String> =
+        violations.iter().take(SAID_MAX).map(|v| format!("{}: {}", v.field, v.description)).collect();
+    if violations.len() > SAID_MAX {
+        said.push(format!("and {} more", violations.len() - SAID_MAX));
+    }
+    let mut details = ErrorDetails::with_error_info(reason, DOMAIN, HashMap::new());
+    for Violation { field, description } in violations {
+        details.add_bad_request_violation(field, description);
+    }
+    Status::with_error_details(code, said.join("; "), details)
+}
+
+fn store(error: &StoreError) -> Status {
+    let (code, reason, message) = match error {
+        StoreError::Conflict { .. } => {
+            (Code::Aborted, "CONFLICT", "the record was changed in between: read it again and repeat the change")
+        }
+        StoreError::ReadOnly { .. } => {
+            (Code::Unavailable, "STORE_READ_ONLY", "the store takes no writes: see GetStatus for the reason")
+        }
+        StoreError::Full { .. } => (Code::Unavailable, "STORE_FULL", "the store's disk is full: nothing was written"),
+        StoreError::InvalidKey { .. } => (Code::InvalidArgument, "NAME_TOO_LONG", "a name is too long to be stored"),
+        StoreError::Closed => (Code::Unavailable, "CLOSED", "the store is shutting down"),
+        StoreError::Locked { .. }
+        | StoreError::NewerFormat { .. }
+        | StoreError::Damaged { .. }
+        | StoreError::Io { .. } => (Code::Unavailable, "STORE_FAILED", "the store failed: see the server's log"),
+    };
+    with_info(code, message.to_owned(), reason, [])
+}
+
+fn with_info<const N: usize>(code: Code, message: String, reason: &str, metadata: [(&str, String); N]) -> Status {
+    let metadata: HashMap<String, String> = metadata.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
+    let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
+    Status::with_error_details(code, message, details)
+}

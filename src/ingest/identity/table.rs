@@ -1,0 +1,50 @@
+//! An alias index for tests: a plain table.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{AliasIndex, Folded, fold};
+use crate::domain::name::ModelName;
+
+/// Models and their aliases.
+#[derive(Debug, Default)]
+pub(crate) struct Table {
+    exact: BTreeMap<Box<str>, BTreeSet<ModelName>>,
+    folded: BTreeMap<Box<str>, BTreeMap<ModelName, Box<str>>>,
+}
+
+impl Table {
+    /// A table of `publisher/model` and further aliases.
+    pub(crate) fn of(models: &[(&str, &[&str])]) -> Self {
+        let mut table = Self::default();
+        for (name, aliases) in models {
+            let (publisher, model) = name.split_once('/').unwrap();
+            let model = ModelName::new(publisher, model).unwrap();
+            table.add(&model, aliases);
+        }
+        table
+    }
+
+    pub(crate) fn add(&mut self, model: &ModelName, aliases: &[&str]) {
+        let short = format!("{}/{}", model.publisher(), model.model());
+        for alias in aliases.iter().copied().chain([model.as_str(), short.as_str(), model.model()]) {
+            self.exact.entry(alias.into()).or_default().insert(model.clone());
+            let folded = self.folded.entry(fold(alias)).or_default();
+            folded.entry(model.clone()).or_insert_with(|| alias.into());
+        }
+    }
+}
+
+impl AliasIndex for Table {
+    fn exact(&self, alias: &str) -> Option<ModelName> {
+        let models = self.exact.get(alias)?;
+        (models.len() == 1).then(|| models.first().cloned())?
+    }
+
+    fn folded(&self, folded: &str) -> Folded {
+        let Some(models) = self.folded.get(folded) else { return Folded::None };
+        match models.first_key_value() {
+            Some((model, alias)) if models.len() == 1 => Folded::One(model.clone(), alias.clone()),
+            _ => Folded::Ambiguous(models.keys().cloned().collect()),
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The catalog that ships with the release: `data/`, embedded at build, read and checked as a whole.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use include_dir::{Dir, DirEntry, include_dir};
+use serde::Deserialize;
+
+use super::key::Key;
+use super::records;
+use crate::catalog::{Layer, Reference};
+use crate::convert::{self, text};
+use crate::domain::license::License;
+use crate::domain::model::{BaseRef, Model};
+use crate::domain::name::{LicenseId, ModelName};
+use crate::domain::vocabulary::{UseCategory, Vocabulary};
+use crate::pb::weighbridge::storage::v1 as storage;
+use crate::pb::weighbridge::storage::v1::record::Record as Kind;
+use crate::pb::weighbridge::v1 as pb;
+
+static DATA: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/data");
+
+/// Version of the built-in catalog: that of the release.
+pub const CATALOG_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The built-in catalog.
+#[derive(Debug)]
+pub struct Builtin {
+    /// Words and tables that are not records.
+    pub reference: Arc<Reference>,
+    /// Records by key.
+    pub(super) records: BTreeMap<Key, Kind>,
+    /// Sources that ask for credit.
+    pub attributions: Vec<String>,
+}
+
+/// The embedded catalog, read once.
+///
+/// # Errors
+/// Every problem of every file, each with file and key.
+pub fn builtin() -> Result<Arc<Builtin>, Vec<String>> {
+    static BUILTIN: LazyLock<Result<Arc<Builtin>, Vec<String>>> = LazyLock::new(|| read(&files(&DATA)).map(Arc::new));
+    BUILTIN.clone()
+}
+
+/// Files of a catalog: path and content.
+pub type Files<'a> = Vec<(&'a Path, &'a [u8])>;
+
+fn files(dir: &'static Dir<'static>) -> Files<'static> {
+    let mut out = Vec::new();
+    for entry in dir.entries() {
+        match entry {
+            DirEntry::Dir(dir) => out.extend(files(dir)),
+            DirEntry::File(file) => out.push((file.path(), file.contents())),
+        }
+    }
+    out.sort_by_key(|(path, _)| *path);
+    out
+}
+
+/// Reads the files of a catalog.
+///
+/// # Errors
+/// Every problem of every file, each with file and key.
+pub fn read(files: &Files<'_>) -> Result<Builtin, Vec<String>> {
+    let mut problems = Vec::new();
+    let mut loaded = Loaded::default();
+    for (path, content) in files {
+        loaded.file(path, content, &mut problems);
+    }
+    let reference = Reference::new(loaded.vocabulary.clone().unwrap_or_default(), &loaded.mof);
+    let reference = match reference {
+        Ok(reference) => Some(reference),
+        Err(found) => {
+            problems.extend(found.into_iter().map(|p| format!("openness/: {p}")));
+            None
+        }
+    };
+    if loaded.vocabulary.is_none() {
+        problems.push("vocabulary.toml: the file is missing".into());
+    }
+    loaded.cross_check(&mut problems);
+    match reference {
+        Some(reference) if problems.is_empty() => {
+            Ok(Builtin { reference: Arc::new(reference), records: loaded.records, attributions: loaded.attributions })
+        }
+        _ => Err(problems),
+    }
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Loaded {
+    records: BTreeMap<Key, Kind>,
+    licenses: BTreeMap<LicenseId, (String, License)>,
+    models: BTreeMap<ModelName, (String, Model)>,
+    policies: BTreeMap<Box<str>, String>,
+    restrictions: Vec<(String, crate::domain::license::UseRestriction)>,
+    vocabulary: Option<Vocabulary>,
+    mof: String,
+    attributions: Vec<String>,
+}
+
+impl Loaded {
+    fn file(&mut self, path: &Path, content: &[u8], problems: &mut Vec<String>) {
+        let shown = path.display().to_string();
+        let folder = path.parent().and_then(Path::to_str).unwrap_or_default();
+        match folder {
+            "openness" => self.mof = String::from_utf8_lossy(content).into_owned(),
+            "licenses" => self.license(&shown, path, content, problems),
+            "use-policies" => self.use_policy(&shown, content, problems),
+            "models" => self.model_file(&shown, content, problems),
+            "" if shown == "vocabulary.toml" => self.words(&shown, content, problems),
+            "" if shown == "ATTRIBUTION.md" => self.credits(content),
+            // Tables that importers use, and notes for people.
+            "" if shown.ends_with(".md") || shown.ends_with(".toml") => {}
+            _ => problems.push(format!("{shown}: no file of the catalog belongs here")),
+        }
+    }
+
+    fn license(&mut self, shown: &str, path: &Path, content: &[u8], problems: &mut Vec<String>) {
+        let Some(message) = read_file::<pb::License>(shown, content, "weighbridge.v1.License", problems) else {
+            return;
+        };
+        match convert::license(message.clone(), "") {
+            Err(violations) => problems.extend(said(shown, violations)),
+            Ok(license) => {
+                let stem = path.file_stem().and_then(|s| s.to_str()).unwrap_or_default();
+                if stem != license.id.as_str() {
+                    problems.push(format!("{shown}: name: the file is not called after `{}`", license.id));
+                }
+                let id = license.id.clone();
+                if self.licenses.insert(id.clone(), (shown.to_owned(), license)).is_some() {
+                    problems.push(format!("{shown}: name: `{id}` is there twice"));
+                }
+                self.records.insert(Key::License(Layer::BuiltIn, id), Kind::License(message));
+            }
+        }
+    }
+
+    fn use_policy(&mut self, shown: &str, content: &[u8], problems: &mut Vec<String>) {
+        const MESSAGE: &str = "weighbridge.storage.v1.UsePolicyRecord";
+        let Some(message) = read_file::<storage::UsePolicyRecord>(shown, content, MESSAGE, problems) else { return };
+        match records::use_policy(message.clone()) {
+            Err(violations) => problems.extend(said(shown, violations)),
+            Ok(list) => {
+                let named = list.restrictions.into_iter().enumerate();
+                self.restrictions.extend(named.map(|(i, r)| (format!("{shown}: use_restrictions[{i}]"), r)));
+                if self.policies.insert(list.id.clone(), shown.to_owned()).is_some() {
+                    problems.push(format!("{shown}: id: `{}` is there twice", list.id));
+                }
+                self.records.insert(Key::UsePolicy(list.id), Kind::UsePolicy(message));
+            }
+        }
+    }
+
+    fn model_file(&mut self, shown: &str, content: &[u8], problems: &mut Vec<String>) {
+        let Some(tree) = parse(shown, content, problems) else { return };
+        let Some(models) =
+            tree.get("models").and_then(|m| m.as_array()).filter(|_| tree.as_object().is_some_and(|o| o.len() == 1))
+        else {
+            problems.push(format!("{shown}: it holds one list, `models`"));
+            return;
+        };
+        let Some(descriptor) = convert::descriptor("weighbridge.v1.Model") else { return };
+        for (i, tree) in models.iter().enumerate() {
+            let at = format!("{shown}: models[{i}]");
+            let message = match text::read_as::<pb::Model>(tree, &descriptor) {
+                Ok(message) => message,
+                Err(found) => {
+                    problems.extend(found.into_iter().map(|p| format!("{at}.{p}")));
+                    continue;
+                }
+            };
+            match convert::model(message.clone(), "") {
+                Err(violations) => {
+                    problems.extend(violations.into_iter().map(|v| format!("{at}.{}: {}", v.field, v.description)))
+                }
+                Ok(model) => self.model(&at, model, message, problems),
+            }
+        }
+    }
+
+    fn model(&mut self, at: &str, model: Model, message: pb::Model, problems: &mut Vec<String>) {
+        let name = model.name.clone();
+        if self.models.insert(name.clone(), (at.to_owned(), model)).is_some() {
+            problems.push(format!("{at}.name: `{name}` is there twice"));
+        }
+        self.records.insert(Key::Model(Layer::BuiltIn, name), Kind::Model(message));
+    }
+
+    fn words(&mut self, shown: &str, content: &[u8], problems: &mut Vec<String>) {
+        match toml::from_str::<VocabularyFile>(&String::from_utf8_lossy(content)) {
+            Ok(file) => self.vocabulary = Some(file.into()),
+            Err(error) => problems.push(format!("{shown}: {}", error.message())),
+        }
+    }
+
+    // Every list item of the file is a credit that the service shows.
+    fn credits(&mut self, content: &[u8]) {
+        let text = String::from_utf8_lossy(content);
+        let items = text.lines().filter_map(|line| line.strip_prefix("- "));
+        self.attributions = items.map(|item| item.trim().to_owned()).collect();
+    }
+
+    /// What one file says of another.
+    fn cross_check(&self, problems: &mut Vec<String>) {
+        let empty = Vocabulary::default();
+        let vocabulary = self.vocabulary.as_ref().unwrap_or(&empty);
+        for (shown, license) in self.licenses.values() {
+            problems.extend(license.problems(vocabulary).into_iter().map(|p| format!("{shown}: {p}")));
+            let policy = &license.use_policy.policy;
+            if !policy.is_empty() && !self.policies.contains_key(policy) {
+                problems.push(format!("{shown}: use_policy.policy: no file of `use-policies/` has the id `{policy}`"));
+            }
+        }
+        for (at, restriction) in &self.restrictions {
+            problems.extend(restriction.problem(vocabulary).map(|p| format!("{at}.category: {p}")));
+        }
+        let mut aliases: BTreeMap<&str, &ModelName> = BTreeMap::new();
+        for (at, model) in self.models.values() {
+            for alias in &model.aliases {
+                if let Some(other) = aliases.insert(alias, &model.name).filter(|other| **other != model.name) {
+                    problems.push(format!("{at}.aliases: `{alias}` also stands for `{other}`"));
+                }
+            }
+        }
+        for (at, model) in self.models.values() {
+            if let Some(path) = super::lineage::cycle(model, |name| self.models.get(name).map(|(_, m)| m)) {
+                problems.push(format!("{at}.base_models: the lineage goes in a circle: {}", path.join(" → ")));
+            }
+            let stated = model.base_models.iter().filter(|base| base.expression.is_none());
+            for base in stated {
+                if let BaseRef::Record(name) = &base.model
+                    && !self.models.contains_key(name)
+                    && name.publisher() != model.name.publisher()
+                {
+                    problems.push(format!(
+                        "{at}.base_models: `{name}` is no record of the catalog and no license is stated for it"
+                    ));
+                }
+            }
+        }
+    }
+}
+
+fn said(shown: &str, violations: Vec<convert::Violation>) -> impl Iterator<Item = String> {
+    violations.into_iter().map(move |v| format!("{shown}: {}: {}", v.field, v.description))
+}
+
+fn parse(shown: &str, content: &[u8], problems: &mut Vec<String>) -> Option<serde_json::Value> {
+    let Some(syntax) = text::Syntax::of_path(Path::new(shown)) else {
+        problems.push(format!("{shown}: a file of the catalog ends in .toml, .yaml or .json"));
+        return None;
+    };
+    match text::parse(content, syntax, &text::Limits::default()) {
+        Ok(tree) => Some(tree),
+        Err(found) => {
+            problems.extend(found.into_iter().map(|p| format!("{shown}: {p}")));
+            None
+        }
+    }
+}
+
+fn read_file<M: prost::Message + Default>(
+    shown: &str,
+    content: &[u8],
+    message: &str,
+    problems: &mut Vec<String>,
+) -> Option<M> {
+    let tree = parse(shown, content, problems)?;
+    let descriptor = convert::descriptor(message)?;
+    match text::read_as::<M>(&tree, &descriptor) {
+        Ok(message) => Some(message),
+        Err(found) => {
+            problems.extend(found.into_iter().map(|p| format!("{shown}: {p}")));
+            None
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VocabularyFile {
+    use_categories: BTreeMap<Box<str>, CategoryFile>,
+    business_types: BTreeMap<Box<str>, Box<str>>,
+    metrics: BTreeMap<Box<str>, Box<str>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CategoryFile {
+    sentence: Box<str>,
+    #[serde(default)]
+    broader: Vec<Box<str>>,
+}
+
+impl From<VocabularyFile> for Vocabulary {
+    fn from(file: VocabularyFile) -> Self {
+        let VocabularyFile { use_categories, business_types, metrics } = file;
+        let use_categories = use_categories
+            .into_iter()
+            .map(|(slug, CategoryFile { sentence, broader })| (slug, UseCategory { sentence, broader }))
+            .collect();
+        Self { use_categories, business_types, metrics }
+    }
+}

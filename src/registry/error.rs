@@ -1,0 +1,112 @@
+//! What can keep a use case from being answered. An ineligible model is an answer, not an error.
+
+use crate::convert::{RecordError, Violation};
+use crate::ingest::ImportError;
+use crate::store::StoreError;
+
+/// Why a use case has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Fields that are not as they must be.
+    #[error("{} field(s) are not valid", .0.len())]
+    Invalid(Vec<Violation>),
+    /// Fields whose feature does not exist yet.
+    #[error("{} field(s) are not built yet", .0.len())]
+    Unimplemented(Vec<Violation>),
+    /// No such record.
+    #[error("{kind} `{name}` is not known")]
+    NotFound {
+        /// What was looked for, for example "model".
+        kind: &'static str,
+        /// As given, cut to a readable length.
+        name: String,
+        /// The nearest known names.
+        near: Vec<String>,
+    },
+    /// Several records are missing.
+    #[error("{} {kind}(s) are not known: {}", .names.len(), .names.join(", "))]
+    NotFoundMany {
+        /// What was looked for.
+        kind: &'static str,
+        /// All of them.
+        names: Vec<String>,
+    },
+    /// An alias stands for several models.
+    #[error("`{alias}` stands for several models: {}", .candidates.join(", "))]
+    AmbiguousAlias {
+        /// As given, cut to a readable length.
+        alias: String,
+        /// Their names.
+        candidates: Vec<String>,
+    },
+    /// A record of that name exists.
+    #[error("`{name}` exists already: update it instead")]
+    AlreadyExists {
+        /// Its name.
+        name: String,
+    },
+    /// An alias of the record names another model.
+    #[error("the alias `{alias}` already stands for `{model}`")]
+    AliasTaken {
+        /// The alias.
+        alias: String,
+        /// The model that has it.
+        model: String,
+    },
+    /// Somebody changed the record in between.
+    #[error("`{name}` was changed in between: read it again and repeat the change")]
+    EtagMismatch {
+        /// Its name.
+        name: String,
+        /// Etag it has now; empty when it is gone.
+        current: String,
+    },
+    /// A built-in record cannot be deleted.
+    #[error("`{name}` is built in and cannot be deleted: overlay it with an update instead")]
+    BuiltIn {
+        /// Its name.
+        name: String,
+    },
+    /// A license is still used.
+    #[error("license `{name}` is used by {} model(s), for example {}", .models, .example)]
+    LicenseInUse {
+        /// Its name.
+        name: String,
+        /// Number of models.
+        models: usize,
+        /// One of them.
+        example: String,
+    },
+    /// A model would be its own ancestor.
+    #[error("the lineage would go in a circle: {}", .path.join(" → "))]
+    LineageCycle {
+        /// From the model back to itself.
+        path: Vec<String>,
+    },
+    /// The registry has not come so far yet.
+    #[error("the registry stands at revision {current} and has not reached {asked}")]
+    RevisionNotReached {
+        /// The revision asked for.
+        asked: u64,
+        /// Where it stands.
+        current: u64,
+    },
+    /// A page token of another list, or none at all.
+    #[error("the page token is not one of this list: start again without it")]
+    PageToken,
+    /// A document could not be imported.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// A stored record could not be read.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The built-in catalog is not valid.
+    #[error("the built-in catalog has {} problem(s), first: {}", .0.len(), .0.first().map_or("", |p| p.as_str()))]
+    BuiltInCatalog(Vec<String>),
+    /// The registry is shutting down.
+    #[error("the registry is shutting down")]
+    Closed,
+}

@@ -1,0 +1,95 @@
+//! Keys of the store: layer, kind and name.
+
+use bytes::Bytes;
+
+use crate::catalog::Layer;
+use crate::domain::name::{LicenseId, ModelName, OfferingName, ProviderId};
+
+/// A record of the store by name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Key {
+    /// A model in a layer.
+    Model(Layer, ModelName),
+    /// A license in a layer.
+    License(Layer, LicenseId),
+    /// A shared list of barred uses.
+    UsePolicy(Box<str>),
+    /// A provider.
+    Provider(ProviderId),
+    /// An offering.
+    Offering(OfferingName),
+}
+
+impl Key {
+    /// The key's bytes.
+    pub(super) fn bytes(&self) -> Bytes {
+        let text = match self {
+            Self::Model(layer, name) => format!("{}/models/{}/{}", letter(*layer), name.publisher(), name.model()),
+            Self::License(layer, id) => format!("{}/licenses/{id}", letter(*layer)),
+            Self::UsePolicy(id) => format!("{}/use-policies/{id}", letter(Layer::BuiltIn)),
+            Self::Provider(id) => format!("{}/providers/{id}", letter(Layer::Imported)),
+            Self::Offering(name) => {
+                format!("{}/offerings/{}/{}", letter(Layer::Imported), name.provider(), name.offering())
+            }
+        };
+        text.into_bytes().into()
+    }
+
+    /// Reads a key's bytes; `None` for a key that this release does not know.
+    pub(super) fn read(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let (layer, rest) = text.split_once('/')?;
+        let layer = match layer {
+            "b" => Layer::BuiltIn,
+            "i" => Layer::Imported,
+            "o" => Layer::Operator,
+            _ => return None,
+        };
+        let (kind, name) = rest.split_once('/')?;
+        match (kind, layer) {
+            ("models", _) => {
+                let (publisher, model) = name.split_once('/')?;
+                Some(Self::Model(layer, ModelName::new(publisher, model).ok()?))
+            }
+            ("licenses", _) => Some(Self::License(layer, LicenseId::new(name).ok()?)),
+            ("use-policies", Layer::BuiltIn) => Some(Self::UsePolicy(name.into())),
+            ("providers", Layer::Imported) => Some(Self::Provider(ProviderId::new(name).ok()?)),
+            ("offerings", Layer::Imported) => {
+                let (provider, offering) = name.split_once('/')?;
+                Some(Self::Offering(OfferingName::new(ProviderId::new(provider).ok()?, offering).ok()?))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn letter(layer: Layer) -> char {
+    match layer {
+        Layer::BuiltIn => 'b',
+        Layer::Imported => 'i',
+        Layer::Operator => 'o',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_round_trip() {
+        let provider = ProviderId::new("groq").unwrap();
+        let keys = [
+            Key::Model(Layer::Operator, ModelName::new("meta", "llama").unwrap()),
+            Key::License(Layer::BuiltIn, LicenseId::new("LicenseRef-X").unwrap()),
+            Key::UsePolicy("llama-3".into()),
+            Key::Provider(provider.clone()),
+            Key::Offering(OfferingName::new(provider, "openai/gpt-oss-120b").unwrap()),
+        ];
+        for key in keys {
+            assert_eq!(Key::read(&key.bytes()), Some(key.clone()), "{key:?}");
+        }
+        for bad in ["", "x/models/a/b", "b/models/a", "b/providers/groq", "b/other/x"] {
+            assert_eq!(Key::read(bad.as_bytes()), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! Licenses: get, list, create, update, delete.
+
+use std::sync::Arc;
+
+use super::key::Key;
+use super::models::timestamp;
+use super::page::{PageRequest, token};
+use super::{Registry, RegistryError, check_etag, records, violation};
+use crate::catalog::{Entry, Layer, Snapshot};
+use crate::convert::{self, RecordError, Violation, text};
+use crate::domain::license::License;
+use crate::domain::name::{LicenseId, shown};
+use crate::pb::weighbridge::storage::v1::record::Record as Kind;
+use crate::pb::weighbridge::v1 as pb;
+
+/// A record as callers get it.
+fn message(entry: &Entry<License>) -> Result<pb::License, RecordError> {
+    let (kind, times) = records::stored(&entry.payload)?;
+    let Kind::License(mut message) = kind else { return Err(RecordError::Empty) };
+    message.origin = records::origin(entry.layer);
+    message.revision = records::wire_revision(entry.revision);
+    message.etag = records::etag(entry.layer, entry.revision);
+    message.create_time = times.created;
+    message.update_time = times.updated;
+    Ok(message)
+}
+
+/// Leaves out what only the registry says.
+fn written(mut message: pb::License) -> pb::License {
+    message.origin = 0;
+    message.revision = 0;
+    message.etag.clear();
+    message.create_time = None;
+    message.update_time = None;
+    message
+}
+
+impl Registry {
+    /// Gets a license by name.
+    ///
+    /// # Errors
+    /// A bad name, or not known with near names.
+    pub fn license(&self, name: &str) -> Result<pb::License, RegistryError> {
+        let snapshot = self.snapshot();
+        Ok(message(find(&snapshot, name)?)?)
+    }
+
+    /// Lists licenses by name.
+    ///
+    /// # Errors
+    /// A bad page size or page token.
+    pub fn list_licenses(&self, page: &PageRequest) -> Result<pb::ListLicensesResponse, RegistryError> {
+        const LIST: &str = "licenses";
+        let size = page.size()?;
+        let after = page.after(LIST)?.map(|id| LicenseId::new(&id)).transpose();
+        let after = after.map_err(|_| RegistryError::PageToken)?;
+        let found = self.snapshot().page_licenses(after.as_ref(), size);
+        let last = found.entries.last().map(|entry| entry.record.id.to_string());
+        let licenses: Result<Vec<_>, _> = found.entries.iter().map(|entry| message(entry)).collect();
+        Ok(pb::ListLicensesResponse {
+            licenses: licenses?,
+            next_page_token: token(LIST, last, found.more),
+            total_size: i32::try_from(found.total).unwrap_or(i32::MAX),
+        })
+    }
+
+    /// Adds a license to the operator's layer.
+    ///
+    /// # Errors
+    /// Every violation at once, or the name is taken.
+    pub async fn create_license(&self, request: pb::CreateLicenseRequest) -> Result<pb::License, RegistryError> {
+        let pb::CreateLicenseRequest { license_id, license, validate_only } = request;
+        let Some(mut message) = license else {
+            return Err(RegistryError::Invalid(vec![violation("license", "it must be set")]));
+        };
+        let id = LicenseId::new(&license_id)
+            .map_err(|e| RegistryError::Invalid(vec![violation("license_id", e.to_string())]))?;
+        let name = id.resource_name();
+        if !message.name.is_empty() && message.name != name {
+            let description = format!("`{}` does not agree with `license_id`", shown(&message.name));
+            return Err(RegistryError::Invalid(vec![violation("license.name", description)]));
+        }
+        message.name = name;
+        let message = written(message);
+        let snapshot = self.snapshot();
+        validate(&snapshot, &message)?;
+        if snapshot.license_in(Layer::Operator, &id).is_some() {
+            return Err(RegistryError::AlreadyExists { name: id.resource_name() });
+        }
+        self.write_license(&snapshot, id, message, None, validate_only).await
+    }
+
+    /// Changes a license; a built-in one is overlaid.
+    ///
+    /// # Errors
+    /// As for creating, and an etag that does not match.
+    pub async fn update_license(&self, request: pb::UpdateLicenseRequest) -> Result<pb::License, RegistryError> {
+        let pb::UpdateLicenseRequest { license, update_mask, allow_missing, validate_only } = request;
+        let Some(update) = license else {
+            return Err(RegistryError::Invalid(vec![violation("license", "it must be set")]));
+        };
+        let id = LicenseId::parse(&update.name)
+            .map_err(|e| RegistryError::Invalid(vec![violation("license.name", e.to_string())]))?;
+        let snapshot = self.snapshot();
+        let base = match snapshot.license_entry(&id) {
+            Some(entry) => {
+                check_etag(&update.name, &update.etag, entry.layer, entry.revision)?;
+                message(entry)?
+            }
+            None if allow_missing => pb::License { name: id.resource_name(), ..pb::License::default() },
+            None => return Err(not_found(&snapshot, id.as_str())),
+        };
+        let Some(descriptor) = convert::descriptor("weighbridge.v1.License") else {
+            return Err(RegistryError::Closed);
+        };
+        let paths = update_mask.map(|mask| mask.paths).unwrap_or_default();
+        let merged =
+            convert::merge(&descriptor, &written(base), &written(update), &paths).map_err(RegistryError::Invalid)?;
+        let merged = pb::License { name: id.resource_name(), ..merged };
+        validate(&snapshot, &merged)?;
+        let seen = snapshot.license_in(Layer::Operator, &id).map(|entry| entry.revision);
+        self.write_license(&snapshot, id, merged, seen, validate_only).await
+    }
+
+    async fn write_license(
+        &self,
+        snapshot: &Snapshot,
+        id: LicenseId,
+        message: pb::License,
+        seen: Option<u64>,
+        validate_only: bool,
+    ) -> Result<pb::License, RegistryError> {
+        let now = (self.clock)();
+        let previous = snapshot.license_in(Layer::Operator, &id);
+        if let Some(entry) = previous
+            && records::stored(&entry.payload)?.0 == Kind::License(message.clone())
+        {
+            return Ok(self::message(entry)?);
+        }
+        if validate_only {
+            let mut message = message;
+            message.origin = records::origin(Layer::Operator);
+            message.update_time = Some(records::time(now));
+            return Ok(message);
+        }
+        let created = previous.map(|entry| records::stored(&entry.payload)).transpose()?;
+        let created = created.and_then(|(_, times)| times.created).map_or(now, |t| timestamp(&t, now));
+        let key = Key::License(Layer::Operator, id.clone());
+        self.put(&key, Kind::License(message), seen, created).await?;
+        self.license(&id.resource_name())
+    }
+
+    /// Deletes an operator's record.
+    ///
+    /// # Errors
+    /// Not known, built in, still used, or an etag that does not match.
+    pub async fn delete_license(&self, request: pb::DeleteLicenseRequest) -> Result<(), RegistryError> {
+        let pb::DeleteLicenseRequest { name, etag, validate_only } = request;
+        let snapshot = self.snapshot();
+        let id = find(&snapshot, &name)?.record.id.clone();
+        let Some(entry) = snapshot.license_in(Layer::Operator, &id) else {
+            return Err(RegistryError::BuiltIn { name });
+        };
+        check_etag(&name, &etag, entry.layer, entry.revision)?;
+        // Under an overlay the built-in record shows again, so nothing loses its terms.
+        if snapshot.license_in(Layer::BuiltIn, &id).is_none() {
+            check_unused(&snapshot, &id)?;
+        }
+        if !validate_only {
+            self.delete(&Key::License(Layer::Operator, id), entry.revision).await?;
+        }
+        Ok(())
+    }
+}
+
+fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Arc<Entry<License>>, RegistryError> {
+    let id = LicenseId::parse(name).map_err(|e| RegistryError::Invalid(vec![violation("name", e.to_string())]))?;
+    snapshot.license_entry(&id).ok_or_else(|| not_found(snapshot, id.as_str()))
+}
+
+fn not_found(snapshot: &Snapshot, id: &str) -> RegistryError {
+    let near = text::nearest(id, snapshot.licenses().map(|entry| entry.record.id.as_str()));
+    let near = near.into_iter().map(|id| format!("licenses/{id}")).collect();
+    RegistryError::NotFound { kind: "license", name: format!("licenses/{}", shown(id)), near }
+}
+
+fn validate(snapshot: &Snapshot, message: &pb::License) -> Result<(), RegistryError> {
+    let license = convert::license(message.clone(), "license").map_err(RegistryError::Invalid)?;
+    let mut violations: Vec<Violation> = Vec::new();
+    if license.id.is_unknown() {
+        let description = format!("`{}` stands for a license that nobody knows: it has no terms", LicenseId::UNKNOWN);
+        violations.push(violation("license.name", description));
+    }
+    for problem in license.problems(&snapshot.reference().vocabulary) {
+        let (path, description) = problem.split_once(": ").unwrap_or(("", &problem));
+        violations.push(violation(&format!("license.{path}"), description));
+    }
+    let policy = &license.use_policy.policy;
+    if !policy.is_empty() && snapshot.use_policy(policy).is_none() {
+        let near = convert::nearest(policy, snapshot.use_policies().map(|entry| &*entry.record.id));
+        let description = format!("`{}` is no shared list{near}", shown(policy));
+        violations.push(violation("license.use_policy.policy", description));
+    }
+    if violations.is_empty() { Ok(()) } else { Err(RegistryError::Invalid(violations)) }
+}
+
+fn check_unused(snapshot: &Snapshot, id: &LicenseId) -> Result<(), RegistryError> {
+    let uses = |entry: &&Arc<Entry<crate::domain::model::Model>>| {
+        let components = entry.record.components.iter().filter_map(|c| c.expression.as_ref());
+        let bases = entry.record.base_models.iter().filter_map(|b| b.expression.as_ref());
+        components.chain(bases).any(|e| e.licenses().contains(&id))
+    };
+    let mut users = snapshot.models().filter(uses);
+    match users.next() {
+        None => Ok(()),
+        Some(first) => Err(RegistryError::LicenseInUse {
+            name: id.resource_name(),
+            models: 1 + users.count(),
+            example: first.record.name.to_string(),
+        }),
+    }
+}

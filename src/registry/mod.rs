@@ -1,0 +1,208 @@
+//! Use cases, one file each. The only room that joins store, catalog, ingest and domain.
+//!
+//! A write validates against the current snapshot, commits (durable when it returns), waits until the feeder has published
+//! a snapshot of that revision, and answers. The snapshot is fed by the store's log of changes alone, whoever wrote them.
+//! Reads never touch the disk.
+
+pub mod builtin;
+mod check;
+mod error;
+mod feed;
+mod import;
+mod key;
+mod licenses;
+mod lineage;
+mod models;
+mod offerings;
+mod openness;
+mod page;
+mod records;
+mod resolve;
+mod status;
+
+pub use check::Checked;
+pub use error::RegistryError;
+pub use import::ImportRequest;
+
+/// Largest document that an import takes, in bytes.
+pub const DOCUMENT_BYTES_MAX: usize = import::DOCUMENT_BYTES_MAX;
+pub use page::PageRequest;
+pub use resolve::Resolved;
+pub use status::Status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use crate::catalog::{Layer, Snapshot};
+use crate::convert::Violation;
+use crate::domain::date::Date;
+use crate::pb::weighbridge::storage::v1::record::Record as Kind;
+use crate::store::{Batch, Expect, Revision, Store, Write};
+use builtin::Builtin;
+use key::Key;
+
+/// Longest wait for a revision that a caller asks to read from.
+const REVISION_WAIT: Duration = Duration::from_secs(2);
+
+/// Tells the time; passed in, so that tests own it.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The registry: its use cases are methods, one file each.
+pub struct Registry {
+    store: Arc<dyn Store>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
+    published: watch::Receiver<Published>,
+    builtin: Arc<Builtin>,
+    clock: Clock,
+    started: Timestamp,
+}
+
+/// How far the feeder has come.
+#[derive(Clone, Debug, Default)]
+struct Published {
+    revision: Revision,
+    /// Why it stopped, if it did.
+    failed: Option<String>,
+}
+
+impl Registry {
+    /// Opens a registry on a store: loads it, brings the built-in catalog up to this release's, and starts the feeder.
+    ///
+    /// # Errors
+    /// The store's, an unreadable record, or a broken built-in catalog.
+    pub async fn open(store: Arc<dyn Store>, clock: Clock) -> Result<Self, RegistryError> {
+        let builtin = builtin::builtin().map_err(RegistryError::BuiltInCatalog)?;
+        // Subscribed before loading, so that no change falls between the two.
+        let changes = store.subscribe();
+        let contents = store.load().await?;
+        let mut snapshot = Snapshot::new(builtin.reference.clone());
+        let mut stored = Vec::with_capacity(contents.records.len());
+        for record in &contents.records {
+            if let Some(change) = records::change(&record.key, Some(&record.value))? {
+                snapshot.apply(record.revision, vec![change]);
+            }
+            stored.push((record.key.clone(), record.value.clone()));
+        }
+        snapshot.apply(contents.revision, Vec::new());
+        let (snapshot, published) = feed::start(snapshot, changes);
+        let started = clock();
+        let registry = Self { store, snapshot, published, builtin, clock, started };
+        registry.sync_builtin(&stored).await?;
+        Ok(registry)
+    }
+
+    /// Commits the difference between the stored built-in records and this release's as one change.
+    async fn sync_builtin(&self, stored: &[(Bytes, Bytes)]) -> Result<(), RegistryError> {
+        if !self.store.status().writable {
+            return Ok(());
+        }
+        let now = (self.clock)();
+        let actor = format!("builtin/{}", builtin::CATALOG_VERSION);
+        let mut kept: std::collections::HashMap<Bytes, Kind> = std::collections::HashMap::new();
+        let mut writes = Vec::new();
+        for (key, value) in stored.iter().filter(|(key, _)| key.starts_with(b"b/")) {
+            let known = Key::read(key).is_some_and(|key| self.builtin.records.contains_key(&key));
+            if known {
+                kept.insert(key.clone(), records::stored(value)?.0);
+            } else {
+                writes.push(Write { key: key.clone(), value: None });
+            }
+        }
+        for (key, kind) in &self.builtin.records {
+            let key = key.bytes();
+            if kept.get(&key) != Some(kind) {
+                let value = records::record(kind.clone(), &actor, now, now);
+                writes.push(Write { key, value: Some(value) });
+            }
+        }
+        if writes.is_empty() {
+            return Ok(());
+        }
+        self.commit(Batch { expect: Vec::new(), writes }).await?;
+        Ok(())
+    }
+
+    /// The current snapshot.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// A snapshot of at least a revision.
+    ///
+    /// # Errors
+    /// [`RegistryError::RevisionNotReached`] when it does not come within two seconds.
+    pub async fn snapshot_from(&self, revision: Revision) -> Result<Arc<Snapshot>, RegistryError> {
+        let current = self.snapshot();
+        if current.revision() >= revision {
+            return Ok(current);
+        }
+        match tokio::time::timeout(REVISION_WAIT, self.wait_for(revision)).await {
+            Ok(done) => done.map(|()| self.snapshot()),
+            Err(_) => Err(RegistryError::RevisionNotReached { asked: revision, current: self.snapshot().revision() }),
+        }
+    }
+
+    async fn wait_for(&self, revision: Revision) -> Result<(), RegistryError> {
+        let mut published = self.published.clone();
+        let reached = published.wait_for(|p| p.revision >= revision || p.failed.is_some()).await;
+        match reached {
+            Ok(published) if published.revision >= revision => Ok(()),
+            _ => Err(RegistryError::Closed),
+        }
+    }
+
+    /// Commits and waits until the change can be read.
+    async fn commit(&self, batch: Batch) -> Result<Revision, RegistryError> {
+        let revision = self.store.commit(batch).await?;
+        self.wait_for(revision).await?;
+        Ok(revision)
+    }
+
+    /// Writes one record of the operator's layer, if nobody changed it since `seen`.
+    async fn put(
+        &self,
+        key: &Key,
+        kind: Kind,
+        seen: Option<Revision>,
+        created: Timestamp,
+    ) -> Result<Revision, RegistryError> {
+        let value = records::record(kind, "operator", created, (self.clock)());
+        let key = key.bytes();
+        let expect = vec![Expect { key: key.clone(), revision: seen }];
+        self.commit(Batch { expect, writes: vec![Write { key, value: Some(value) }] }).await
+    }
+
+    async fn delete(&self, key: &Key, seen: Revision) -> Result<Revision, RegistryError> {
+        let key = key.bytes();
+        let expect = vec![Expect { key: key.clone(), revision: Some(seen) }];
+        self.commit(Batch { expect, writes: vec![Write { key, value: None }] }).await
+    }
+
+    /// Today.
+    fn today(&self) -> Date {
+        let day = (self.clock)().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+        let part = |n: i8| u8::try_from(n).unwrap_or(1);
+        let year = u16::try_from(day.year()).unwrap_or(1);
+        // INVARIANT: a calendar day of a clock; the fallback is never taken.
+        Date::from_day(year, part(day.month()), part(day.day())).unwrap_or_else(|| Date::first_of(year))
+    }
+}
+
+/// Refuses an etag that is not the record's.
+fn check_etag(name: &str, given: &str, layer: Layer, revision: Revision) -> Result<(), RegistryError> {
+    let current = records::etag(layer, revision);
+    if given.is_empty() || given == current {
+        return Ok(());
+    }
+    Err(RegistryError::EtagMismatch { name: name.to_owned(), current })
+}
+
+fn violation(field: &str, description: impl Into<String>) -> Violation {
+    Violation { field: field.to_owned(), description: description.into() }
+}

@@ -1,0 +1,166 @@
+//! Resolving: any id a caller holds → the model, or why not.
+
+use std::sync::Arc;
+
+use super::{Registry, RegistryError, models};
+use crate::catalog::{Entry, Folded, Snapshot};
+use crate::convert::{self, text};
+use crate::domain::alias::fold;
+use crate::domain::model::Model;
+use crate::domain::name::{ModelName, OfferingName, ProviderId, shown};
+use crate::domain::offering::{MatchStage, Offering};
+use crate::ingest::identity;
+use crate::pb::weighbridge::v1 as pb;
+
+/// What an id stands for.
+#[derive(Clone, Debug)]
+pub enum Resolved {
+    /// A model, and how it was found.
+    Model {
+        /// The model.
+        entry: Arc<Entry<Model>>,
+        /// The step that found it.
+        stage: MatchStage,
+        /// The alias as it stands in the registry.
+        alias: Box<str>,
+        /// The offering, when the id named one.
+        offering: Option<String>,
+    },
+    /// An offering whose model is not known.
+    Unresolved(Arc<Entry<Offering>>),
+}
+
+/// Finds what an id stands for, strictest step first.
+pub(super) fn resolve(snapshot: &Snapshot, id: &str) -> Result<Resolved, RegistryError> {
+    let found = |name: &ModelName, stage, alias: &str, offering| {
+        let entry = snapshot.model_entry(name).cloned()?;
+        Some(Resolved::Model { entry, stage, alias: alias.into(), offering })
+    };
+    if id.starts_with("publishers/") {
+        // A name of the right form that is not there goes on to near names; one of a wrong form says so.
+        let name =
+            ModelName::parse(id).map_err(|e| RegistryError::Invalid(vec![super::violation("model", e.to_string())]))?;
+        return found(&name, MatchStage::Name, id, None).ok_or_else(|| not_found(snapshot, id));
+    }
+    let by_path = id.split_once('/').and_then(|(publisher, model)| ModelName::new(publisher, model).ok());
+    if let Some(resolved) = by_path.and_then(|name| found(&name, MatchStage::Name, id, None)) {
+        return Ok(resolved);
+    }
+    match snapshot.aliases().exact(id) {
+        [] => {}
+        [name] => return found(name, MatchStage::Alias, id, None).ok_or_else(|| not_found(snapshot, id)),
+        several => return Err(ambiguous(id, several)),
+    }
+    if let Some(offering) = offering(snapshot, id) {
+        let name = offering.record.name.resource_name();
+        let linked = offering.record.model.as_ref();
+        let model = linked.and_then(|model| found(model, MatchStage::Offering, id, Some(name)));
+        return Ok(model.unwrap_or(Resolved::Unresolved(offering)));
+    }
+    match snapshot.aliases().folded(&fold(id)) {
+        Folded::None => {}
+        Folded::One(hit) => {
+            return found(&hit.model, MatchStage::FoldedAlias, &hit.alias, None).ok_or_else(|| not_found(snapshot, id));
+        }
+        Folded::Ambiguous(names) => return Err(ambiguous(id, &names)),
+    }
+    match identity::resolve(&KnownModels(snapshot), None, id, None) {
+        identity::Resolution::Matched { model, stage, alias } => {
+            found(&model, stage, &alias, None).ok_or_else(|| not_found(snapshot, id))
+        }
+        identity::Resolution::Ambiguous(names) => Err(ambiguous(id, &names)),
+        identity::Resolution::Unresolved { .. } => Err(not_found(snapshot, id)),
+    }
+}
+
+/// An offering by resource name or as `{provider}/{offering id}`.
+fn offering(snapshot: &Snapshot, id: &str) -> Option<Arc<Entry<Offering>>> {
+    if id.starts_with("providers/") {
+        return snapshot.offering(&OfferingName::parse(id).ok()?).cloned();
+    }
+    let (provider, offering) = id.split_once('/')?;
+    let name = OfferingName::new(ProviderId::new(provider).ok()?, offering).ok()?;
+    snapshot.offering(&name).cloned()
+}
+
+fn ambiguous(id: &str, names: &[ModelName]) -> RegistryError {
+    let candidates = names.iter().map(ToString::to_string).collect();
+    RegistryError::AmbiguousAlias { alias: shown(id), candidates }
+}
+
+/// Not known, with the nearest names: model names where a name was given, aliases otherwise.
+pub(super) fn not_found(snapshot: &Snapshot, id: &str) -> RegistryError {
+    /// Comparing with every name of a very large registry would make a typo expensive for everybody.
+    const COMPARED_MAX: usize = 20_000;
+    let given = shown(id);
+    let near: Vec<String> = if id.starts_with("publishers/") {
+        let names = snapshot.models().take(COMPARED_MAX).map(|entry| entry.record.name.as_str());
+        owned(text::nearest(&given, names))
+    } else {
+        let mut near = owned(text::nearest(&given, snapshot.aliases().iter().take(COMPARED_MAX)));
+        // The organization before the slash is often another one: compare what comes after it as well.
+        let last = given.rsplit('/').next().unwrap_or(&given);
+        let names = snapshot.models().take(COMPARED_MAX);
+        let by_model = names.map(|entry| entry.record.name.model());
+        if near.is_empty() {
+            near = owned(text::nearest(&last.to_ascii_lowercase(), by_model));
+        }
+        near
+    };
+    RegistryError::NotFound { kind: "model", name: given, near }
+}
+
+fn owned(names: Vec<&str>) -> Vec<String> {
+    names.into_iter().map(str::to_owned).collect()
+}
+
+/// The snapshot's models as importers see them.
+pub(super) struct KnownModels<'a>(pub(super) &'a Snapshot);
+
+impl identity::AliasIndex for KnownModels<'_> {
+    fn exact(&self, alias: &str) -> Option<ModelName> {
+        match self.0.aliases().exact(alias) {
+            [one] => Some(one.clone()),
+            _ => None,
+        }
+    }
+
+    fn folded(&self, folded: &str) -> identity::Folded {
+        match self.0.aliases().folded(folded) {
+            Folded::None => identity::Folded::None,
+            Folded::One(hit) => identity::Folded::One(hit.model, hit.alias),
+            Folded::Ambiguous(names) => identity::Folded::Ambiguous(names),
+        }
+    }
+}
+
+impl Registry {
+    /// Finds the model for any id.
+    ///
+    /// # Errors
+    /// Not known (with near names), or ambiguous (with every candidate).
+    pub fn resolve(&self, alias: &str) -> Result<pb::ResolveModelResponse, RegistryError> {
+        if alias.trim().is_empty() {
+            return Err(RegistryError::Invalid(vec![super::violation("alias", "it must be set")]));
+        }
+        let snapshot = self.snapshot();
+        match resolve(&snapshot, alias)? {
+            Resolved::Model { entry, stage, alias, offering } => {
+                let offering = offering.unwrap_or_default();
+                Ok(pb::ResolveModelResponse {
+                    model: Some(models::message(&entry)?),
+                    r#match: Some(convert::alias_match(Some(stage), &alias, &offering)),
+                    candidates: Vec::new(),
+                })
+            }
+            Resolved::Unresolved(entry) => {
+                let offering = entry.record.name.resource_name();
+                Ok(pb::ResolveModelResponse {
+                    model: None,
+                    r#match: Some(convert::alias_match(None, alias, &offering)),
+                    candidates: Vec::new(),
+                })
+            }
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! What the registry holds and how its store is.
+
+use jiff::Timestamp;
+
+use super::{Registry, builtin};
+use crate::store::StoreStatus;
+
+/// The registry's state.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// Version of the built-in catalog.
+    pub catalog_version: &'static str,
+    /// Revision of the snapshot.
+    pub revision: u64,
+    /// Models.
+    pub models: usize,
+    /// Licenses.
+    pub licenses: usize,
+    /// Providers.
+    pub providers: usize,
+    /// Offerings.
+    pub offerings: usize,
+    /// Offerings whose model is known.
+    pub resolved_offerings: usize,
+    /// Aliases.
+    pub aliases: usize,
+    /// The store.
+    pub store: StoreStatus,
+    /// Why the catalog is not fed any more; `None`: it is.
+    pub feed_problem: Option<String>,
+    /// When it was opened.
+    pub started: Timestamp,
+    /// Sources that ask for credit.
+    pub attributions: Vec<String>,
+}
+
+impl Registry {
+    /// The registry's state.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let snapshot = self.snapshot();
+        let (offerings, resolved_offerings) = snapshot.offering_counts();
+        Status {
+            catalog_version: builtin::CATALOG_VERSION,
+            revision: snapshot.revision(),
+            models: snapshot.model_count(),
+            licenses: snapshot.license_count(),
+            providers: snapshot.provider_count(),
+            offerings,
+            resolved_offerings,
+            aliases: snapshot.aliases().len(),
+            store: self.store.status(),
+            feed_problem: self.published.borrow().failed.clone(),
+            started: self.started,
+            attributions: self.builtin.attributions.clone(),
+        }
+    }
+}

@@ -1,0 +1,197 @@
+//! The server: one thread a core, each with its own single-threaded runtime and its own listener on the shared port.
+//!
+//! A multi-threaded runtime costs 1.6 times the CPU a request: waking workers is dearer than answering. The kernel spreads
+//! connections over the listeners (`SO_REUSEPORT`). Registry, store and feeder are shared; their futures belong to no
+//! runtime.
+
+use std::future::Future;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::watch;
+use tonic::transport::Server;
+use tonic::transport::server::{Router, TcpIncoming};
+use tonic_health::pb::health_server::{Health, HealthServer};
+
+use crate::pb::weighbridge::v1::{
+    admin_service_server::AdminServiceServer, eligibility_service_server::EligibilityServiceServer,
+    license_service_server::LicenseServiceServer, model_service_server::ModelServiceServer,
+    offering_service_server::OfferingServiceServer,
+};
+use crate::registry::Registry;
+use crate::service::Services;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1_024;
+/// Largest request message; the chunks of an import stay below it.
+const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Calls at once on one connection.
+const STREAMS_MAX: u32 = 1_000;
+
+/// Limits of the server.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerOptions {
+    /// Longest time for one call.
+    pub request_timeout: Duration,
+    /// Longest time to finish calls after the end was asked for.
+    pub drain: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { request_timeout: Duration::from_secs(30), drain: Duration::from_secs(10) }
+    }
+}
+
+/// Binds one listener a worker to the same address; port 0 chooses one port for all.
+///
+/// # Errors
+/// The address cannot be bound.
+pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
+    let mut address = address;
+    let mut listeners = Vec::new();
+    for _ in 0..workers.max(1) {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        // Sharing the port is for our own workers: a second server must not take half of the connections. One that binds
+        // without sharing fails, so the first socket of all claims the port alone for a moment.
+        if listeners.is_empty() {
+            claim(address)?;
+        }
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let listener: TcpListener = socket.into();
+        address = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// Fails when somebody else listens on the port.
+fn claim(address: SocketAddr) -> io::Result<()> {
+    if address.port() == 0 {
+        return Ok(());
+    }
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(1)
+}
+
+/// Serves until `shutdown` is done: health to NOT_SERVING, no new calls, running ones finish within the drain time.
+///
+/// # Errors
+/// A runtime or thread could not be started, or a worker failed.
+pub async fn run(
+    listeners: Vec<TcpListener>,
+    registry: Arc<Registry>,
+    options: ServerOptions,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    let (health, health_server) = tonic_health::server::health_reporter();
+    let writable = registry.status().store.problem.is_none();
+    let (stop, stopped) = watch::channel(false);
+    let (done, mut all_done) = tokio::sync::mpsc::channel::<io::Result<()>>(listeners.len().max(1));
+    let workers = listeners.len();
+    for (i, listener) in listeners.into_iter().enumerate() {
+        let (registry, health_server) = (registry.clone(), health_server.clone());
+        let (stopped, done) = (stopped.clone(), done.clone());
+        thread::Builder::new().name(format!("weighbridge-{i}")).spawn(move || {
+            let served = serve(listener, registry, health_server, options, stopped);
+            // The receiver is gone once the drain time is over.
+            let _ = done.blocking_send(served);
+        })?;
+    }
+    drop(done);
+    set_health(&health, writable).await;
+    let early = tokio::select! {
+        () = shutdown => None,
+        first = all_done.recv() => first,
+    };
+    set_health(&health, false).await;
+    stop.send_replace(true);
+    if let Some(Err(error)) = early {
+        return Err(error);
+    }
+    let rest = async {
+        for _ in 0..workers {
+            if let Some(served) = all_done.recv().await {
+                served?;
+            }
+        }
+        Ok(())
+    };
+    match tokio::time::timeout(options.drain, rest).await {
+        Ok(served) => served,
+        Err(_) => {
+            tracing::warn!(
+                drain_ms = options.drain.as_millis(),
+                "calls were still running at the end of the drain time"
+            );
+            Ok(())
+        }
+    }
+}
+
+async fn set_health(health: &tonic_health::server::HealthReporter, serving: bool) {
+    let status = if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
+    for service in [
+        "",
+        "weighbridge.v1.ModelService",
+        "weighbridge.v1.OfferingService",
+        "weighbridge.v1.LicenseService",
+        "weighbridge.v1.EligibilityService",
+        "weighbridge.v1.AdminService",
+    ] {
+        health.set_service_status(service, status).await;
+    }
+}
+
+fn serve(
+    listener: TcpListener,
+    registry: Arc<Registry>,
+    health: HealthServer<impl Health>,
+    options: ServerOptions,
+    mut stopped: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async move {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let router = router(registry, health, options)?;
+        let stop = async move {
+            // An error means that the sender is gone, which ends the server as well.
+            let _ = stopped.wait_for(|stop| *stop).await;
+        };
+        router.serve_with_incoming_shutdown(incoming, stop).await.map_err(io::Error::other)
+    })
+}
+
+fn router(registry: Arc<Registry>, health: HealthServer<impl Health>, options: ServerOptions) -> io::Result<Router> {
+    let services = Services::new(registry);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(crate::pb::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let v1 = reflection().build_v1().map_err(io::Error::other)?;
+    let v1alpha = reflection().build_v1alpha().map_err(io::Error::other)?;
+    Ok(Server::builder()
+        .timeout(options.request_timeout)
+        .max_concurrent_streams(Some(STREAMS_MAX))
+        .http2_keepalive_interval(Some(Duration::from_secs(60)))
+        .add_service(EligibilityServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(ModelServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(OfferingServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(LicenseServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(AdminServiceServer::new(services).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(health)
+        .add_service(v1)
+        .add_service(v1alpha))
+}

@@ -1,0 +1,149 @@
+//! gRPC: convert in, call the registry, convert out. One type serves every service; a line an RPC.
+
+mod check;
+mod import;
+mod lists;
+mod status;
+
+pub use check::check_eligibility;
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status, Streaming, async_trait};
+
+use crate::convert::status::status;
+use crate::pb::weighbridge::v1 as pb;
+use crate::registry::Registry;
+
+/// Every service of the package, on one registry.
+#[derive(Clone)]
+pub struct Services {
+    registry: Arc<Registry>,
+}
+
+impl Services {
+    /// Serves a registry.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { registry }
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+fn answer<T>(result: Result<T, crate::registry::RegistryError>) -> Answer<T> {
+    result.map(Response::new).map_err(|error| {
+        let told = status(&error);
+        // What the client is not told is said here, once.
+        if matches!(told.code(), tonic::Code::Internal | tonic::Code::Unavailable) {
+            tracing::error!(%error, "a request could not be answered");
+        }
+        told
+    })
+}
+
+#[async_trait]
+impl pb::model_service_server::ModelService for Services {
+    async fn get_model(&self, request: Request<pb::GetModelRequest>) -> Answer<pb::Model> {
+        answer(self.registry.model(&request.into_inner().name))
+    }
+
+    async fn list_models(&self, request: Request<pb::ListModelsRequest>) -> Answer<pb::ListModelsResponse> {
+        lists::models(&self.registry, request.into_inner())
+    }
+
+    async fn batch_get_models(
+        &self,
+        request: Request<pb::BatchGetModelsRequest>,
+    ) -> Answer<pb::BatchGetModelsResponse> {
+        let pb::BatchGetModelsRequest { parent, names } = request.into_inner();
+        answer(self.registry.batch_models(&parent, &names).map(|models| pb::BatchGetModelsResponse { models }))
+    }
+
+    async fn create_model(&self, request: Request<pb::CreateModelRequest>) -> Answer<pb::Model> {
+        answer(self.registry.create_model(request.into_inner()).await)
+    }
+
+    async fn update_model(&self, request: Request<pb::UpdateModelRequest>) -> Answer<pb::Model> {
+        answer(self.registry.update_model(request.into_inner()).await)
+    }
+
+    async fn delete_model(&self, request: Request<pb::DeleteModelRequest>) -> Answer<()> {
+        answer(self.registry.delete_model(request.into_inner()).await)
+    }
+
+    async fn resolve_model(&self, request: Request<pb::ResolveModelRequest>) -> Answer<pb::ResolveModelResponse> {
+        answer(self.registry.resolve(&request.into_inner().alias))
+    }
+
+    async fn assess_openness(&self, request: Request<pb::AssessOpennessRequest>) -> Answer<pb::AssessOpennessResponse> {
+        answer(self.registry.assess_openness(&request.into_inner().model))
+    }
+
+    async fn import_models(
+        &self,
+        request: Request<Streaming<pb::ImportModelsRequest>>,
+    ) -> Answer<pb::ImportModelsResponse> {
+        import::import_models(&self.registry, request.into_inner()).await
+    }
+}
+
+#[async_trait]
+impl pb::offering_service_server::OfferingService for Services {
+    async fn get_provider(&self, request: Request<pb::GetProviderRequest>) -> Answer<pb::Provider> {
+        answer(self.registry.provider(&request.into_inner().name))
+    }
+
+    async fn list_providers(&self, request: Request<pb::ListProvidersRequest>) -> Answer<pb::ListProvidersResponse> {
+        let pb::ListProvidersRequest { page_size, page_token } = request.into_inner();
+        answer(self.registry.list_providers(&lists::page(page_size, page_token)))
+    }
+
+    async fn get_offering(&self, request: Request<pb::GetOfferingRequest>) -> Answer<pb::Offering> {
+        answer(self.registry.offering(&request.into_inner().name))
+    }
+
+    async fn list_offerings(&self, request: Request<pb::ListOfferingsRequest>) -> Answer<pb::ListOfferingsResponse> {
+        lists::offerings(&self.registry, request.into_inner())
+    }
+}
+
+#[async_trait]
+impl pb::license_service_server::LicenseService for Services {
+    async fn get_license(&self, request: Request<pb::GetLicenseRequest>) -> Answer<pb::License> {
+        answer(self.registry.license(&request.into_inner().name))
+    }
+
+    async fn list_licenses(&self, request: Request<pb::ListLicensesRequest>) -> Answer<pb::ListLicensesResponse> {
+        lists::licenses(&self.registry, request.into_inner())
+    }
+
+    async fn create_license(&self, request: Request<pb::CreateLicenseRequest>) -> Answer<pb::License> {
+        answer(self.registry.create_license(request.into_inner()).await)
+    }
+
+    async fn update_license(&self, request: Request<pb::UpdateLicenseRequest>) -> Answer<pb::License> {
+        answer(self.registry.update_license(request.into_inner()).await)
+    }
+
+    async fn delete_license(&self, request: Request<pb::DeleteLicenseRequest>) -> Answer<()> {
+        answer(self.registry.delete_license(request.into_inner()).await)
+    }
+}
+
+#[async_trait]
+impl pb::eligibility_service_server::EligibilityService for Services {
+    async fn check_eligibility(
+        &self,
+        request: Request<pb::CheckEligibilityRequest>,
+    ) -> Answer<pb::CheckEligibilityResponse> {
+        check_eligibility(&self.registry, request.into_inner()).await.map(Response::new)
+    }
+}
+
+#[async_trait]
+impl pb::admin_service_server::AdminService for Services {
+    async fn get_status(&self, _request: Request<pb::GetStatusRequest>) -> Answer<pb::GetStatusResponse> {
+        Ok(Response::new(status::get_status(&self.registry)))
+    }
+}

@@ -1,0 +1,45 @@
+//! `GetStatus`.
+
+use crate::pb::weighbridge::v1 as pb;
+use crate::registry::{Registry, Status};
+
+pub(super) fn get_status(registry: &Registry) -> pb::GetStatusResponse {
+    let Status {
+        catalog_version,
+        revision,
+        models,
+        licenses,
+        providers,
+        offerings,
+        resolved_offerings,
+        aliases,
+        store,
+        feed_problem,
+        started,
+        attributions,
+    } = registry.status();
+    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
+    let wide = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    pb::GetStatusResponse {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        catalog_version: catalog_version.to_owned(),
+        revision: wide(revision),
+        models: count(models),
+        licenses: count(licenses),
+        providers: count(providers),
+        offerings: count(offerings),
+        resolved_offerings: count(resolved_offerings),
+        aliases: count(aliases),
+        store: Some(pb::StoreStatus {
+            backend: store.backend.to_owned(),
+            path: store.path.map_or_else(String::new, |path| path.display().to_string()),
+            revision: wide(store.revision),
+            records: wide(store.record_count),
+            writable: store.writable && feed_problem.is_none(),
+            problem: feed_problem.or(store.problem).unwrap_or_default(),
+            size_bytes: store.size_on_disk_bytes.map_or(0, wide),
+        }),
+        start_time: Some(prost_types::Timestamp { seconds: started.as_second(), nanos: started.subsec_nanosecond() }),
+        attributions,
+    }
+}
