@@ -10,6 +10,8 @@ use crate::domain::model::Model;
 use crate::domain::name::ModelName;
 
 type Names = SmallVec<[ModelName; 1]>;
+/// Models with the alias that folds to the key.
+type Hits = SmallVec<[(ModelName, Box<str>); 1]>;
 
 /// An alias and the model it stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ pub enum Folded {
 #[derive(Clone, Default)]
 pub struct Aliases {
     exact: Index<Box<str>, Names>,
-    folded: Index<Box<str>, SmallVec<[(ModelName, Box<str>); 1]>>,
+    folded: Index<Box<str>, Hits>,
 }
 
 impl Aliases {

@@ -86,7 +86,7 @@ pub enum Change {
     /// A model.
     Model(Layer, ModelName, Option<Put<Model>>),
     /// A license.
-    License(Layer, LicenseId, Option<Put<License>>),
+    License(Layer, LicenseId, Option<Box<Put<License>>>),
     /// A shared list of barred uses.
     UsePolicy(Box<str>, Option<Put<UsePolicyList>>),
     /// A provider.
@@ -150,7 +150,7 @@ impl Snapshot {
         for change in changes {
             match change {
                 Change::Model(layer, name, put) => self.apply_model(revision, layer, &name, put),
-                Change::License(layer, id, put) => self.apply_license(revision, layer, &id, put),
+                Change::License(layer, id, put) => self.apply_license(revision, layer, &id, put.map(|put| *put)),
                 Change::UsePolicy(id, put) => self.apply_use_policy(revision, &id, put),
                 Change::Provider(id, put) => {
                     match put {
@@ -258,6 +258,12 @@ impl Snapshot {
     /// The model that shows under a name.
     #[must_use]
     pub fn model_entry(&self, name: &ModelName) -> Option<&Arc<Entry<Model>>> {
+        self.models.get(name).and_then(|layers| layers.last())
+    }
+
+    /// The model that shows under a full resource name.
+    #[must_use]
+    pub fn model_by_name(&self, name: &str) -> Option<&Arc<Entry<Model>>> {
         self.models.get(name).and_then(|layers| layers.last())
     }
 

@@ -175,7 +175,7 @@ impl Loaded {
             };
             match convert::model(message.clone(), "") {
                 Err(violations) => {
-                    problems.extend(violations.into_iter().map(|v| format!("{at}.{}: {}", v.field, v.description)))
+                    problems.extend(violations.into_iter().map(|v| format!("{at}.{}: {}", v.field, v.description)));
                 }
                 Ok(model) => self.model(&at, model, message, problems),
             }

@@ -27,7 +27,7 @@ pub(super) fn change(key: &[u8], value: Option<&Bytes>) -> Result<Option<Change>
         }
         (Key::License(layer, id), Some(Kind::License(message))) => {
             let record = convert::license(message, "").map_err(invalid)?;
-            Change::License(layer, id, Some(Put { record, payload }))
+            Change::License(layer, id, Some(Box::new(Put { record, payload })))
         }
         (Key::UsePolicy(id), Some(Kind::UsePolicy(message))) => {
             let record = use_policy(message).map_err(invalid)?;

@@ -37,18 +37,23 @@ pub(super) fn resolve(snapshot: &Snapshot, id: &str) -> Result<Resolved, Registr
         Some(Resolved::Model { entry, stage, alias: alias.into(), offering })
     };
     if id.starts_with("publishers/") {
-        // A name of the right form that is not there goes on to near names; one of a wrong form says so.
+        if let Some(entry) = snapshot.model_by_name(id) {
+            let entry = entry.clone();
+            return Ok(Resolved::Model { entry, stage: MatchStage::Name, alias: id.into(), offering: None });
+        }
+        // A name of the right form that is not there gets near names; one of a wrong form says so.
         let name =
             ModelName::parse(id).map_err(|e| RegistryError::Invalid(vec![super::violation("model", e.to_string())]))?;
-        return found(&name, MatchStage::Name, id, None).ok_or_else(|| not_found(snapshot, id));
-    }
-    let by_path = id.split_once('/').and_then(|(publisher, model)| ModelName::new(publisher, model).ok());
-    if let Some(resolved) = by_path.and_then(|name| found(&name, MatchStage::Name, id, None)) {
-        return Ok(resolved);
+        return Err(not_found(snapshot, name.as_str()));
     }
     match snapshot.aliases().exact(id) {
         [] => {}
-        [name] => return found(name, MatchStage::Alias, id, None).ok_or_else(|| not_found(snapshot, id)),
+        [name] => {
+            // `{publisher}/{model}` stands in the index too.
+            let by_name = id.split_once('/') == Some((name.publisher(), name.model()));
+            let stage = if by_name { MatchStage::Name } else { MatchStage::Alias };
+            return found(name, stage, id, None).ok_or_else(|| not_found(snapshot, id));
+        }
         several => return Err(ambiguous(id, several)),
     }
     if let Some(offering) = offering(snapshot, id) {

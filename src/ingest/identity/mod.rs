@@ -1,9 +1,8 @@
 //! Which model an id stands for.
 //!
-//! A staged search that stops at the first hit and **never guesses**: a wrong merge gives a wrong license. An id that could
-//! be two models is ambiguous, and one that no alias explains stays unresolved; an alias settles either.
+//! A staged search that stops at the first hit and **never guesses**: a wrong merge gives a wrong license. An id that
+//! could be two models is ambiguous, and one that no alias explains stays unresolved; an alias settles either.
 
-mod fold;
 mod products;
 mod publishers;
 mod rules;
@@ -12,17 +11,16 @@ pub(crate) mod table;
 #[cfg(test)]
 mod tests;
 
-pub use fold::fold;
-
+use crate::domain::alias::fold;
 use crate::domain::name::{FOREIGN_ID_BYTES_MAX, ModelName};
 use crate::domain::offering::MatchStage;
 use rules::{Candidate, RULES};
 
 /// The models that are known, by what they are called.
 pub trait AliasIndex {
-    /// The model with this resource name, this `{publisher}/{model}` or this alias, letter for letter.
+    /// The model with this `{publisher}/{model}` or this alias, letter for letter; `None` when there are several.
     fn exact(&self, alias: &str) -> Option<ModelName>;
-    /// The models with an alias, or a `{publisher}/{model}`, that [`fold`]s to this.
+    /// The models with an alias, a `{publisher}/{model}` or a bare name that [`fold`]s to this.
     fn folded(&self, folded: &str) -> Folded;
 }
 
@@ -64,8 +62,8 @@ const CANDIDATES_MAX: usize = 128;
 
 /// Resolves an id, as a provider or anyone else writes it.
 ///
-/// `provider` is the provider that uses the id, which opens the rules that hold there. `name` is the provider's name for
-/// people: it never makes a match, but one that is an alias of another model unmakes it.
+/// `provider` is the provider that uses the id, which opens the rules that hold there. `name` is the provider's name
+/// for people: it never makes a match, but one that is an alias of another model unmakes it.
 pub fn resolve(index: &dyn AliasIndex, provider: Option<&str>, id: &str, name: Option<&str>) -> Resolution {
     let id = id.trim();
     if id.is_empty() || id.len() > FOREIGN_ID_BYTES_MAX {
@@ -111,7 +109,7 @@ fn exact(index: &dyn AliasIndex, alias: &str) -> Option<Resolution> {
 }
 
 fn is_name(model: &ModelName, text: &str) -> bool {
-    text == model.as_str() || text.split_once('/') == Some((model.publisher(), model.model()))
+    text.split_once('/') == Some((model.publisher(), model.model()))
 }
 
 fn ambiguous(mut models: Vec<ModelName>) -> Resolution {

@@ -4,11 +4,11 @@
 pub(super) const REASON: &str = "a router, plan or product, not a model";
 
 /// Why a moving id has no model.
-pub(super) const MOVING_REASON: &str = "an id that its maker points at one model after another, and only the maker's own API follows: \
-     add `{provider}/{id}` as an alias to the model it is at this provider";
+pub(super) const MOVING_REASON: &str = "an id that its maker points at one model after another, \
+     and only the maker's own API follows: add `{provider}/{id}` as an alias to the model it is at this provider";
 
-/// Ids that their maker points at one model after another, and the maker's own provider. Elsewhere they keep meaning what
-/// they meant when they were added: `deepseek-chat` is V3 at one provider and V3.2 at another.
+/// Ids that their maker points at one model after another, and the maker's own provider. Elsewhere they keep meaning
+/// what they meant when they were added: `deepseek-chat` is V3 at one provider and V3.2 at another.
 const MOVING: &[(&str, &str)] = &[("deepseek-chat", "deepseek"), ("deepseek-reasoner", "deepseek")];
 
 /// Whether an id means another model at this provider than at its maker's.

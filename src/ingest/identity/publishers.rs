@@ -1,7 +1,7 @@
 //! Under which names publishers put their models on hubs and with providers.
 
-/// Name of an organization, in lower case, and the publisher whose it is. A publisher's own id needs no row. A row never
-/// makes a match by itself: what follows the name must be an alias of a model of that publisher.
+/// Name of an organization, in lower case, and the publisher whose it is. A publisher's own id needs no row. A row
+/// never makes a match by itself: what follows the name must be an alias of a model of that publisher.
 const ORGANIZATIONS: &[(&str, &str)] = &[
     ("qwen", "alibaba"),
     ("meta-llama", "meta"),

@@ -1,7 +1,8 @@
 //! What providers put around, or change in, the id of a model: one row a rule, each with its reason.
 //!
-//! A row is here only when what it takes away, or rewrites, can not change which weights are served. `-fast`, `-latest`,
-//! `-preview`, `:thinking`, a date or a size is not such a thing: an id that holds one needs an alias that says it all.
+//! A row is here only when what it takes away, or rewrites, can not change which weights are served. `-fast`,
+//! `-latest`, `-preview`, `:thinking`, a date or a size is not such a thing: an id that holds one needs an alias that
+//! says it all.
 
 use super::publishers::publisher_of;
 
@@ -59,7 +60,7 @@ const BEDROCK: &[&str] = &["amazon-bedrock"];
 const CLOUDFLARE: &[&str] = &["cloudflare-ai-gateway", "cloudflare-workers-ai"];
 const UMANS: &[&str] = &["umans-ai", "umans-ai-coding-plan"];
 const VERTEX: &[&str] = &["google-vertex", "google-vertex-anthropic"];
-const DASH_FOR_DOT: &[&str] = &["auriko", "databricks", "gitlab", "llmgateway", "neon", "tinfoil", "venice"];
+const DASH_FOR_DOT: &[&str] = &["auriko", "databricks", "llmgateway", "neon", "tinfoil", "venice"];
 const FREE_PLANS: &[&str] = &["aihubmix", "llmgateway", "opencode", "zenmux"];
 const UNDERSCORE_FOR_DOT: &[&str] = &["clarifai", "nano-gpt", "nebius", "nvidia"];
 
@@ -70,7 +71,7 @@ const PRECISION: &str = "the same weights at a lower serving precision";
 #[rustfmt::skip]
 pub(super) const RULES: &[Rule] = &[
     everywhere(Rewrite::Organization('/'), "the publisher's organization before the id, as on a hub"),
-    everywhere(Rewrite::Organization('-'), "the publisher's name glued to the id; the rest must be an alias of that publisher's"),
+    everywhere(Rewrite::Organization('-'), "the publisher's name glued to the id; the rest must be its alias"),
     at(BEDROCK, Rewrite::Organization('.'), "the vendor stands before a dot"),
     at(BEDROCK, Rewrite::Prefix("us."), REGION),
     at(BEDROCK, Rewrite::Prefix("eu."), REGION),
@@ -83,7 +84,7 @@ pub(super) const RULES: &[Rule] = &[
     // Not `-v2` or `-v0:2`: there it is the maker's own version (`titan-embed-text-v2`, `mistral-7b-instruct-v0:2`).
     at(BEDROCK, Rewrite::Suffix("-v1:0"), "the first upload of a model has this version"),
     at(BEDROCK, Rewrite::Suffix("-1:0"), "the first upload of a model has this version"),
-    at(BEDROCK, Rewrite::SuffixOf("-v1", "anthropic"), "the first upload of a model; no model of Anthropic's is called so"),
+    at(BEDROCK, Rewrite::SuffixOf("-v1", "anthropic"), "the first upload; no model of Anthropic's is called so"),
     at(BEDROCK, Rewrite::GluedVersion("llama"), "Bedrock writes `llama3-3` for Llama 3.3"),
     at(VERTEX, Rewrite::Suffix("@default"), "the default version of a model that has one version"),
     at(VERTEX, Rewrite::Dash('@'), "Vertex writes `@` before the date; the dated id must itself be an alias"),
@@ -107,7 +108,7 @@ pub(super) const RULES: &[Rule] = &[
     at(&["ollama-cloud"], Rewrite::Dash(':'), "the size stands after a colon"),
     at(&["groq"], Rewrite::SuffixTo("-versatile", "-instruct"), "Groq's name of the instruction-tuned Llama 3.3"),
     at(&["groq"], Rewrite::SuffixTo("-instant", "-instruct"), "Groq's name of the instruction-tuned Llama 3.1"),
-    at(&["deepinfra", "togetherai"], Rewrite::SuffixTo("-instruct-turbo", "-instruct"), "their name of a version in FP8"),
+    at(&["deepinfra", "togetherai"], Rewrite::SuffixTo("-instruct-turbo", "-instruct"), "they so name an FP8 copy"),
     // Of Anthropic's only: `x-3.4` and `x-3-4` of another publisher may be two models.
     everywhere(Rewrite::VersionMark('.', "-", Some("anthropic")), "Anthropic's own ids have no dots"),
     at(DASH_FOR_DOT, Rewrite::VersionMark('-', ".", None), "the provider's ids have no dots"),

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{AliasIndex, Folded, fold};
+use super::{AliasIndex, Folded};
+use crate::domain::alias::fold;
 use crate::domain::name::ModelName;
 
 /// Models and their aliases.
@@ -26,8 +27,10 @@ impl Table {
 
     pub(crate) fn add(&mut self, model: &ModelName, aliases: &[&str]) {
         let short = format!("{}/{}", model.publisher(), model.model());
-        for alias in aliases.iter().copied().chain([model.as_str(), short.as_str(), model.model()]) {
+        for alias in aliases.iter().copied().chain([short.as_str()]) {
             self.exact.entry(alias.into()).or_default().insert(model.clone());
+        }
+        for alias in aliases.iter().copied().chain([short.as_str(), model.model()]) {
             let folded = self.folded.entry(fold(alias)).or_default();
             folded.entry(model.clone()).or_insert_with(|| alias.into());
         }

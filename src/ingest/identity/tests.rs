@@ -63,10 +63,9 @@ fn check_all(provider: Option<&str>, id: &str, name: Option<&str>, expected: &st
 
 #[test]
 fn the_first_stage_that_hits_decides() {
-    check("publishers/openai/models/gpt-4o", "Name openai/gpt-4o");
     check("openai/gpt-4o", "Name openai/gpt-4o");
     check("openai gpt-4o", "Name openai/gpt-4o");
-    check("gpt-4o", "Alias openai/gpt-4o");
+    check("gpt-4o", "FoldedAlias openai/gpt-4o");
     check("meta-llama/Llama-3.3-70B-Instruct", "Alias meta/llama-3.3-70b-instruct");
     check("meta-llama/llama-3.3-70b-instruct", "FoldedAlias meta/llama-3.3-70b-instruct");
     check_id("Llama 3.3 70B Instruct", "FoldedAlias meta/llama-3.3-70b-instruct");

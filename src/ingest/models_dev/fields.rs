@@ -8,8 +8,8 @@ use crate::domain::name::shown;
 use crate::ingest::json::{Map, Node};
 use crate::ingest::{Limits, Stage};
 
-/// Warnings of one record, and different unknown fields of a document, at most: a document of nothing else must not grow
-/// in memory.
+/// Warnings of one record, and different unknown fields of a document, at most: a document of nothing else must not
+/// grow in memory.
 const WARNINGS_MAX: usize = 64;
 const UNKNOWN_FIELDS_MAX: usize = 1000;
 
