@@ -306,3 +306,15 @@ impl From<VocabularyFile> for Vocabulary {
         Self { use_categories, business_types, metrics }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_catalog_is_valid() {
+        if let Err(problems) = builtin() {
+            panic!("{}", problems.join("\n"));
+        }
+    }
+}
