@@ -29,6 +29,15 @@ use crate::service::Services;
 const BACKLOG: i32 = 1_024;
 /// Largest request message; the chunks of an import stay below it.
 const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// What health is told of: the server as a whole, and each service.
+const HEALTH_SERVICES: &[&str] = &[
+    "",
+    "weighbridge.v1.ModelService",
+    "weighbridge.v1.OfferingService",
+    "weighbridge.v1.LicenseService",
+    "weighbridge.v1.EligibilityService",
+    "weighbridge.v1.AdminService",
+];
 /// Calls at once on one connection.
 const STREAMS_MAX: u32 = 1_000;
 
@@ -94,7 +103,7 @@ pub async fn run(
     options: ServerOptions,
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
-    let (health, health_server) = tonic_health::server::health_reporter();
+    let (mut health, health_server) = tonic_health::server::health_reporter();
     let writable = registry.status().store.problem.is_none();
     let (stop, stopped) = watch::channel(false);
     let (done, mut all_done) = tokio::sync::mpsc::channel::<io::Result<()>>(listeners.len().max(1));
@@ -119,37 +128,29 @@ pub async fn run(
     if let Some(Err(error)) = early {
         return Err(error);
     }
-    let rest = async {
-        for _ in 0..workers {
-            if let Some(served) = all_done.recv().await {
-                served?;
+    // Who watches the health has been told; without this its stream would hold up the end.
+    for service in HEALTH_SERVICES {
+        health.clear_service_status(*service).await;
+    }
+    for _ in usize::from(early.is_some())..workers {
+        match all_done.recv().await {
+            Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                tracing::warn!(
+                    drain_ms = options.drain.as_millis(),
+                    "calls were still running at the end of the drain time"
+                );
             }
-        }
-        Ok(())
-    };
-    match tokio::time::timeout(options.drain, rest).await {
-        Ok(served) => served,
-        Err(_) => {
-            tracing::warn!(
-                drain_ms = options.drain.as_millis(),
-                "calls were still running at the end of the drain time"
-            );
-            Ok(())
+            Some(served) => served?,
+            None => break,
         }
     }
+    Ok(())
 }
 
 async fn set_health(health: &tonic_health::server::HealthReporter, serving: bool) {
     let status = if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
-    for service in [
-        "",
-        "weighbridge.v1.ModelService",
-        "weighbridge.v1.OfferingService",
-        "weighbridge.v1.LicenseService",
-        "weighbridge.v1.EligibilityService",
-        "weighbridge.v1.AdminService",
-    ] {
-        health.set_service_status(service, status).await;
+    for service in HEALTH_SERVICES {
+        health.set_service_status(*service, status).await;
     }
 }
 
@@ -158,18 +159,28 @@ fn serve(
     registry: Arc<Registry>,
     health: HealthServer<impl Health>,
     options: ServerOptions,
-    mut stopped: watch::Receiver<bool>,
+    stopped: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let router = router(registry, health, options)?;
+        let mut asked = stopped.clone();
         let stop = async move {
             // An error means that the sender is gone, which ends the server as well.
-            let _ = stopped.wait_for(|stop| *stop).await;
+            let _ = asked.wait_for(|stop| *stop).await;
         };
-        router.serve_with_incoming_shutdown(incoming, stop).await.map_err(io::Error::other)
+        let mut ended = stopped.clone();
+        let limit = async move {
+            let _ = ended.wait_for(|stop| *stop).await;
+            tokio::time::sleep(options.drain).await;
+        };
+        tokio::select! {
+            served = router.serve_with_incoming_shutdown(incoming, stop) => served.map_err(io::Error::other),
+            // Leaving drops the runtime, and with it the calls that are still open.
+            () = limit => Err(io::ErrorKind::TimedOut.into()),
+        }
     })
 }
 

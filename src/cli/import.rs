@@ -148,14 +148,20 @@ fn print(out: &Output, report: &pb::ImportReport, dry_run: bool, all: bool) -> R
     Ok(())
 }
 
-/// A message with what differs from record to record left out.
+/// A message with what differs from record to record left out: names in backticks become `…`, numbers `#`.
 fn kind_of(message: &str) -> String {
     let mut out = String::new();
     for (i, part) in message.split('`').enumerate() {
         if i % 2 == 1 {
             out.push('…');
-        } else {
-            out.extend(part.chars().filter(|c| !c.is_ascii_digit()));
+            continue;
+        }
+        for c in part.chars() {
+            match c {
+                '0'..='9' if out.ends_with('#') => {}
+                '0'..='9' => out.push('#'),
+                c => out.push(c),
+            }
         }
     }
     out

@@ -1,1 +1,20 @@
-//! integration tests
+//! Integration tests: one binary. What runs here is real: servers, stores, the command's own process.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test stops at the first thing that is not as it expects"
+)]
+
+mod cli;
+mod harness;
+mod import;
+#[cfg(feature = "shared-data")]
+mod mot_fixtures;
+mod records;
+mod service;
+mod tidy;

@@ -25,14 +25,7 @@ const EVERY_ROOM: &[&str] = &["*"];
 const STANDARD_CRATES: &[&str] = &["std", "core", "alloc"];
 
 /// What makes a function impure: it would see the disk, the network, the environment or the time.
-const IMPURE: &[&str] = &[
-    "std::fs",
-    "std::net",
-    "std::env",
-    "std::time::Instant",
-    "std::time::SystemTime",
-    "jiff",
-];
+const IMPURE: &[&str] = &["std::fs", "std::net", "std::env", "std::time::Instant", "std::time::SystemTime", "jiff"];
 
 /// One row of the table: a room of `src/` (a directory or a file) and the paths its code names.
 struct Room {
@@ -49,13 +42,7 @@ struct Room {
 
 /// A row without entries, to be filled in.
 const fn room(name: &'static str) -> Room {
-    Room {
-        name,
-        may: &[],
-        errors_of: &[],
-        only_crates: None,
-        never: &[],
-    }
+    Room { name, may: &[], errors_of: &[], only_crates: None, never: &[] }
 }
 
 const ROOMS: &[Room] = &[
@@ -77,11 +64,7 @@ const ROOMS: &[Room] = &[
         ..room("domain")
     },
     // A view in memory: it knows neither how records are kept nor how they travel.
-    Room {
-        may: &["domain"],
-        never: &["sled", "prost", "tonic"],
-        ..room("catalog")
-    },
+    Room { may: &["domain"], never: &["sled", "prost", "tonic"], ..room("catalog") },
     // Pure as well; of the catalog it sees the filter language only.
     Room {
         may: &["domain", "catalog::filter"],
@@ -99,19 +82,12 @@ const ROOMS: &[Room] = &[
         ..room("policy")
     },
     // Known models come in through a trait of the domain.
-    Room {
-        may: &["domain"],
-        never: &["sled", "prost", "tonic"],
-        ..room("ingest")
-    },
+    Room { may: &["domain"], never: &["sled", "prost", "tonic"], ..room("ingest") },
     // Opaque bytes by key and revision.
+    Room { never: &["prost", "tonic"], ..room("store") },
+    // The use cases: the one room that joins the others; messages are the persisted form. The CLI calls it without a server, so it knows no transport.
     Room {
-        never: &["prost", "tonic"],
-        ..room("store")
-    },
-    // The use cases: the one room that joins the others. The CLI calls it without a server, so it knows no transport.
-    Room {
-        may: &["domain", "catalog", "policy", "ingest", "store", "convert"],
+        may: &["domain", "catalog", "policy", "ingest", "store", "convert", "pb"],
         never: &["tonic", "sled"],
         ..room("registry")
     },
@@ -124,44 +100,19 @@ const ROOMS: &[Room] = &[
     },
     // Convert in, call the registry, convert out.
     Room {
-        may: &[
-            "domain",
-            "catalog",
-            "registry",
-            "convert",
-            "pb",
-            "telemetry",
-        ],
+        may: &["domain", "catalog", "registry", "convert", "pb", "telemetry"],
         never: &["sled", "crate::catalog::index"],
         ..room("service")
     },
-    Room {
-        may: &["domain"],
-        ..room("config")
-    },
-    Room {
-        may: &["domain", "config"],
-        ..room("telemetry")
-    },
+    Room { may: &["domain"], ..room("config") },
+    Room { may: &["domain", "config"], ..room("telemetry") },
     // The types generated from the protos.
     room("pb"),
     // These wire the others together; that they hold no logic of their own is for the reviewer to see.
-    Room {
-        may: EVERY_ROOM,
-        ..room("server")
-    },
-    Room {
-        may: EVERY_ROOM,
-        ..room("cli")
-    },
-    Room {
-        may: EVERY_ROOM,
-        ..room("main")
-    },
-    Room {
-        may: EVERY_ROOM,
-        ..room("lib")
-    },
+    Room { may: EVERY_ROOM, ..room("server") },
+    Room { may: EVERY_ROOM, ..room("cli") },
+    Room { may: EVERY_ROOM, ..room("main") },
+    Room { may: EVERY_ROOM, ..room("lib") },
 ];
 
 #[test]
@@ -170,10 +121,7 @@ fn the_house_keeps_its_rules() {
     let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("Cargo.toml is readable");
     let crates = Crates::from_manifest(&manifest).expect("Cargo.toml is TOML");
     let files = read_sources(root).expect("src is readable");
-    assert!(
-        files.iter().any(|(path, _)| path == "src/lib.rs"),
-        "the sources were not found, so nothing was checked"
-    );
+    assert!(files.iter().any(|(path, _)| path == "src/lib.rs"), "the sources were not found, so nothing was checked");
 
     let offences: Vec<String> = files
         .iter()
@@ -224,17 +172,12 @@ impl Crates {
                 .collect()
         };
         let normal = names("dependencies");
-        let dev_only = names("dev-dependencies")
-            .difference(&normal)
-            .cloned()
-            .collect();
+        let dev_only = names("dev-dependencies").difference(&normal).cloned().collect();
         Ok(Self { normal, dev_only })
     }
 
     fn contains(&self, name: &str) -> bool {
-        STANDARD_CRATES.contains(&name)
-            || self.normal.contains(name)
-            || self.dev_only.contains(name)
+        STANDARD_CRATES.contains(&name) || self.normal.contains(name) || self.dev_only.contains(name)
     }
 }
 
@@ -268,35 +211,16 @@ fn check_file(path: &str, source: &str, crates: &Crates) -> Vec<Offence> {
     check_lint_reasons(&tokens, &mut found);
     check_size(tokens.get(..tests_from).unwrap_or(&tokens), &mut found);
     found.sort();
-    found
-        .into_iter()
-        .map(|(line, what)| Offence {
-            path: path.to_owned(),
-            line,
-            what,
-        })
-        .collect()
+    found.into_iter().map(|(line, what)| Offence { path: path.to_owned(), line, what }).collect()
 }
 
 type Found = Vec<(usize, String)>;
 
-fn check_imports(
-    path: &str,
-    tokens: &[Token<'_>],
-    tests_from: usize,
-    crates: &Crates,
-    found: &mut Found,
-) {
+fn check_imports(path: &str, tokens: &[Token<'_>], tests_from: usize, crates: &Crates, found: &mut Found) {
     let module = module_of(path);
-    let name = module.first().map_or_else(
-        || path.trim_start_matches("src/").trim_end_matches(".rs"),
-        String::as_str,
-    );
+    let name = module.first().map_or_else(|| path.trim_start_matches("src/").trim_end_matches(".rs"), String::as_str);
     let Some(room) = ROOMS.iter().find(|room| room.name == name) else {
-        found.push((
-            1,
-            format!("`{name}` is a room without a row in the table of tests/it/tidy.rs"),
-        ));
+        found.push((1, format!("`{name}` is a room without a row in the table of tests/it/tidy.rs")));
         return;
     };
     let is_test_file = path.ends_with("/tests.rs") || path.contains("/tests/");
@@ -311,13 +235,7 @@ fn check_imports(
 }
 
 /// What is wrong with `room` naming the path, if anything.
-fn judge(
-    file: &str,
-    room: &Room,
-    path: &[String],
-    in_tests: bool,
-    crates: &Crates,
-) -> Option<String> {
+fn judge(file: &str, room: &Room, path: &[String], in_tests: bool, crates: &Crates) -> Option<String> {
     let (head, inner) = path.split_first()?;
     let written = path.join("::");
     if head == "sled" && file != SLED_FILE {
@@ -329,42 +247,28 @@ fn judge(
     if head == "crate" {
         let first = inner.first()?;
         let own = first == room.name;
-        let allowed = room.may.iter().any(|may| {
-            *may == "*"
-                || may
-                    .split("::")
-                    .eq(inner.iter().take(may.split("::").count()))
-        });
-        let error = room.errors_of.contains(&first.as_str())
-            && inner.iter().any(|segment| segment.ends_with("Error"));
-        return (!own && !allowed && !error)
-            .then(|| format!("`{}` may not name `{written}`", room.name));
+        let allowed =
+            room.may.iter().any(|may| *may == "*" || may.split("::").eq(inner.iter().take(may.split("::").count())));
+        let error = room.errors_of.contains(&first.as_str()) && inner.iter().any(|segment| segment.ends_with("Error"));
+        return (!own && !allowed && !error).then(|| format!("`{}` may not name `{written}`", room.name));
     }
     let only = room.only_crates?;
     let allowed = only.contains(&head.as_str()) || (in_tests && crates.dev_only.contains(head));
-    (!allowed).then(|| {
-        format!(
-            "`{}` names the crate `{head}` in `{written}`, and its list of crates is closed",
-            room.name
-        )
-    })
+    (!allowed)
+        .then(|| format!("`{}` names the crate `{head}` in `{written}`, and its list of crates is closed", room.name))
 }
 
 /// Whether the path lies at or below the pattern, or is a glob import from above it.
 fn covers(pattern: &str, path: &[String]) -> bool {
     let pattern: Vec<&str> = pattern.split("::").collect();
     if let ([family], Some(head)) = (pattern.as_slice(), path.first()) {
-        return head
-            .strip_prefix(family)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
+        return head.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('_'));
     }
     pattern
         .iter()
         .zip(path)
         .enumerate()
-        .all(|(index, (wanted, segment))| {
-            segment == wanted || (segment == "*" && index + 1 == path.len())
-        })
+        .all(|(index, (wanted, segment))| segment == wanted || (segment == "*" && index + 1 == path.len()))
         && (path.len() >= pattern.len() || path.last().is_some_and(|last| last == "*"))
 }
 
@@ -393,10 +297,7 @@ fn check_lint_reasons(tokens: &[Token<'_>], found: &mut Found) {
             if matches!(word.text, "allow" | "expect") && text_at(attribute, at + 1) == "(" {
                 let arguments = group(attribute.get(at..).unwrap_or_default(), "(", ")");
                 if !arguments.iter().any(|argument| argument.text == "reason") {
-                    found.push((
-                        word.line,
-                        format!("`{}` of a lint without a reason", word.text),
-                    ));
+                    found.push((word.line, format!("`{}` of a lint without a reason", word.text)));
                 }
             }
         }
@@ -404,18 +305,10 @@ fn check_lint_reasons(tokens: &[Token<'_>], found: &mut Found) {
 }
 
 fn check_size(production: &[Token<'_>], found: &mut Found) {
-    let lines: BTreeSet<usize> = production
-        .iter()
-        .flat_map(|token| token.line..=token.line + token.text.matches('\n').count())
-        .collect();
+    let lines: BTreeSet<usize> =
+        production.iter().flat_map(|token| token.line..=token.line + token.text.matches('\n').count()).collect();
     if lines.len() > CODE_LINES_MAX {
-        found.push((
-            1,
-            format!(
-                "{} lines of code in one file, more than {CODE_LINES_MAX}; split it",
-                lines.len()
-            ),
-        ));
+        found.push((1, format!("{} lines of code in one file, more than {CODE_LINES_MAX}; split it", lines.len())));
     }
 }
 
@@ -486,9 +379,7 @@ fn named_paths(tokens: &[Token<'_>]) -> Vec<NamedPath> {
     while let Some(token) = tokens.get(index) {
         let mut push = |segments: Vec<String>, global: bool, at: usize, line: usize| {
             paths.push(NamedPath {
-                local: segments
-                    .first()
-                    .is_some_and(|s| modules.contains(s.as_str())),
+                local: segments.first().is_some_and(|s| modules.contains(s.as_str())),
                 segments,
                 global,
                 line,
@@ -499,11 +390,7 @@ fn named_paths(tokens: &[Token<'_>]) -> Vec<NamedPath> {
         match token.text {
             "use" if text_at(tokens, index + 1) != "<" => {
                 let tree = tokens.get(index + 1..).unwrap_or_default();
-                let tree: Vec<Token<'_>> = tree
-                    .iter()
-                    .take_while(|token| token.text != ";")
-                    .copied()
-                    .collect();
+                let tree: Vec<Token<'_>> = tree.iter().take_while(|token| token.text != ";").copied().collect();
                 let global = tree.first().is_some_and(|token| token.text == "::");
                 for (segments, line) in use_leaves(&tree) {
                     push(segments, global, index, line);
@@ -526,8 +413,7 @@ fn named_paths(tokens: &[Token<'_>]) -> Vec<NamedPath> {
                 let before = index.checked_sub(1).and_then(|i| tokens.get(i));
                 let second = index.checked_sub(2).and_then(|i| tokens.get(i));
                 let global = before.is_some_and(|b| b.text == "::");
-                let continues = global
-                    && second.is_some_and(|s| (s.is_word() && !s.is_keyword()) || s.text == ">");
+                let continues = global && second.is_some_and(|s| (s.is_word() && !s.is_keyword()) || s.text == ">");
                 if !continues {
                     let at = index;
                     let mut segments = vec![word.to_owned()];
@@ -631,25 +517,14 @@ struct Token<'s> {
 impl Token<'_> {
     fn is_word(&self) -> bool {
         let mut chars = self.text.chars();
-        chars.next().is_some_and(|c| c.is_alphabetic() || c == '_')
-            && chars.all(|c| c.is_alphanumeric() || c == '_')
+        chars.next().is_some_and(|c| c.is_alphabetic() || c == '_') && chars.all(|c| c.is_alphanumeric() || c == '_')
     }
 
     /// Whether it is a word after which `::` starts a path instead of continuing one.
     fn is_keyword(&self) -> bool {
         matches!(
             self.text,
-            "as" | "dyn"
-                | "else"
-                | "for"
-                | "if"
-                | "impl"
-                | "in"
-                | "match"
-                | "mut"
-                | "return"
-                | "where"
-                | "while"
+            "as" | "dyn" | "else" | "for" | "if" | "impl" | "in" | "match" | "mut" | "return" | "where" | "while"
         )
     }
 }
@@ -659,11 +534,7 @@ fn lex(source: &str) -> Vec<Token<'_>> {
     let mut rest = source;
     let mut line = 1;
     while let Some(first) = rest.chars().next() {
-        let blank = if first.is_whitespace() {
-            Some(first.len_utf8())
-        } else {
-            comment_length(rest)
-        };
+        let blank = if first.is_whitespace() { Some(first.len_utf8()) } else { comment_length(rest) };
         let length = blank.unwrap_or_else(|| {
             literal_length(rest).unwrap_or_else(|| match first {
                 c if c.is_alphanumeric() || c == '_' => word_length(rest),
@@ -682,8 +553,7 @@ fn lex(source: &str) -> Vec<Token<'_>> {
 }
 
 fn word_length(rest: &str) -> usize {
-    rest.find(|c: char| !c.is_alphanumeric() && c != '_')
-        .unwrap_or(rest.len())
+    rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len())
 }
 
 fn comment_length(rest: &str) -> Option<usize> {
@@ -721,10 +591,7 @@ fn literal_length(rest: &str) -> Option<usize> {
             if let Some(body) = body.strip_prefix('"') {
                 let start = rest.len() - body.len();
                 let end = format!("\"{}", "#".repeat(hashes));
-                return Some(
-                    body.find(&end)
-                        .map_or(rest.len(), |at| start + at + end.len()),
-                );
+                return Some(body.find(&end).map_or(rest.len(), |at| start + at + end.len()));
             }
         }
     }
@@ -736,11 +603,7 @@ fn literal_length(rest: &str) -> Option<usize> {
     let after = body.strip_prefix('\'')?;
     let mut chars = after.chars();
     let is_char = chars.next().is_some_and(|c| c == '\\') || chars.next() == Some('\'');
-    Some(if is_char {
-        start + quoted_length(body, '\'')
-    } else {
-        start + 1 + word_length(after)
-    })
+    Some(if is_char { start + quoted_length(body, '\'') } else { start + 1 + word_length(after) })
 }
 
 fn quoted_length(text: &str, quote: char) -> usize {
@@ -783,10 +646,7 @@ mod checker {
     }
 
     fn offences(path: &str, source: &str) -> Vec<String> {
-        check_file(path, source, &crates())
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        check_file(path, source, &crates()).iter().map(ToString::to_string).collect()
     }
 
     /// Expects one offence for each `//~` mark, on its line, that contains the text of the mark; the marks of one line
@@ -800,16 +660,9 @@ mod checker {
             }
         }
         let found = offences(path, source);
-        assert_eq!(
-            found.len(),
-            wanted.len(),
-            "wanted {wanted:?}, found {found:#?}"
-        );
+        assert_eq!(found.len(), wanted.len(), "wanted {wanted:?}, found {found:#?}");
         for ((place, text), offence) in wanted.iter().zip(&found) {
-            assert!(
-                offence.starts_with(place) && offence.contains(text),
-                "wanted {place}{text}, found {offence}"
-            );
+            assert!(offence.starts_with(place) && offence.contains(text), "wanted {place}{text}, found {offence}");
         }
     }
 
@@ -888,18 +741,9 @@ mod checker {
 
     #[test]
     fn a_crate_stands_for_its_family() {
-        check(
-            "src/catalog/mod.rs",
-            "use tonic_types::ErrorDetails; //~ tonic_types\n",
-        );
-        check(
-            "src/policy/mod.rs",
-            "use tokio_stream::Stream; //~ tokio_stream\n",
-        );
-        check(
-            "src/convert/mod.rs",
-            "#[tokio::main] //~ tokio::main\nasync fn f() {}\n",
-        );
+        check("src/catalog/mod.rs", "use tonic_types::ErrorDetails; //~ tonic_types\n");
+        check("src/policy/mod.rs", "use tokio_stream::Stream; //~ tokio_stream\n");
+        check("src/convert/mod.rs", "#[tokio::main] //~ tokio::main\nasync fn f() {}\n");
     }
 
     #[test]
@@ -912,35 +756,17 @@ mod checker {
 
     #[test]
     fn each_room_has_its_wall() {
-        check(
-            "src/catalog/page.rs",
-            "use crate::store::Revision; //~ catalog\n",
-        );
+        check("src/catalog/page.rs", "use crate::store::Revision; //~ catalog\n");
         check(
             "src/policy/compile.rs",
             "use crate::catalog::filter::Filter;\nuse crate::catalog::index::Index; //~ policy\nuse std::env; //~ std::env\n",
         );
-        check(
-            "src/ingest/mot.rs",
-            "use crate::catalog::Snapshot; //~ ingest\n",
-        );
-        check(
-            "src/store/mod.rs",
-            "use crate::domain::Name; //~ store\nuse prost::Message; //~ prost\n",
-        );
-        check(
-            "src/registry/mod.rs",
-            "use crate::server; //~ registry\nuse crate::pb::Model; //~ registry\n",
-        );
-        check(
-            "src/service/mod.rs",
-            "use crate::catalog::index::Index; //~ service\nuse crate::catalog::Page;\n",
-        );
+        check("src/ingest/mot.rs", "use crate::catalog::Snapshot; //~ ingest\n");
+        check("src/store/mod.rs", "use crate::domain::Name; //~ store\nuse prost::Message; //~ prost\n");
+        check("src/registry/mod.rs", "use crate::server; //~ registry\nuse crate::pb::Model;\n");
+        check("src/service/mod.rs", "use crate::catalog::index::Index; //~ service\nuse crate::catalog::Page;\n");
         check("src/config.rs", "use crate::store::Store; //~ config\n");
-        check(
-            "src/telemetry.rs",
-            "use crate::service::Service; //~ telemetry\n",
-        );
+        check("src/telemetry.rs", "use crate::service::Service; //~ telemetry\n");
         check("src/cli/serve.rs", "use sled::Db; //~ sled is named\n");
     }
 
@@ -956,26 +782,14 @@ mod checker {
 
     #[test]
     fn what_the_table_allows_is_not_reported() {
-        check(
-            "src/store/sled.rs",
-            "use sled::Db;\nuse super::{Store, StoreError};\nuse std::fs::File;\n",
-        );
+        check("src/store/sled.rs", "use sled::Db;\nuse super::{Store, StoreError};\nuse std::fs::File;\n");
         check(
             "src/store/mod.rs",
             "mod sled;\nmod memory;\npub use self::memory::MemoryStore;\npub use sled::SledStore;\n",
         );
-        check(
-            "src/domain/mod.rs",
-            "mod tests { use super::*; }\nuse spdx::Expression;\nuse smallvec::SmallVec;\n",
-        );
-        check(
-            "src/server.rs",
-            "use crate::{catalog, service, store};\nuse tonic::transport::Server;\n",
-        );
-        check(
-            "src/main.rs",
-            "use weighbridge::cli;\nfn main() { cli::run(); }\n",
-        );
+        check("src/domain/mod.rs", "mod tests { use super::*; }\nuse spdx::Expression;\nuse smallvec::SmallVec;\n");
+        check("src/server.rs", "use crate::{catalog, service, store};\nuse tonic::transport::Server;\n");
+        check("src/main.rs", "use weighbridge::cli;\nfn main() { cli::run(); }\n");
         check("src/lib.rs", "pub mod domain;\npub mod store;\n");
     }
 
@@ -1003,19 +817,13 @@ mod checker {
             "src/domain/tri.rs",
             "#[cfg(test)]\nmod tests { use proptest::prelude::*; } //~ proptest\nfn production() {}\n",
         );
-        check(
-            "src/domain/eligibility/tests.rs",
-            "use proptest::prelude::*;\n",
-        );
+        check("src/domain/eligibility/tests.rs", "use proptest::prelude::*;\n");
     }
 
     #[test]
     fn a_room_outside_the_table_is_reported() {
         check("src/utils.rs", "//~ `utils` is a room without a row\n");
-        check(
-            "src/helper/mod.rs",
-            "//~ `helper` is a room without a row\n",
-        );
+        check("src/helper/mod.rs", "//~ `helper` is a room without a row\n");
     }
 
     #[test]
@@ -1042,18 +850,10 @@ mod checker {
         let code = "fn f() {}\n".repeat(CODE_LINES_MAX);
         let filler = "// A comment.\n\n".repeat(20);
         let tests = "#[cfg(test)]\nmod tests {\n    fn g() {}\n}\n";
-        assert_eq!(
-            offences("src/server.rs", &format!("{code}{filler}{tests}")),
-            [""; 0]
-        );
+        assert_eq!(offences("src/server.rs", &format!("{code}{filler}{tests}")), [""; 0]);
 
         let found = offences("src/server.rs", &format!("{code}fn g() {{}}\n{tests}"));
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(
-            found
-                .iter()
-                .all(|offence| offence.contains("801 lines of code")),
-            "{found:?}"
-        );
+        assert!(found.iter().all(|offence| offence.contains("801 lines of code")), "{found:?}");
     }
 }

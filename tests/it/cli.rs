@@ -1,0 +1,318 @@
+//! The command line as a user runs it: the real binary, its exit codes and messages.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+fn weighbridge() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_weighbridge"));
+    command.env_remove("WEIGHBRIDGE_SERVER").env_remove("WEIGHBRIDGE_FORMAT").stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    weighbridge().args(arguments).output().unwrap()
+}
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap_or_else(|| panic!("ended by a signal: {output:?}"))
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+const LLAMA: &str = "meta-llama/Llama-3.3-70B-Instruct";
+
+fn offline(model: &str, more: &[&str]) -> Output {
+    let base = ["check", "--offline", model, "--purpose", "commercial", "--hosting", "self-hosted"];
+    run(&[&base[..], more].concat())
+}
+
+#[test]
+fn exit_codes_tell_the_verdict() {
+    let check = |model: &str, more: &[&str]| code(&offline(model, more));
+    assert_eq!(check(LLAMA, &["--mau", "700000000@2024-11:group"]), 0);
+    assert_eq!(check(LLAMA, &["--mau", "700000000@2024-11:group", "--strict-conditions"]), 3);
+    assert_eq!(check(LLAMA, &["--mau", "700000001@2024-11:group"]), 5);
+    assert_eq!(check(LLAMA, &[]), 4);
+    assert_eq!(check("no-such-org/no-such-model", &[]), 6);
+    assert_eq!(check(LLAMA, &["--mau", "lots"]), 2);
+    assert_eq!(check(LLAMA, &["--purpose", "profit"]), 2);
+    assert_eq!(check(LLAMA, &["--explain"]), 2);
+    // The worst of several models decides.
+    assert_eq!(code(&run(&["check", "--offline", "allenai/OLMo-2-1124-7B", LLAMA, "--purpose", "research"])), 4);
+}
+
+#[test]
+fn an_answer_in_text_names_clause_and_figures() {
+    let text = stdout(&offline(LLAMA, &["--mau", "800M@2024-11:group"]));
+    for part in ["INELIGIBLE", "SCALE_GATE_EXCEEDED", "800,000,000", "700,000,000", "clause 2", "https://"] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let text = stdout(&offline(LLAMA, &[]));
+    assert!(text.contains("missing facts: organization.monthly_active_users"), "{text}");
+}
+
+#[test]
+fn an_answer_in_json_is_the_proto_mapping() {
+    let output = offline(LLAMA, &["--mau", "800M@2024-11:group", "--format", "json"]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["decision"]["verdict"], "VERDICT_INELIGIBLE");
+    assert_eq!(value["decision"]["modelTier"], "TIER_OPEN_WEIGHT");
+    let several = run(&["check", "--offline", LLAMA, "nobody/knows-this", "--format", "json"]);
+    let value: serde_json::Value = serde_json::from_slice(&several.stdout).unwrap();
+    assert_eq!(value.as_array().unwrap().len(), 2);
+    assert_eq!(value[1]["error"]["code"], "NotFound");
+    assert_eq!(code(&several), 6);
+}
+
+#[test]
+fn near_names_are_offered() {
+    let output = offline("meta-llama/Llama-3.3-70B-Instrct", &[]);
+    assert_eq!(code(&output), 6);
+    assert!(stderr(&output).contains(&format!("did you mean `{LLAMA}`")), "{}", stderr(&output));
+}
+
+#[test]
+fn a_use_file_is_read_and_its_problems_are_all_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let yaml = file(
+        "use.yaml",
+        "purpose: commercial\nhosting: self-hosted\nmeasures:\n  - {metric: monthly_active_users, subject: group, period: 2024-11, value: 5}\n",
+    );
+    assert_eq!(code(&run(&["check", "--offline", LLAMA, "--use", &yaml])), 0);
+    // An option replaces what the file says.
+    let research = run(&["check", "--offline", "Qwen/Qwen2.5-3B", "--use", &yaml, "--purpose", "research"]);
+    assert_ne!(code(&research), 5);
+    let bad = file(
+        "bad.toml",
+        "purpos = \"commercial\"\nhosting = \"cloud\"\n[organization]\nmonthly_active_users = \"many\"\n",
+    );
+    let output = run(&["check", "--offline", LLAMA, "--use", &bad]);
+    assert_eq!(code(&output), 2);
+    for part in ["purpos", "did you mean `purpose`", "hosting", "monthly_active_users"] {
+        assert!(stderr(&output).contains(part), "{part} is not in {}", stderr(&output));
+    }
+    let broken = file("broken.json", "{\"purpose\": ");
+    assert_eq!(code(&run(&["check", "--offline", LLAMA, "--use", &broken])), 2);
+    assert_eq!(code(&run(&["check", "--offline", LLAMA, "--use", "/no/such/file.json"])), 1);
+}
+
+#[test]
+fn a_missing_server_says_what_to_do() {
+    let output = run(&["check", LLAMA, "--server", "http://127.0.0.1:1"]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("weighbridge serve"), "{}", stderr(&output));
+    assert_eq!(code(&run(&["status", "--server", "::not an address::"])), 2);
+}
+
+#[test]
+fn license_files_are_validated_without_a_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good.toml");
+    std::fs::write(
+        &good,
+        "name = \"licenses/LicenseRef-Acme\"\ndisplay_name = \"Acme\"\ncategory = \"open-weight-permissive\"\n[permissions]\nuse = { status = \"allowed\" }\n",
+    )
+    .unwrap();
+    assert_eq!(code(&run(&["licenses", "validate", good.to_str().unwrap()])), 0);
+    let bad = folder.path().join("bad.toml");
+    std::fs::write(
+        &bad,
+        "name = \"licenses/no good\"\ncategory = \"free\"\n[[use_restrictions]]\ncategory = \"militry\"\nstrength = \"absolute\"\n",
+    )
+    .unwrap();
+    let output = run(&["licenses", "validate", folder.path().to_str().unwrap()]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("category") && stderr(&output).contains("bad.toml"), "{}", stderr(&output));
+}
+
+/// A running `weighbridge serve`.
+struct Serving {
+    child: Child,
+    address: String,
+}
+
+impl Serving {
+    fn start(data: &Path, more: &[&str]) -> Self {
+        let mut child = weighbridge()
+            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
+            .arg(data)
+            .args(more)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let address = lines
+            .find_map(|line| {
+                let event: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+                event["server.address"].as_str().map(|a| format!("http://{a}"))
+            })
+            .unwrap();
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        weighbridge().args(arguments).env("WEIGHBRIDGE_SERVER", &self.address).output().unwrap()
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_served_registry_is_changed_from_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(&folder.path().join("data"), &[]);
+    let status = serving.run(&["status"]);
+    assert_eq!(code(&status), 0, "{}", stderr(&status));
+    assert!(stdout(&status).contains("takes writes"));
+
+    let model = folder.path().join("model.yaml");
+    std::fs::write(
+        &model,
+        "name: publishers/acme/models/one\naliases: [Acme/One]\ncomponents:\n- {kind: model-weights, availability: available, license_expression: MIT}\n",
+    )
+    .unwrap();
+    let model = model.to_str().unwrap();
+    assert_eq!(code(&serving.run(&["models", "create", model, "--dry-run"])), 0);
+    let created = serving.run(&["models", "create", model]);
+    assert_eq!(code(&created), 0, "{}", stderr(&created));
+    assert_eq!(code(&serving.run(&["models", "create", model])), 1);
+    assert!(stdout(&serving.run(&["models", "get", "Acme/One"])).contains("publishers/acme/models/one"));
+    assert!(stdout(&serving.run(&["models", "list", "--publisher", "acme"])).contains("1 models"));
+    let check = ["check", "acme/one", "--purpose", "commercial", "--hosting", "self-hosted"];
+    assert_eq!(code(&serving.run(&check)), 0);
+    assert_eq!(code(&serving.run(&["models", "delete", "publishers/acme/models/one"])), 0);
+    assert_eq!(code(&serving.run(&check)), 6);
+
+    let license = folder.path().join("license.toml");
+    std::fs::write(
+        &license,
+        "name = \"licenses/LicenseRef-Acme\"\ndisplay_name = \"Acme\"\ncategory = \"non-commercial\"\nconfidence = \"read-full-text\"\n[permissions]\nuse = { status = \"allowed\" }\ncommercial_use = { status = \"prohibited\", clause = \"3\" }\n",
+    )
+    .unwrap();
+    let applied = serving.run(&["licenses", "apply", license.to_str().unwrap()]);
+    assert_eq!(code(&applied), 0, "{}", stderr(&applied));
+    assert!(stdout(&serving.run(&["licenses", "get", "LicenseRef-Acme"])).contains("CATEGORY_NON_COMMERCIAL"));
+    assert!(stdout(&serving.run(&["licenses", "list"])).contains("LicenseRef-Acme"));
+}
+
+#[test]
+fn offline_and_server_give_one_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(&folder.path().join("data"), &[]);
+    let arguments = [
+        "check",
+        "deepseek-ai/DeepSeek-R1-Distill-Llama-70B",
+        "--purpose",
+        "commercial",
+        "--hosting",
+        "self-hosted",
+        "--activity",
+        "offer-as-service",
+        "--mau",
+        "5M",
+        "--format",
+        "json",
+    ];
+    let online = serving.run(&arguments);
+    let offline = run(&[&arguments[..], &["--offline"]].concat());
+    assert_eq!(code(&online), code(&offline));
+    assert_eq!(stdout(&online), stdout(&offline));
+}
+
+#[test]
+fn a_folder_that_cannot_be_served_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let serve = |data: &Path| {
+        let data = data.to_str().unwrap();
+        run(&["serve", "--listen", "127.0.0.1:0", "--data-dir", data])
+    };
+    let serving = Serving::start(&data, &[]);
+    let locked = serve(&data);
+    assert_eq!(code(&locked), 1);
+    assert!(stderr(&locked).contains("lock") || stderr(&locked).contains("another"), "{}", stderr(&locked));
+    drop(serving);
+
+    let file = folder.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    assert_eq!(code(&serve(&file)), 1);
+    let foreign = folder.path().join("foreign");
+    std::fs::create_dir(&foreign).unwrap();
+    std::fs::write(foreign.join("thesis.txt"), "x").unwrap();
+    assert_eq!(code(&serve(&foreign)), 1);
+    // Nobody can make files there, not even root.
+    assert_eq!(code(&serve(Path::new("/proc/weighbridge-data"))), 1);
+
+    let head = data.join("HEAD");
+    let whole = std::fs::read(&head).unwrap();
+    std::fs::remove_file(&head).unwrap();
+    let lost = serve(&data);
+    assert_eq!(code(&lost), 1);
+    std::fs::write(&head, whole).unwrap();
+    std::fs::write(data.join("FORMAT"), "weighbridge store 99\n").unwrap();
+    let newer = serve(&data);
+    assert_eq!(code(&newer), 1);
+    assert!(stderr(&newer).contains("99"), "{}", stderr(&newer));
+}
+
+#[test]
+fn other_addresses_than_loopback_need_a_word() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let output = run(&["serve", "--listen", "0.0.0.0:0", "--data-dir", data.to_str().unwrap()]);
+    assert_eq!(code(&output), 2);
+    assert!(stderr(&output).contains("--insecure"), "{}", stderr(&output));
+    assert!(!data.exists());
+}
+
+#[test]
+fn a_port_in_use_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(&folder.path().join("one"), &[]);
+    let address = serving.address.trim_start_matches("http://");
+    let other = folder.path().join("two");
+    let output = run(&["serve", "--listen", address, "--data-dir", other.to_str().unwrap()]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("cannot be listened on"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_term_signal_ends_the_server_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serving = Serving::start(&folder.path().join("data"), &[]);
+    assert_eq!(code(&serving.run(&["status"])), 0);
+    let killed = Command::new("kill").arg(serving.child.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(serving.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_huge_file_of_zeros_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let zeros = folder.path().join("zeros.json");
+    std::fs::File::create(&zeros).unwrap().set_len(100 << 20).unwrap();
+    let zeros = zeros.to_str().unwrap();
+    let output = run(&["import", "models-dev", zeros]);
+    assert_eq!(code(&output), 1);
+    assert!(stderr(&output).contains("bytes"), "{}", stderr(&output));
+    let output = run(&["licenses", "validate", zeros]);
+    assert_eq!(code(&output), 2);
+}
