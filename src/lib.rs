@@ -1,4 +1,4 @@
-#![doc = "skeleton"]
+#![doc = include_str!("../README.md")]
 
 pub mod catalog;
 pub mod cli;
