@@ -130,7 +130,7 @@ pub async fn run(
     }
     // Who watches the health has been told; without this its stream would hold up the end.
     for service in HEALTH_SERVICES {
-        health.clear_service_status(*service).await;
+        health.clear_service_status(service).await;
     }
     for _ in usize::from(early.is_some())..workers {
         match all_done.recv().await {

@@ -151,7 +151,7 @@ mod tests {
         let (a, b) = (model("meta/llama-x", &["X-Llama"]), model("other/llama-y", &["x_llama"]));
         aliases.insert(&a);
         aliases.insert(&b);
-        assert_eq!(aliases.exact("X-Llama"), [a.name.clone()]);
+        assert_eq!(aliases.exact("X-Llama"), std::slice::from_ref(&a.name));
         assert_eq!(aliases.folded(&fold("x llama")), Folded::Ambiguous(vec![a.name.clone(), b.name.clone()]));
         aliases.remove(&b);
         assert!(matches!(aliases.folded(&fold("x llama")), Folded::One(hit) if hit.model == a.name));

@@ -1,6 +1,6 @@
 //! Decisions: a verdict with the findings it follows from.
 
-use super::fact::{Facts, MeasureKey};
+use super::fact::{Facts, MeasureKeys};
 use super::message::Detail;
 use super::reason::Reason;
 use crate::domain::license::{Duty, License};
@@ -79,8 +79,8 @@ pub struct Finding<'a> {
     pub facts: Facts,
     /// Facts whose value would settle it.
     pub missing: Facts,
-    /// The exact figure that would settle it.
-    pub missing_measure: Option<MeasureKey<'a>>,
+    /// The exact figures that would settle it.
+    pub missing_measures: MeasureKeys<'a>,
 }
 
 impl<'a> Finding<'a> {
@@ -114,7 +114,7 @@ impl<'a> Decision<'a> {
         let reviews = || self.findings.iter().filter(|f| f.effect == Effect::Review);
         let facts = reviews().fold(Facts::NONE, |all, finding| all.and(finding.missing));
         let mut paths: Vec<String> = facts.iter().map(|fact| fact.as_str().to_owned()).collect();
-        for path in reviews().filter_map(|f| f.missing_measure).map(|key| key.to_string()) {
+        for path in reviews().flat_map(|f| f.missing_measures.iter()).map(|key| key.to_string()) {
             if !paths.contains(&path) {
                 paths.push(path);
             }

@@ -1,7 +1,7 @@
 //! The evaluator: access, terms, lineage, requirements, then the verdict.
 
 use super::decision::{Decision, Effect, Finding, Origin, Verdict};
-use super::fact::{Fact, Facts, MeasureKey};
+use super::fact::{Fact, Facts, MeasureKey, MeasureKeys};
 use super::intended_use::{Activities, Hosting, Use};
 use super::message::Detail;
 use super::reason::Reason;
@@ -51,7 +51,7 @@ pub fn unresolved<'a>(reason: &'a str) -> Decision<'a> {
         origin: Origin::default(),
         facts: Facts::NONE,
         missing: Facts::NONE,
-        missing_measure: None,
+        missing_measures: MeasureKeys::NONE,
     };
     Decision { verdict: Verdict::NeedsReview, model: None, tier: None, findings: vec![finding] }
 }
@@ -107,8 +107,8 @@ pub(super) struct Out<'a> {
     pub(super) verdict: Verdict,
     /// Duties so far; part of the choice between the branches of an `OR`.
     pub(super) duties: usize,
-    /// Licenses whose terms were applied.
-    pub(super) applied: smallvec::SmallVec<[&'a License; 4]>,
+    /// A review that no fact of the use would settle; part of that choice, too.
+    pub(super) stuck: bool,
     collects: bool,
 }
 
@@ -119,13 +119,7 @@ impl<'a> Out<'a> {
 
     /// Keeps the verdict only.
     pub(super) fn counting() -> Self {
-        Self {
-            findings: Vec::new(),
-            verdict: Verdict::Eligible,
-            duties: 0,
-            applied: smallvec::SmallVec::new(),
-            collects: false,
-        }
+        Self { findings: Vec::new(), verdict: Verdict::Eligible, duties: 0, stuck: false, collects: false }
     }
 
     /// One of the same kind, for a branch.
@@ -137,8 +131,8 @@ impl<'a> Out<'a> {
     pub(super) fn append(&mut self, branch: Self) {
         self.verdict = self.verdict.max(branch.verdict);
         self.duties += branch.duties;
+        self.stuck |= branch.stuck;
         self.findings.extend(branch.findings);
-        self.applied.extend(branch.applied);
     }
 
     pub(super) fn push(&mut self, finding: Finding<'a>) {
@@ -146,6 +140,8 @@ impl<'a> Out<'a> {
         if finding.effect == Effect::Duty {
             self.duties += 1;
         }
+        let waits = !finding.missing.is_empty() || !finding.missing_measures.is_empty();
+        self.stuck |= finding.effect == Effect::Review && !waits;
         if self.collects {
             self.findings.push(finding);
         }
@@ -153,7 +149,15 @@ impl<'a> Out<'a> {
 
     /// A finding for which no fact is missing.
     pub(super) fn say(&mut self, reason: Reason, effect: Effect, detail: Detail<'a>, origin: Origin<'a>, facts: Facts) {
-        self.push(Finding { reason, effect, detail, origin, facts, missing: Facts::NONE, missing_measure: None });
+        self.push(Finding {
+            reason,
+            effect,
+            detail,
+            origin,
+            facts,
+            missing: Facts::NONE,
+            missing_measures: MeasureKeys::NONE,
+        });
     }
 
     /// A review; filling in `missing` settles it.
@@ -165,8 +169,8 @@ impl<'a> Out<'a> {
         facts: Facts,
         missing: Missing<'a>,
     ) {
-        let Missing { facts: missing, measure: missing_measure } = missing;
-        self.push(Finding { reason, effect: Effect::Review, detail, origin, facts, missing, missing_measure });
+        let Missing { facts: missing, measures: missing_measures } = missing;
+        self.push(Finding { reason, effect: Effect::Review, detail, origin, facts, missing, missing_measures });
     }
 }
 
@@ -174,22 +178,28 @@ impl<'a> Out<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Missing<'a> {
     pub(super) facts: Facts,
-    pub(super) measure: Option<MeasureKey<'a>>,
+    pub(super) measures: MeasureKeys<'a>,
 }
 
-impl Missing<'_> {
-    pub(super) const NONE: Self = Self { facts: Facts::NONE, measure: None };
+impl<'a> Missing<'a> {
+    pub(super) const NONE: Self = Self { facts: Facts::NONE, measures: MeasureKeys::NONE };
 
     pub(super) fn fact(fact: Fact) -> Self {
-        Self { facts: Facts::one(fact), measure: None }
+        Self::facts(Facts::one(fact))
     }
 
     pub(super) fn facts(facts: Facts) -> Self {
-        Self { facts, measure: None }
+        Self { facts, measures: MeasureKeys::NONE }
+    }
+
+    /// Besides an exact figure, where it can be named.
+    #[must_use]
+    pub(super) fn with_measure(self, key: Option<MeasureKey<'a>>) -> Self {
+        Self { measures: self.measures.and(MeasureKeys::one(key)), ..self }
     }
 
     #[must_use]
     pub(super) fn and(self, other: Self) -> Self {
-        Self { facts: self.facts.and(other.facts), measure: self.measure.or(other.measure) }
+        Self { facts: self.facts.and(other.facts), measures: self.measures.and(other.measures) }
     }
 }

@@ -114,3 +114,42 @@ impl fmt::Display for MeasureKey<'_> {
         f.write_str("]")
     }
 }
+
+/// The exact figures that a review waits for. A group of gates asks for one a gate, and no license we know has more than
+/// two in one; those beyond three are asked for once the others are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MeasureKeys<'a>([Option<MeasureKey<'a>>; 3]);
+
+impl<'a> MeasureKeys<'a> {
+    /// None.
+    pub const NONE: Self = Self([None; 3]);
+
+    /// At most one.
+    #[must_use]
+    pub fn one(key: Option<MeasureKey<'a>>) -> Self {
+        Self([key, None, None])
+    }
+
+    /// Both lists, without repeats.
+    #[must_use]
+    pub fn and(mut self, other: Self) -> Self {
+        for key in other.iter() {
+            let known = self.iter().any(|known| known == key);
+            if let (false, Some(free)) = (known, self.0.iter_mut().find(|slot| slot.is_none())) {
+                *free = Some(key);
+            }
+        }
+        self
+    }
+
+    /// Whether it is empty.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.iter().all(Option::is_none)
+    }
+
+    /// Its figures, in the order in which they were asked for.
+    pub fn iter(&self) -> impl Iterator<Item = MeasureKey<'a>> {
+        self.0.into_iter().flatten()
+    }
+}

@@ -7,7 +7,7 @@ use super::intended_use::{Activities, Activity, Hosting, Purpose};
 use super::reason::Reason;
 use crate::domain::date::Date;
 use crate::domain::license::{
-    BarredTraining, Comparison, Duty, GateSubject, LicensePeriod, OutputTerms, Permission, PurposeLimit,
+    BarredTraining, Comparison, Duty, Expression, GateSubject, LicensePeriod, OutputTerms, Permission, PurposeLimit,
     Restrictiveness, ScaleGate, Term, Territory, Trigger, UseRestriction,
 };
 use crate::domain::model::{BaseModel, Capability, Component, ComponentKind, Modality};
@@ -43,8 +43,13 @@ pub enum Detail<'a> {
     Branch(&'a Term),
     /// Licenses over time.
     Periods(&'a [LicensePeriod]),
-    /// A part with its evidence.
-    Evidence(&'a Component),
+    /// What a license statement rests on.
+    Evidence {
+        /// The part with its evidence.
+        component: &'a Component,
+        /// The license that holds, of a period perhaps; `None`: none is known.
+        expression: Option<&'a Expression>,
+    },
     /// An act and the answer on it.
     Permission {
         /// In words.
@@ -214,7 +219,7 @@ impl Finding<'_> {
                 out.write_str("` was taken, the best for this use")
             }
             Detail::Periods(periods) => write_periods(out, periods),
-            Detail::Evidence(component) => write_evidence(out, component),
+            Detail::Evidence { component, expression } => write_evidence(out, component, expression),
             Detail::Permission { act, permission } => self.write_permission(out, license, act, permission),
             Detail::Purpose(purpose) => self.write_purpose(out, license, purpose, ""),
             Detail::CompanyPurpose(purpose) => self.write_purpose(out, license, purpose, " by a for-profit company"),
@@ -378,7 +383,7 @@ impl Finding<'_> {
         let effect = gate.effect;
         match self.reason {
             Reason::ScaleGateWithin => {
-                write!(out, " stays within the limit of {license}: {effect} from {comparison} {limit}")?
+                write!(out, " stays within the limit of {license}: {effect} from {comparison} {limit}")?;
             }
             Reason::ScaleGateUnknown if figure.value.is_none() => {
                 write!(out, " is not stated, and under {license} {effect} from {comparison} {limit}")?;
@@ -393,7 +398,7 @@ impl Finding<'_> {
                 write!(out, ": {license} leaves open whether its limit of {limit} holds here")?;
             }
             Reason::ScaleGateSettled => {
-                write!(out, " is beyond the limit of {limit} of {license}, and what it asks for is at hand")?
+                write!(out, " is beyond the limit of {limit} of {license}, and what it asks for is at hand")?;
             }
             _ => write!(out, " is {comparison} the limit of {limit} of {license}: {effect}")?,
         }
@@ -486,9 +491,9 @@ fn write_periods(out: &mut String, periods: &[LicensePeriod]) -> fmt::Result {
     write_list(out, text)
 }
 
-fn write_evidence(out: &mut String, component: &Component) -> fmt::Result {
+fn write_evidence(out: &mut String, component: &Component, expression: Option<&Expression>) -> fmt::Result {
     let evidence = component.evidence;
-    match &component.expression {
+    match expression {
         Some(expression) => write!(out, "the license statement `{expression}` rests on {evidence}")?,
         None => write!(out, "the license statement rests on {evidence}")?,
     }

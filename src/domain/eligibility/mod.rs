@@ -10,10 +10,12 @@ mod intended_use;
 mod message;
 mod reason;
 mod rules;
+#[cfg(test)]
+mod tests;
 
 pub use decision::{Decision, Effect, Finding, Origin, Verdict};
 pub use evaluate::{Records, evaluate, unresolved};
-pub use fact::{Fact, Facts, MeasureKey};
+pub use fact::{Fact, Facts, MeasureKey, MeasureKeys};
 pub use intended_use::{
     Activities, Activity, BusinessTypes, Hosting, Measure, Organization, OrganizationType, Purpose, Requirements, Role,
     Use,

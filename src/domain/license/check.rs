@@ -1,6 +1,6 @@
 //! What a license says against the shared words: slugs that nobody knows are mistakes.
 
-use super::{License, Predicate, ScaleGate, UseRestriction};
+use super::{Duty, GateEffect, License, Predicate, ScaleGate, UseRestriction};
 use crate::domain::vocabulary::Vocabulary;
 
 impl License {
@@ -22,6 +22,10 @@ impl License {
             }
             let named = gate.only_if.iter().chain(&gate.unless).chain(&gate.unsettled_if);
             let by_type = named.filter(|p| **p == Predicate::BusinessType).count() > 0;
+            let starts = |duty: &Duty| !gate.group.is_empty() && duty.gate_group == gate.group;
+            if gate.effect == GateEffect::DisplayBranding && !self.duties.iter().any(starts) {
+                out.push(format!("scale_gates[{i}].group: no duty names this group, so the gate would start nothing"));
+            }
             if by_type && gate.business_types.is_empty() {
                 out.push(format!(
                     "scale_gates[{i}].business_types: a predicate names business types and there are none"
@@ -29,6 +33,9 @@ impl License {
             }
         }
         for (i, duty) in self.duties.iter().enumerate() {
+            if !duty.gate_group.is_empty() && !self.scale_gates.iter().any(|gate| gate.group == duty.gate_group) {
+                out.push(format!("duties[{i}].gate_group: no gate is in the group `{}`", duty.gate_group));
+            }
             if duty.only_if.contains(&Predicate::BusinessType) {
                 out.push(format!("duties[{i}].only_if: a duty names no business types, so it cannot depend on them"));
             }

@@ -11,16 +11,19 @@ pub(in crate::domain::eligibility) fn note<'a>(context: &Context<'a>, out: &mut 
     if out.verdict == Verdict::Ineligible {
         return;
     }
-    let unlisted = Activity::ALL.iter().filter(|activity| !context.activities.has(**activity));
-    let worsening: Activities = unlisted
-        .copied()
-        .filter(|activity| {
-            let asked = Context { activities: context.activities.with(*activity), ..*context };
-            let mut probe = Out::counting();
-            super::judge(&asked, &mut probe);
-            probe.verdict > out.verdict
-        })
-        .collect();
+    let worse_with = |activities: Activities| {
+        let asked = Context { activities, ..*context };
+        let mut probe = Out::counting();
+        super::judge(&asked, &mut probe);
+        probe.verdict > out.verdict
+    };
+    // Doing more never improves a verdict: where everything at once does not worsen it, nothing does.
+    let everything: Activities = Activity::ALL.iter().copied().collect();
+    if everything == context.activities || !worse_with(everything) {
+        return;
+    }
+    let unlisted = Activity::ALL.iter().copied().filter(|activity| !context.activities.has(*activity));
+    let worsening: Activities = unlisted.filter(|activity| worse_with(context.activities.with(*activity))).collect();
     if worsening != Activities::default() {
         let origin = Origin { model: Some(context.model), ..Origin::default() };
         let detail = Detail::Assumed(worsening);

@@ -1,6 +1,6 @@
 //! Distillation: training other models on outputs.
 
-use super::permission::is_unread;
+use super::permission::{TRAINING, is_unread};
 use super::predicate::{Known, holds};
 use crate::domain::eligibility::decision::Effect;
 use crate::domain::eligibility::evaluate::{Missing, Out, Terms};
@@ -19,7 +19,7 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     let permission = &terms.license.permissions.train_other_models;
     let outputs = &terms.license.outputs;
     let facts = Facts::one(Fact::Activities);
-    let detail = Detail::Permission { act: "training other models on outputs", permission };
+    let detail = Detail::Permission { act: TRAINING, permission };
     if outputs.training_barred.is_empty() {
         let origin = terms.origin(&permission.clause);
         if permission.status == PermissionStatus::Prohibited {

@@ -8,13 +8,14 @@ use crate::domain::eligibility::fact::{Fact, Facts};
 use crate::domain::eligibility::intended_use::{Activity, OrganizationType};
 use crate::domain::eligibility::message::Detail;
 use crate::domain::eligibility::reason::Reason;
-use crate::domain::license::{Approval, Binding, Duty, DutyClass, DutyKind, Trigger};
+use crate::domain::license::{Approval, Binding, Duty, DutyClass, DutyKind, TerritoryTest, Trigger};
 use crate::domain::tri::Tri;
 
 pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
+    // The territory rule asks for this duty where the places are judged by the publisher's list.
+    let by_list = terms.license.territory.as_ref().is_some_and(|t| t.test == TerritoryTest::PublisherList);
     for duty in &terms.license.duties {
-        // The territory rule decides where the publisher's list holds.
-        if duty.kind != DutyKind::SupportedTerritory || terms.license.territory.is_none() {
+        if duty.kind != DutyKind::SupportedTerritory || !by_list {
             check_duty(terms, duty, out);
         }
     }
@@ -27,10 +28,20 @@ fn check_duty<'a>(terms: &Terms<'a, '_>, duty: &'a Duty, out: &mut Out<'a>) {
         DutyClass::Bar(act) => is_met(act, terms).then_some(act),
         DutyClass::Step | DutyClass::Consent | DutyClass::General => start(duty, terms),
     };
-    let Some(started) = started else { return };
+    if let Some(started) = started {
+        check_started(terms, duty, started, out);
+    }
+}
+
+/// A duty whose trigger is met.
+pub(super) fn check_started<'a>(terms: &Terms<'a, '_>, duty: &'a Duty, started: Trigger, out: &mut Out<'a>) {
+    let class = duty.class();
     let mut applies = Known::all(duty.only_if.iter().map(|p| holds(*p, &[], terms)));
     if !duty.gate_group.is_empty() {
         applies = applies.and(scale_gate::group_passed(terms, &duty.gate_group));
+    }
+    if !duty.gate_group.is_empty() && duty.binding == Binding::Required {
+        scale_gate::say_stood_in(terms, &duty.gate_group, out);
     }
     if applies.value == Tri::False {
         return;

@@ -5,12 +5,18 @@ use crate::domain::eligibility::evaluate::{Missing, Out, Terms};
 use crate::domain::eligibility::fact::Facts;
 use crate::domain::eligibility::message::Detail;
 use crate::domain::eligibility::reason::Reason;
+use crate::domain::license::Expression;
 use crate::domain::model::{Component, Evidence, Model};
 
 /// Conflict and general knowledge review; the rest passes and its level is named.
-pub(super) fn check<'a>(model: &'a Model, weights: &'a Component, out: &mut Out<'a>) {
+pub(super) fn check<'a>(
+    model: &'a Model,
+    weights: &'a Component,
+    expression: Option<&'a Expression>,
+    out: &mut Out<'a>,
+) {
     let origin = Origin { model: Some(model), ..Origin::default() };
-    let detail = Detail::Evidence(weights);
+    let detail = Detail::Evidence { component: weights, expression };
     match weights.evidence {
         Evidence::Conflict => {
             out.review(Reason::LicenseEvidenceConflict, detail, origin, Facts::NONE, Missing::NONE);

@@ -4,148 +4,171 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use super::terms;
+use super::terms::{self, Inherited};
+use super::{duty, permission};
 use crate::domain::eligibility::decision::{Effect, Origin};
 use crate::domain::eligibility::evaluate::{Context, Missing, Out, Terms};
-use crate::domain::eligibility::fact::{Fact, Facts};
+use crate::domain::eligibility::fact::Facts;
 use crate::domain::eligibility::message::Detail;
 use crate::domain::eligibility::reason::Reason;
-use crate::domain::license::{Expression, License, PermissionStatus, Restrictiveness, Trigger};
+use crate::domain::license::{Duty, DutyClass, Expression, License, PermissionStatus, Restrictiveness, Trigger};
 use crate::domain::model::{BaseModel, BaseRef, Model};
-use crate::domain::name::ModelName;
+use crate::domain::name::{LicenseId, ModelName};
 use crate::domain::openness::Tier;
 
 /// More ancestors than any model has; beyond it the rest is reviewed as unknown.
 const ANCESTORS_MAX: usize = 256;
+
+/// An ancestor as it was come upon: whose weights are inside, or whose outputs were trained on.
+type Met<'a> = (&'a ModelName, bool);
 
 pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     if context.model.base_models.is_empty() {
         return;
     }
     let own = restrictiveness(context, context.model);
-    let mut seen: SmallVec<[&ModelName; 8]> = SmallVec::new();
-    seen.push(&context.model.name);
-    let mut open: VecDeque<&'a Model> = VecDeque::from([context.model]);
-    while let Some(child) = open.pop_front() {
+    // One ancestor can be met on several ways up: each way counts, and each kind of terms counts once.
+    let mut seen: SmallVec<[Met<'_>; 8]> = SmallVec::from_iter([(&context.model.name, false)]);
+    let mut counted: SmallVec<[Met<'_>; 8]> = SmallVec::new();
+    let mut open: VecDeque<(&'a Model, bool)> = VecDeque::from([(context.model, false)]);
+    while let Some((child, by_outputs)) = open.pop_front() {
         for base in &child.base_models {
-            let origin = Origin { model: Some(child), ..Origin::default() };
+            let carries_weights = base.relation.carries_weights();
+            // What an ancestor by outputs was itself taught is not in what it gives out; what it is made of is.
+            let itself = matches!(&base.model, BaseRef::Record(name) if *name == context.model.name);
+            if itself || by_outputs && !carries_weights {
+                continue;
+            }
             let ancestor = match &base.model {
-                BaseRef::Record(name) if seen.contains(&name) => continue,
-                BaseRef::Record(name) => {
-                    seen.push(name);
-                    context.records.model(name)
-                }
+                BaseRef::Record(name) => context.records.model(name),
                 BaseRef::Written(_) => None,
             };
-            if seen.len() > ANCESTORS_MAX {
+            let step = Step { context, child, base, ancestor, by_outputs: by_outputs || !carries_weights };
+            if step.counts() {
+                match step.found() {
+                    None => {
+                        let origin = Origin { model: Some(child), ..Origin::default() };
+                        out.review(Reason::LineageUnknown, Detail::Base(base), origin, Facts::NONE, Missing::NONE);
+                    }
+                    Some(_) if ancestor.is_some_and(|a| counted.contains(&(&a.name, step.by_outputs))) => {}
+                    Some(found) => {
+                        counted.extend(ancestor.map(|a| (&a.name, step.by_outputs)));
+                        step.apply(found, own, out);
+                    }
+                }
+            }
+            let Some(ancestor) = ancestor else { continue };
+            let met = (&ancestor.name, step.by_outputs);
+            if seen.contains(&met) {
+                continue;
+            }
+            if seen.len() >= ANCESTORS_MAX {
+                let origin = Origin { model: Some(child), ..Origin::default() };
                 out.review(Reason::LineageUnknown, Detail::Base(base), origin, Facts::NONE, Missing::NONE);
                 return;
             }
-            step(context, child, base, ancestor, own, out);
-            // Only weights carry further: what an ancestor by outputs was made from is not inside.
-            if let (Some(ancestor), true) = (ancestor, base.relation.carries_weights()) {
-                open.push_back(ancestor);
-            }
+            seen.push(met);
+            open.push_back((ancestor, step.by_outputs));
         }
     }
 }
 
+/// The terms of an ancestor.
+#[derive(Clone, Copy)]
+enum Found<'a> {
+    /// Those of its publisher's service, for the outputs of a closed model.
+    Service(&'a License),
+    Expression(&'a Expression),
+}
+
 /// One step up: from `child` to `ancestor`.
-fn step<'a>(
-    context: &Context<'a>,
+struct Step<'a, 'c> {
+    context: &'c Context<'a>,
     child: &'a Model,
     base: &'a BaseModel,
+    /// `None`: it is no record.
     ancestor: Option<&'a Model>,
-    own: Restrictiveness,
-    out: &mut Out<'a>,
-) {
-    // The owner may relicense its own work.
-    let same_owner = match &base.model {
-        BaseRef::Record(name) => name.publisher() == child.name.publisher(),
-        BaseRef::Written(_) => false,
-    };
-    let stated = child.weights().is_some_and(|w| w.expression.is_some());
-    if same_owner && stated {
-        return;
+    /// Outputs lie between the model asked for and this ancestor, so that only what holds for outputs counts.
+    by_outputs: bool,
+}
+
+impl<'a> Step<'a, '_> {
+    /// Whether the ancestor adds anything: an owner may relicense its own work.
+    fn counts(&self) -> bool {
+        let same_owner = match &self.base.model {
+            BaseRef::Record(name) => name.publisher() == self.child.name.publisher(),
+            BaseRef::Written(_) => false,
+        };
+        let stated = self.child.weights().is_some_and(|w| w.expression.is_some());
+        !(same_owner && stated)
     }
-    let weights = ancestor.and_then(Model::weights);
-    let expression = weights.and_then(|w| w.expression.as_ref()).or(base.expression.as_ref());
-    let whose = ancestor.unwrap_or(child);
-    if !base.relation.carries_weights() {
-        outputs(context, child, base, ancestor, expression, out);
-        return;
+
+    fn found(&self) -> Option<Found<'a>> {
+        let Self { context, base, ancestor, by_outputs, .. } = *self;
+        // What the descendant's record says of a base stands in only where the base is no record.
+        let Some(ancestor) = ancestor else { return base.expression.as_ref().map(Found::Expression) };
+        let service = by_outputs && ancestor.tier == Some(Tier::Proprietary);
+        let service = if service { context.records.service_terms(ancestor.name.publisher()) } else { None };
+        let expression = || ancestor.weights().and_then(|w| w.expression.as_ref());
+        service.map(Found::Service).or_else(|| expression().map(Found::Expression))
     }
-    let Some(expression) = expression else {
-        let origin = Origin { model: Some(child), ..Origin::default() };
-        out.review(Reason::LineageUnknown, Detail::Base(base), origin, Facts::NONE, Missing::NONE);
-        return;
-    };
-    match weights {
-        Some(weights) => terms::check_expression(context, whose, weights, Some(expression), true, out),
-        None => terms::apply_expression(context, whose, expression, true, out),
-    }
-    let lost = of_expression(context, expression).without(own);
-    if !lost.is_empty() {
-        let origin = Origin { model: Some(whose), ..Origin::default() };
-        out.say(Reason::LicenseDrift, Effect::Info, Detail::Drift { lost, base }, origin, Facts::NONE);
+
+    fn apply(&self, found: Found<'a>, own: Restrictiveness, out: &mut Out<'a>) {
+        let Self { context, child, base, ancestor, by_outputs } = *self;
+        let whose = ancestor.unwrap_or(child);
+        let expression = match found {
+            Found::Service(license) => {
+                outputs(&Terms { context, model: whose, license, derivative: true }, &license.id, base, out);
+                return;
+            }
+            Found::Expression(expression) => expression,
+        };
+        let inherited = if by_outputs { Inherited::Outputs(base) } else { Inherited::Weights };
+        match ancestor.and_then(Model::weights) {
+            Some(weights) => terms::check_expression(context, whose, weights, Some(expression), inherited, out),
+            None => terms::apply_expression(context, whose, expression, inherited, out),
+        }
+        let lost = of_expression(context, expression).without(own);
+        if !by_outputs && !lost.is_empty() {
+            let origin = Origin { model: Some(whose), ..Origin::default() };
+            out.say(Reason::LicenseDrift, Effect::Info, Detail::Drift { lost, base }, origin, Facts::NONE);
+        }
     }
 }
 
 /// A model that was trained on an ancestor's outputs: the ancestor's distillation clause counts.
-fn outputs<'a>(
-    context: &Context<'a>,
-    child: &'a Model,
-    base: &'a BaseModel,
-    ancestor: Option<&'a Model>,
-    expression: Option<&'a Expression>,
-    out: &mut Out<'a>,
-) {
-    let origin = Origin { model: Some(child), ..Origin::default() };
-    let whose = ancestor.unwrap_or(child);
-    let service = ancestor
-        .filter(|a| a.tier == Some(Tier::Proprietary))
-        .and_then(|a| context.records.service_terms(a.name.publisher()));
-    let licenses: SmallVec<[Option<&License>; 2]> = match (service, expression) {
-        (Some(license), _) => SmallVec::from_iter([Some(license)]),
-        (None, Some(e)) => e.licenses().into_iter().map(|id| context.records.license(id)).collect(),
-        (None, None) => SmallVec::from_iter([None]),
-    };
-    for license in licenses {
-        let Some(license) = license else {
-            out.review(Reason::LineageUnknown, Detail::Base(base), origin, Facts::NONE, Missing::NONE);
-            continue;
-        };
-        let terms = Terms { context, model: whose, license, derivative: true };
-        let clause = &license.permissions.train_other_models.clause;
-        let barred = license.permissions.train_other_models.status == PermissionStatus::Prohibited
-            || !license.outputs.training_barred.is_empty();
-        if barred {
-            let reason = Reason::OutputLineageRestricted;
-            out.review(reason, Detail::Base(base), terms.origin(clause), Facts::NONE, Missing::NONE);
-        }
-        if license.outputs.trained_model_is_derivative {
-            super::apply_terms(&terms, out);
-        } else {
-            trained_duties(&terms, out);
-        }
+pub(super) fn outputs<'a>(terms: &Terms<'a, '_>, written: &'a LicenseId, base: &'a BaseModel, out: &mut Out<'a>) {
+    let license = terms.license;
+    let permission = &license.permissions.train_other_models;
+    let origin = terms.origin(&permission.clause);
+    let barred = permission.status == PermissionStatus::Prohibited || !license.outputs.training_barred.is_empty();
+    if barred {
+        let reason = Reason::OutputLineageRestricted;
+        out.review(reason, Detail::Base(base), origin, Facts::NONE, Missing::NONE);
+    } else if permission::is_unread(permission, license) {
+        let detail = Detail::Permission { act: permission::TRAINING, permission };
+        out.review(Reason::PermissionNotRead, detail, origin, Facts::NONE, Missing::NONE);
+    }
+    if license.outputs.trained_model_is_derivative {
+        terms::apply_license(terms, written, out);
+    } else {
+        trained_duties(terms, out);
     }
 }
 
 /// Duties on models trained on outputs hold for the model itself when it reaches others.
 fn trained_duties<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
-    let reaches_others =
-        super::duty::is_met(Trigger::Redistribute, terms) || super::duty::is_met(Trigger::Service, terms);
+    let reaches_others = duty::is_met(Trigger::Redistribute, terms) || duty::is_met(Trigger::Service, terms);
     if !reaches_others {
         return;
     }
-    for duty in terms.license.duties.iter().filter(|d| d.when.contains(&Trigger::TrainedModel)) {
-        let detail = Detail::Duty { duty, started: Trigger::TrainedModel };
-        let facts = Facts::one(Fact::Activities);
-        if terms.context.use_.fulfilled_duties.contains(duty.kind) {
-            out.say(Reason::DutyFulfilled, Effect::Info, detail, terms.origin(&duty.clause), facts);
-        } else {
-            out.say(Reason::DutyApplies, Effect::Duty, detail, terms.origin(&duty.clause), facts);
-        }
+    let starts = |duty: &&Duty| {
+        // A bar is on an act with the ancestor itself, which is not inside.
+        let bar = matches!(duty.class(), DutyClass::Bar(_));
+        !bar && duty.when.contains(&Trigger::TrainedModel) && !duty.not_when.contains(&Trigger::TrainedModel)
+    };
+    for duty in terms.license.duties.iter().filter(starts) {
+        duty::check_started(terms, duty, Trigger::TrainedModel, out);
     }
 }
 

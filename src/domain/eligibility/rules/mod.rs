@@ -42,7 +42,6 @@ pub(super) fn judge<'a>(context: &Context<'a>, out: &mut Out<'a>) {
 
 /// Applies the rules on one license's terms.
 fn apply_terms<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
-    out.applied.push(terms.license);
     for rule in TERMS_RULES {
         rule(terms, out);
     }

@@ -8,6 +8,9 @@ use crate::domain::eligibility::message::Detail;
 use crate::domain::eligibility::reason::Reason;
 use crate::domain::license::{License, Permission, PermissionStatus};
 
+/// In words.
+pub(super) const TRAINING: &str = "training other models on outputs";
+
 pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     let license = terms.license;
     let permissions = &license.permissions;

@@ -1,13 +1,13 @@
 //! Requirements: what the model must offer.
 
 use crate::domain::eligibility::decision::{Effect, Origin};
-use crate::domain::eligibility::evaluate::{Context, Missing, Out};
+use crate::domain::eligibility::evaluate::{Context, Missing, Out, Terms};
 use crate::domain::eligibility::fact::{Fact, Facts};
 use crate::domain::eligibility::intended_use::{Hosting, Requirements};
 use crate::domain::eligibility::message::{Detail, Need};
 use crate::domain::eligibility::reason::Reason;
-use crate::domain::license::License;
 use crate::domain::model::{Availability, Modality};
+use crate::domain::name::LicenseId;
 use crate::domain::openness::Tier;
 use crate::domain::tri::Tri;
 
@@ -21,8 +21,9 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
         capabilities,
         private_fine_tuning,
         offline,
-        license_allow,
-        license_deny,
+        // Asked license by license.
+        license_allow: _,
+        license_deny: _,
     } = &context.use_.requirements;
     let model = context.model;
     if let Some(min) = min_tier {
@@ -64,9 +65,6 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     if *offline {
         check_offline(context, out);
     }
-    if !license_allow.is_empty() || !license_deny.is_empty() {
-        check_licenses(context, out);
-    }
 }
 
 fn check_offline<'a>(context: &Context<'a>, out: &mut Out<'a>) {
@@ -80,21 +78,23 @@ fn check_offline<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     }
 }
 
-/// Every license that was applied is on the allow-list and none on the deny-list. A license that is not known matches no
-/// allow-list; the rules on terms have reviewed it.
-fn check_licenses<'a>(context: &Context<'a>, out: &mut Out<'a>) {
-    let Requirements { license_allow, license_deny, .. } = &context.use_.requirements;
-    let facts = Facts::one(Fact::Requirements);
-    let refused = |license: &&License| {
-        let denied = license_deny.contains(&license.id);
-        denied || !license_allow.is_empty() && !license_allow.contains(&license.id)
+/// A license whose terms were applied is on the allow-list and not on the deny-list, by its own id or by the one that the
+/// expression names (`GPL-3.0-or-later`). It is asked license by license, so that a refused branch of an `OR` is not taken.
+/// A license that is not known matches no allow-list; the rules on terms have reviewed it.
+pub(super) fn check_license<'a>(terms: &Terms<'a, '_>, written: &'a LicenseId, out: &mut Out<'a>) {
+    let Requirements { license_allow, license_deny, .. } = &terms.context.use_.requirements;
+    let license = terms.license;
+    let among = |list: &[LicenseId]| list.iter().any(|id| *id == license.id || id == written);
+    let requirement = if among(license_deny) {
+        "requirements.license_deny"
+    } else if !license_allow.is_empty() && !among(license_allow) {
+        "requirements.license_allow"
+    } else {
+        return;
     };
-    for license in out.applied.clone().into_iter().filter(refused) {
-        let requirement =
-            if license_deny.contains(&license.id) { "requirements.license_deny" } else { "requirements.license_allow" };
-        let origin = Origin { model: Some(context.model), license: Some(license), clause: "", requirement };
-        out.say(Reason::LicenseNotAllowed, Effect::Blocks, Detail::License(&license.id), origin, facts);
-    }
+    let origin = Origin { model: Some(terms.context.model), license: Some(license), clause: "", requirement };
+    let facts = Facts::one(Fact::Requirements);
+    out.say(Reason::LicenseNotAllowed, Effect::Blocks, Detail::License(written), origin, facts);
 }
 
 fn judge<'a>(context: &Context<'a>, requirement: &'static str, met: Tri, need: Need, out: &mut Out<'a>) {

@@ -21,11 +21,30 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
 
 /// Whether any gate of a group is passed, for the duties that it starts.
 pub(super) fn group_passed<'a>(terms: &Terms<'a, '_>, group: &str) -> Known<'a> {
-    let gates = terms.license.scale_gates.iter().filter(|gate| &*gate.group == group);
+    let mut gates = in_group(terms, group).peekable();
+    if gates.peek().is_none() {
+        // A group without a gate is a mistake of the record; it must not lift the duty.
+        return Known::UNSETTLED;
+    }
     Known::any(gates.map(|gate| {
         let (beyond, _) = compare(terms, gate);
         reaches(terms, gate).and(beyond.known)
     }))
+}
+
+/// Names the gates of a group that an organization's figure answered in place of the exact one.
+pub(super) fn say_stood_in<'a>(terms: &Terms<'a, '_>, group: &str, out: &mut Out<'a>) {
+    for gate in in_group(terms, group) {
+        let (beyond, figure) = compare(terms, gate);
+        if figure.stood_in && beyond.known.value != Tri::Unknown && reaches(terms, gate).value != Tri::False {
+            let detail = Detail::Gate { gate, figure };
+            out.say(Reason::FigureStoodIn, Effect::Info, detail, terms.origin(&gate.clause), beyond.known.facts);
+        }
+    }
+}
+
+fn in_group<'a>(terms: &Terms<'a, '_>, group: &str) -> impl Iterator<Item = &'a ScaleGate> {
+    terms.license.scale_gates.iter().filter(move |gate| &*gate.group == group)
 }
 
 /// Whether the gate counts for such a use at all.
@@ -79,10 +98,7 @@ fn apply_effect<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate, figure: Figure, 
     let lifted_by = match gate.effect {
         GateEffect::SeparateLicense => Some(DutyKind::SeparateAgreement),
         GateEffect::PublisherReview => Some(DutyKind::PublisherReview),
-        GateEffect::Royalty => {
-            out.say(Reason::RoyaltyDue, Effect::Duty, detail, origin, facts);
-            return;
-        }
+        GateEffect::Royalty => Some(DutyKind::Royalty),
         GateEffect::Prohibited => None,
         // The duty rule asks for these by group.
         GateEffect::DisplayBranding => return,
@@ -90,6 +106,8 @@ fn apply_effect<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate, figure: Figure, 
     let held = lifted_by.is_some_and(|kind| terms.context.use_.fulfilled_duties.contains(kind));
     if held {
         out.say(Reason::ScaleGateSettled, Effect::Info, detail, origin, facts.with(Fact::FulfilledDuties));
+    } else if gate.effect == GateEffect::Royalty {
+        out.say(Reason::RoyaltyDue, Effect::Duty, detail, origin, facts);
     } else {
         out.say(exceeded, Effect::Blocks, detail, origin, facts);
     }
@@ -162,7 +180,7 @@ fn look_up<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> Found<'a> {
         "annual_revenue_usd" => (Fact::AnnualRevenueUsd, organization.annual_revenue_usd, false),
         "monthly_revenue_usd" => (Fact::MonthlyRevenueUsd, organization.monthly_revenue_usd, false),
         _ => {
-            let missing = Missing { facts: Facts::NONE, measure: key };
+            let missing = Missing::NONE.with_measure(key);
             let figure = Figure { value: None, stood_in: false, period: shown };
             return Found { figure, facts: exact, missing, frozen };
         }
@@ -171,10 +189,9 @@ fn look_up<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> Found<'a> {
     // For a frozen gate only a figure that is the highest to date says anything of the past.
     let usable = scalar.filter(|_| !frozen || highest);
     let missing = match (scalar, frozen) {
-        (Some(_), _) => Missing { facts: Facts::NONE, measure: key },
-        (None, true) if highest => Missing { facts, measure: key },
-        (None, true) => Missing { facts: Facts::NONE, measure: key },
-        (None, false) => Missing { facts, measure: None },
+        (None, false) => Missing::fact(fact),
+        (None, true) if highest => Missing::fact(fact).with_measure(key),
+        (Some(_), _) | (None, true) => Missing::NONE.with_measure(key),
     };
     Found { figure: Figure { value: usable, stood_in: usable.is_some(), period: shown }, facts, missing, frozen }
 }

@@ -1,6 +1,6 @@
 //! Which terms hold: the provider's for a vendor's service, and the expression of the weights, `AND` and `OR` included.
 
-use super::{apply_terms, evidence};
+use super::{apply_terms, evidence, lineage, requirement};
 use crate::domain::date::Date;
 use crate::domain::eligibility::decision::{Effect, Origin};
 use crate::domain::eligibility::evaluate::{Context, Missing, Out, Terms};
@@ -9,7 +9,7 @@ use crate::domain::eligibility::intended_use::{Hosting, Role};
 use crate::domain::eligibility::message::Detail;
 use crate::domain::eligibility::reason::Reason;
 use crate::domain::license::{Expression, License, Term};
-use crate::domain::model::{Component, Model};
+use crate::domain::model::{BaseModel, Component, Model};
 use crate::domain::name::LicenseId;
 
 /// Licenses that bring in others do so one step deep in all data we know; deeper nesting is reviewed.
@@ -30,7 +30,9 @@ pub(super) fn check_provider<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     let named = use_.provider.as_ref();
     let provider = named.map_or(context.model.name.publisher(), |p| p.as_str());
     match context.records.service_terms(provider) {
-        Some(license) => apply_terms(&Terms { context, model: context.model, license, derivative: false }, out),
+        Some(license) => {
+            apply_license(&Terms { context, model: context.model, license, derivative: false }, &license.id, out);
+        }
         None => {
             // Naming another provider can settle it only where none was named.
             let missing = if named.is_none() { Missing::fact(Fact::Provider) } else { Missing::NONE };
@@ -49,7 +51,18 @@ pub(super) fn check_weights<'a>(context: &Context<'a>, out: &mut Out<'a>) {
         return;
     };
     let expression = choose_period(context, weights, origin, out);
-    check_expression(context, model, weights, expression, false, out);
+    check_expression(context, model, weights, expression, Inherited::Not, out);
+}
+
+/// How the license of a model comes to hold for the one asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Inherited<'a> {
+    /// It is the model asked for.
+    Not,
+    /// Its weights are inside.
+    Weights,
+    /// Its outputs were trained on, at this step or one below.
+    Outputs(&'a BaseModel),
 }
 
 /// Terms of one model's weights under an expression.
@@ -58,17 +71,17 @@ pub(super) fn check_expression<'a>(
     model: &'a Model,
     weights: &'a Component,
     expression: Option<&'a Expression>,
-    derivative: bool,
+    inherited: Inherited<'a>,
     out: &mut Out<'a>,
 ) {
-    evidence::check(model, weights, out);
+    evidence::check(model, weights, expression, out);
     let Some(expression) = expression else {
         let origin = Origin { model: Some(model), ..Origin::default() };
         let detail = Detail::Declared(&weights.declared_license);
         out.review(Reason::LicenseUnknown, detail, origin, Facts::NONE, Missing::NONE);
         return;
     };
-    apply_expression(context, model, expression, derivative, out);
+    apply_expression(context, model, expression, inherited, out);
 }
 
 /// Applies an expression: `AND` is the worst, `OR` the best branch.
@@ -76,29 +89,26 @@ pub(super) fn apply_expression<'a>(
     context: &Context<'a>,
     model: &'a Model,
     expression: &'a Expression,
-    derivative: bool,
+    inherited: Inherited<'a>,
     out: &mut Out<'a>,
 ) {
-    let scope = Scope { context, model, derivative };
+    let scope = Scope { context, model, inherited };
     apply(&scope, expression.root(), out);
 }
 
 struct Scope<'a, 'c> {
     context: &'c Context<'a>,
     model: &'a Model,
-    derivative: bool,
+    inherited: Inherited<'a>,
 }
 
 fn apply<'a>(scope: &Scope<'a, '_>, term: &'a Term, out: &mut Out<'a>) {
     match term {
         Term::License { id, base, exception } => {
-            let records = scope.context.records;
-            // "Unknown" is not a license, whatever a record of that id may say.
-            let known = (!id.is_unknown()).then(|| records.license(id)).flatten();
-            let found = known.or_else(|| base.as_ref().and_then(|base| records.license(base)));
+            let found = find(scope.context, id).or_else(|| find(scope.context, base.as_ref()?));
             match found {
-                Some(license) => apply_license(scope, license, INCORPORATION_DEPTH_MAX, out),
-                None => not_modelled(scope, id, out),
+                Some(license) => scope.apply_license(license, id, out),
+                None => not_modelled(scope.model, id, out),
             }
             if let Some(exception) = exception {
                 let origin = Origin { model: Some(scope.model), license: found, ..Origin::default() };
@@ -113,8 +123,12 @@ fn apply<'a>(scope: &Scope<'a, '_>, term: &'a Term, out: &mut Out<'a>) {
                 apply(scope, term, &mut branch);
                 (branch, term)
             });
-            // The best verdict, then the fewest duties, then by id: the order of the branches does not matter.
-            let best = branches.min_by_key(|(branch, term)| (branch.verdict, branch.duties, first_id(term)));
+            // The best verdict, then the fewest duties, then by id: the order of the branches does not matter. Of two
+            // reviews the better one is that which facts can settle.
+            let best = branches.min_by(|(a, left), (b, right)| {
+                let by_outcome = (a.verdict, a.stuck, a.duties).cmp(&(b.verdict, b.stuck, b.duties));
+                by_outcome.then_with(|| sorted_ids(left).cmp(&sorted_ids(right)))
+            });
             if let Some((branch, term)) = best {
                 let origin = Origin { model: Some(scope.model), ..Origin::default() };
                 let detail = Detail::Branch(term);
@@ -125,26 +139,51 @@ fn apply<'a>(scope: &Scope<'a, '_>, term: &'a Term, out: &mut Out<'a>) {
     }
 }
 
-fn first_id(term: &Term) -> Option<&LicenseId> {
-    match term {
-        Term::License { id, .. } => Some(id),
-        Term::And(terms) | Term::Or(terms) => terms.iter().filter_map(first_id).min(),
-    }
+/// The licenses of a branch with their exceptions, in an order that does not depend on how it was written.
+fn sorted_ids(term: &Term) -> Vec<(&LicenseId, Option<&str>)> {
+    let mut ids = match term {
+        Term::License { id, exception, .. } => vec![(id, exception.as_deref())],
+        Term::And(terms) | Term::Or(terms) => terms.iter().flat_map(sorted_ids).collect(),
+    };
+    ids.sort_unstable();
+    ids
 }
 
-fn apply_license<'a>(scope: &Scope<'a, '_>, license: &'a License, depth: u8, out: &mut Out<'a>) {
-    let Scope { context, model, derivative } = *scope;
-    apply_terms(&Terms { context, model, license, derivative }, out);
-    for id in license.duties.iter().flat_map(|duty| &duty.incorporates) {
-        match (context.records.license(id), depth.checked_sub(1)) {
-            (Some(incorporated), Some(depth)) => apply_license(scope, incorporated, depth, out),
-            _ => not_modelled(scope, id, out),
+/// "Unknown" is not a license, whatever a record of that id may say.
+fn find<'a>(context: &Context<'a>, id: &LicenseId) -> Option<&'a License> {
+    if id.is_unknown() { None } else { context.records.license(id) }
+}
+
+impl<'a> Scope<'a, '_> {
+    fn apply_license(&self, license: &'a License, written: &'a LicenseId, out: &mut Out<'a>) {
+        let Self { context, model, inherited } = *self;
+        let derivative = !matches!(inherited, Inherited::Not);
+        let terms = Terms { context, model, license, derivative };
+        match inherited {
+            Inherited::Not | Inherited::Weights => apply_license(&terms, written, out),
+            Inherited::Outputs(base) => lineage::outputs(&terms, written, base, out),
         }
     }
 }
 
-fn not_modelled<'a>(scope: &Scope<'a, '_>, id: &'a LicenseId, out: &mut Out<'a>) {
-    let origin = Origin { model: Some(scope.model), ..Origin::default() };
+/// Applies the terms of a license that an expression names as `written`, and of those that it brings in.
+pub(super) fn apply_license<'a>(terms: &Terms<'a, '_>, written: &'a LicenseId, out: &mut Out<'a>) {
+    apply_nested(terms, written, INCORPORATION_DEPTH_MAX, out);
+}
+
+fn apply_nested<'a>(terms: &Terms<'a, '_>, written: &'a LicenseId, depth: u8, out: &mut Out<'a>) {
+    apply_terms(terms, out);
+    requirement::check_license(terms, written, out);
+    for id in terms.license.duties.iter().flat_map(|duty| &duty.incorporates) {
+        match (find(terms.context, id), depth.checked_sub(1)) {
+            (Some(license), Some(depth)) => apply_nested(&Terms { license, ..*terms }, id, depth, out),
+            _ => not_modelled(terms.model, id, out),
+        }
+    }
+}
+
+fn not_modelled<'a>(model: &'a Model, id: &'a LicenseId, out: &mut Out<'a>) {
+    let origin = Origin { model: Some(model), ..Origin::default() };
     let listed = spdx::license_id(id.as_str()).map(|known| known.full_name);
     let (reason, detail) = match listed {
         Some(name) => (Reason::LicenseNotModelled, Detail::Listed { id, name }),

@@ -14,9 +14,13 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     let Some(territory) = &terms.license.territory else { return };
     let lifted = Known::any(territory.unless.iter().map(|p| holds(*p, &[], terms)));
     // What the model is decides, not how it is used. Not known: it may be caught.
-    let caught =
-        if territory.multimodal_only { terms.model.is_multimodal().map_or(Tri::Unknown, Tri::from) } else { Tri::True };
-    if lifted.value == Tri::True || caught == Tri::False {
+    let reached = match terms.model.is_multimodal() {
+        _ if !territory.multimodal_only => Known::TRUE,
+        Some(multimodal) => Known::of(multimodal, Facts::NONE),
+        None => Known::UNSETTLED,
+    };
+    let caught = reached.and(lifted.negated());
+    if caught.value == Tri::False {
         return;
     }
     let places = Uses::of(terms);
@@ -25,9 +29,9 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
             judge(terms, territory, caught, &places.domicile(), out);
         }
         TerritoryTest::PlaceOfUse => check_place_of_use(terms, territory, caught, &places, out),
-        TerritoryTest::PublisherList => check_publisher_list(terms, territory, &places, out),
+        TerritoryTest::PublisherList => check_publisher_list(terms, territory, caught, &places, out),
         // Which place counts is not known: an excluded one is a review, whichever it is.
-        TerritoryTest::Unknown => judge(terms, territory, Tri::Unknown, &places.all(), out),
+        TerritoryTest::Unknown => judge(terms, territory, caught.and(Known::UNSETTLED), &places.all(), out),
     }
 }
 
@@ -88,20 +92,21 @@ impl<'a> Uses<'a> {
 }
 
 /// Excluded → blocks, or a review where it is not certain that the exclusion counts; unknown → review.
-fn judge<'a>(terms: &Terms<'a, '_>, territory: &'a Territory, caught: Tri, looked: &Looked, out: &mut Out<'a>) {
+fn judge<'a>(terms: &Terms<'a, '_>, territory: &'a Territory, caught: Known<'a>, looked: &Looked, out: &mut Out<'a>) {
     let Places { countries, parts, written: _ } = &territory.excluded;
     let origin = terms.origin(&territory.clause);
     let excluded = looked.known.common(countries);
     let partly = looked.known.common(parts);
-    if !excluded.is_empty() && caught == Tri::True {
+    let facts = looked.facts.and(caught.facts);
+    if !excluded.is_empty() && caught.value == Tri::True {
         let detail = Detail::Territory { territory, countries: excluded };
-        out.say(Reason::TerritoryExcluded, Effect::Blocks, detail, origin, looked.facts);
+        out.say(Reason::TerritoryExcluded, Effect::Blocks, detail, origin, facts);
     } else if !excluded.is_empty() || !partly.is_empty() {
         let countries = if excluded.is_empty() { partly } else { excluded };
         let detail = Detail::Territory { territory, countries };
-        out.review(Reason::TerritoryUnclear, detail, origin, looked.facts, Missing::NONE);
+        out.review(Reason::TerritoryUnclear, detail, origin, facts, caught.missing);
     }
-    if !looked.missing.is_empty() && (excluded.is_empty() || caught != Tri::True) {
+    if !looked.missing.is_empty() && (excluded.is_empty() || caught.value != Tri::True) {
         let detail = Detail::Territory { territory, countries: CountrySet::default() };
         out.review(Reason::TerritoryUnknown, detail, origin, looked.facts, Missing::facts(looked.missing));
     }
@@ -114,7 +119,7 @@ fn judge<'a>(terms: &Terms<'a, '_>, territory: &'a Territory, caught: Tri, looke
 fn check_place_of_use<'a>(
     terms: &Terms<'a, '_>,
     territory: &'a Territory,
-    caught: Tri,
+    caught: Known<'a>,
     places: &Uses<'a>,
     out: &mut Out<'a>,
 ) {
@@ -129,20 +134,30 @@ fn check_place_of_use<'a>(
     if at_home.is_empty() {
         judge(terms, territory, caught, &all, out);
     } else {
+        let origin = terms.origin(&territory.clause);
         let detail = Detail::Territory { territory, countries: at_home };
-        let missing = Missing::facts(used.missing);
-        out.review(Reason::TerritoryUnclear, detail, terms.origin(&territory.clause), all.facts, missing);
+        out.review(Reason::TerritoryUnclear, detail, origin, all.facts, caught.missing);
+        // Knowing the places of use can make it worse; it does not settle what the place at home means.
+        if !used.missing.is_empty() {
+            let detail = Detail::Territory { territory, countries: CountrySet::default() };
+            out.review(Reason::TerritoryUnknown, detail, origin, used.facts, Missing::facts(used.missing));
+        }
     }
 }
 
 /// The list was not read: keep to it where every place is a well-known market, review elsewhere.
-fn check_publisher_list<'a>(terms: &Terms<'a, '_>, territory: &'a Territory, places: &Uses<'a>, out: &mut Out<'a>) {
+fn check_publisher_list<'a>(
+    terms: &Terms<'a, '_>,
+    territory: &'a Territory,
+    caught: Known<'a>,
+    places: &Uses<'a>,
+    out: &mut Out<'a>,
+) {
     let looked = places.all();
     let origin = terms.origin(&territory.clause);
-    let excluded = looked.known.common(&territory.excluded.countries);
-    if !excluded.is_empty() {
-        let detail = Detail::Territory { territory, countries: excluded };
-        out.say(Reason::TerritoryExcluded, Effect::Blocks, detail, origin, looked.facts);
+    let Places { countries, parts, written: _ } = &territory.excluded;
+    if looked.known.intersects(countries) || looked.known.intersects(parts) {
+        judge(terms, territory, caught, &looked, out);
         return;
     }
     let markets = CountrySet::named("WELL_KNOWN_MARKETS").unwrap_or_default();

@@ -1,0 +1,171 @@
+//! Table cases: a model of the built-in catalog and a use in, verdict and reasons out. Each says which clause it follows
+//! from. They are read from `tests/cases/*.toml`; whoever adds a license adds a case.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use weighbridge::convert;
+use weighbridge::domain::eligibility::{Reason, Verdict};
+use weighbridge::domain::license::DutyKind;
+use weighbridge::pb::weighbridge::v1 as pb;
+use weighbridge::registry::Registry;
+use weighbridge::service;
+use weighbridge::store::MemoryStore;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    /// What holds, in a few words.
+    name: String,
+    /// The clause, and what it says.
+    why: String,
+    model: String,
+    /// A `Use` in text form.
+    #[serde(rename = "use")]
+    use_: serde_json::Value,
+    verdict: String,
+    /// Codes that must be there.
+    reasons: Vec<String>,
+    /// Codes that must not.
+    #[serde(default)]
+    not_reasons: Vec<String>,
+    /// Exactly these, in any order.
+    missing_facts: Option<BTreeSet<String>>,
+    /// Kinds of duties that must be owed.
+    #[serde(default)]
+    duties: Vec<String>,
+    /// Kinds of duties that must not.
+    #[serde(default)]
+    not_duties: Vec<String>,
+    /// For some codes, the model that they must come from.
+    #[serde(default)]
+    from: BTreeMap<String, String>,
+}
+
+fn files() -> Vec<(String, File)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut out = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        // Tables and folders beside the files belong to other tests.
+        if path.extension().is_none_or(|extension| extension != "toml") {
+            continue;
+        }
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        out.push((name.clone(), toml::from_str(&text).unwrap_or_else(|error| panic!("{name}: {error}"))));
+    }
+    out.sort_by(|(a, _), (b, _)| a.cmp(b));
+    out
+}
+
+/// A registry with the built-in catalog alone, on a fixed day.
+async fn built_in() -> Registry {
+    let day: jiff::Timestamp = "2026-06-01T00:00:00Z".parse().unwrap();
+    Registry::open(Arc::new(MemoryStore::new()), Arc::new(move || day)).await.unwrap()
+}
+
+/// Words of a case that stand for nothing.
+fn misspelled(case: &Case) -> Vec<String> {
+    let mut out = Vec::new();
+    if Verdict::parse(&case.verdict).is_none() {
+        out.push(format!("`{}` is no verdict", case.verdict));
+    }
+    for code in case.reasons.iter().chain(&case.not_reasons).chain(case.from.keys()) {
+        if Reason::parse(code).is_none() {
+            out.push(format!("`{code}` is no reason"));
+        }
+    }
+    for kind in case.duties.iter().chain(&case.not_duties) {
+        if DutyKind::parse(kind).is_none() {
+            out.push(format!("`{kind}` is no kind of duty"));
+        }
+    }
+    if case.why.is_empty() {
+        out.push("it does not say why".to_owned());
+    }
+    out
+}
+
+async fn decide(registry: &Registry, case: &Case) -> Result<pb::Decision, String> {
+    let descriptor = convert::descriptor("weighbridge.v1.Use").unwrap();
+    let read: pb::Use = convert::text::read_as(&case.use_, &descriptor).map_err(|problems| format!("{problems:?}"))?;
+    let request = pb::CheckEligibilityRequest { model: case.model.clone(), r#use: Some(read), ..Default::default() };
+    let answer = service::check_eligibility(registry, request).await.map_err(|status| status.message().to_owned())?;
+    Ok(answer.decision.unwrap())
+}
+
+/// What is not as the case says.
+fn differences(case: &Case, decision: &pb::Decision) -> Vec<String> {
+    let mut out = Vec::new();
+    let verdict = decision.verdict().as_str_name().trim_start_matches("VERDICT_").to_owned();
+    if verdict != case.verdict {
+        out.push(format!("verdict {verdict}, not {}", case.verdict));
+    }
+    let has = |code: &String| decision.findings.iter().any(|f| f.reason == *code);
+    out.extend(case.reasons.iter().filter(|code| !has(code)).map(|code| format!("no {code}")));
+    out.extend(case.not_reasons.iter().filter(|code| has(code)).map(|code| format!("{code} all the same")));
+    let missing: BTreeSet<String> = decision.missing_facts.iter().cloned().collect();
+    if case.missing_facts.as_ref().is_some_and(|expected| *expected != missing) {
+        out.push(format!("missing facts {missing:?}"));
+    }
+    let owed = |kind: &String| decision.duties.iter().any(|d| d.kind == *kind);
+    out.extend(case.duties.iter().filter(|kind| !owed(kind)).map(|kind| format!("no duty {kind}")));
+    out.extend(case.not_duties.iter().filter(|kind| owed(kind)).map(|kind| format!("duty {kind} all the same")));
+    for (code, model) in &case.from {
+        let of = |f: &&pb::Finding| f.reason == *code && f.origin.as_ref().is_some_and(|o| o.model == *model);
+        if !decision.findings.iter().any(|f| of(&f)) {
+            out.push(format!("no {code} from {model}"));
+        }
+    }
+    out
+}
+
+#[tokio::test]
+async fn every_case_holds() {
+    let registry = built_in().await;
+    let mut failures = String::new();
+    for (file, File { cases }) in files() {
+        for case in &cases {
+            let mut wrong = misspelled(case);
+            let mut said = Vec::new();
+            match decide(&registry, case).await {
+                Ok(decision) => {
+                    wrong.extend(differences(case, &decision));
+                    said = decision.findings.iter().map(|f| format!("{}: {}", f.reason, f.message)).collect();
+                }
+                Err(refused) => wrong.push(refused),
+            }
+            if !wrong.is_empty() {
+                let (wrong, said) = (wrong.join("; "), said.join("\n        "));
+                failures.push_str(&format!("{file}: {}\n    {wrong}\n        {said}\n", case.name));
+            }
+        }
+    }
+    assert!(failures.is_empty(), "cases that do not hold:\n{failures}");
+}
+
+#[test]
+fn cases_are_told_apart_by_their_names() {
+    let mut seen = BTreeSet::new();
+    let files = files();
+    for case in files.iter().flat_map(|(_, file)| &file.cases) {
+        assert!(seen.insert(&case.name), "two cases are called `{}`", case.name);
+    }
+    assert!(seen.len() >= 60, "{}", seen.len());
+}
+
+#[test]
+fn unknown_keys_are_refused() {
+    let text = "[[cases]]\nname = \"a\"\nwhy = \"b\"\nmodel = \"c\"\nuse = {}\nverdict = \"ELIGIBLE\"\nreasons = []\n";
+    assert!(toml::from_str::<File>(text).is_ok());
+    assert!(toml::from_str::<File>(&format!("{text}reason = []\n")).is_err());
+}
