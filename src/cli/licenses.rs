@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::Failure;
 use super::client::{ServerArguments, failed, read_message, read_tree};
 use super::output::{Output, Style, complain};
+use super::{Failure, compare};
 use crate::convert;
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::license_service_client::LicenseServiceClient;
@@ -41,6 +41,10 @@ pub(super) enum LicensesCommand {
         #[command(flatten)]
         server: ServerArguments,
     },
+    /// Put the terms of two licenses side by side; what differs is marked.
+    Compare(compare::CompareArguments),
+    /// Print the JSON Schema of license files, for editors and other tools.
+    Schema,
     /// Check license files without a server, and report every problem with file and key.
     Validate {
         /// Files or folders.
@@ -59,6 +63,8 @@ pub(super) async fn run(command: LicensesCommand, out: &Output) -> Result<u8, Fa
             out.json(LICENSE, &found.into_inner()).map(|()| 0)
         }
         LicensesCommand::Apply { paths, dry_run, server } => apply(&paths, dry_run, &server, out).await,
+        LicensesCommand::Compare(arguments) => compare::run(arguments, out).await,
+        LicensesCommand::Schema => out.schema(convert::license_schema()).map(|()| 0),
         LicensesCommand::Validate { paths } => {
             let licenses = validate(&paths)?;
             for (path, license) in &licenses {
@@ -157,6 +163,12 @@ fn validate(paths: &[PathBuf]) -> Result<Vec<(PathBuf, pb::License)>, Failure> {
             Ok(license) => {
                 for problem in license.problems(vocabulary) {
                     report(&format!("{}: {problem}", path.display()));
+                }
+                let policy = &*license.use_policy.policy;
+                if !policy.is_empty() && !builtin.use_policies().any(|known| known == policy) {
+                    let near = convert::nearest(policy, builtin.use_policies());
+                    let shown = path.display();
+                    report(&format!("{shown}: use_policy.policy: `{policy}` is no shared list{near}"));
                 }
                 if let Some((other, _)) = licenses.iter().find(|(_, l)| l.name == message.name) {
                     report(&format!("{}: name: `{}` is also in {}", path.display(), message.name, other.display()));

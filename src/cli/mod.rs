@@ -2,10 +2,13 @@
 
 mod check;
 mod client;
+mod compare;
 mod import;
 mod licenses;
 mod models;
+mod notice;
 mod output;
+mod records;
 mod serve;
 mod status;
 
@@ -48,6 +51,9 @@ enum Command {
     /// Look at and change licenses.
     #[command(subcommand)]
     Licenses(licenses::LicensesCommand),
+    /// Write one attribution text for the models in use: the notices, names and phrases that their licenses, and those of
+    /// the models whose weights they contain, want kept or shown.
+    Notice(notice::NoticeArguments),
     /// Import a document of a known source.
     #[command(subcommand)]
     Import(import::ImportCommand),
@@ -107,6 +113,7 @@ fn execute(command: Command, out: &Output) -> Result<u8, Failure> {
             Command::Check(arguments) => check::run(*arguments, out).await,
             Command::Models(command) => models::run(command, out).await,
             Command::Licenses(command) => licenses::run(command, out).await,
+            Command::Notice(arguments) => notice::run(arguments, out).await,
             Command::Import(command) => import::run(command, out).await,
             Command::Status(arguments) => status::run(arguments, out).await,
         }

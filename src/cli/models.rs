@@ -7,6 +7,7 @@ use clap::Subcommand;
 use super::Failure;
 use super::client::{ServerArguments, failed, read_message, read_tree};
 use super::output::{Output, Style};
+use crate::convert;
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::model_service_client::ModelServiceClient;
 
@@ -53,6 +54,8 @@ pub(super) enum ModelsCommand {
         #[command(flatten)]
         server: ServerArguments,
     },
+    /// Print the JSON Schema of model files, for editors and other tools.
+    Schema,
     /// Delete an operator's record; a built-in one of the same name shows again.
     Delete {
         /// Resource name.
@@ -98,6 +101,7 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
             let updated = client.update_model(request).await.map_err(|s| failed(&s))?.into_inner();
             out.json(MODEL, &updated).map(|()| 0)
         }
+        ModelsCommand::Schema => out.schema(convert::model_schema()).map(|()| 0),
         ModelsCommand::Delete { name, etag, server } => {
             let mut client = ModelServiceClient::new(server.connect().await?);
             let etag = etag.unwrap_or_default();

@@ -48,6 +48,11 @@ impl Output {
         self.line(&text)
     }
 
+    /// Prints a schema.
+    pub(super) fn schema(&self, schema: Option<Value>) -> Result<(), Failure> {
+        self.value(&schema.ok_or_else(|| Failure::new("the descriptor of the message is missing"))?)
+    }
+
     /// Prints a line. A closed pipe ends the output quietly, as other commands do.
     pub(super) fn line(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = io::stdout().lock();

@@ -4,9 +4,9 @@ use super::enums::{self, optional, required};
 use super::violations::{Violation, Violations};
 use crate::domain::date::Date;
 use crate::domain::license::{
-    Approval, Binding, Category, Confidence, Coverage, Duty, DutyKind, GateSubject, License, Measured, OutputTerms,
-    Permission, PermissionStatus, Permissions, PurposeLimit, PurposeStatus, Purposes, ScaleGate, Territory,
-    TerritoryTest, UsePolicy, UseRestriction,
+    Approval, Binding, Category, Confidence, Coverage, Duty, DutyKind, GateSubject, License, Listed, Measured,
+    OutputTerms, Permission, PermissionStatus, Permissions, PurposeLimit, PurposeStatus, Purposes, ScaleGate,
+    Territory, TerritoryTest, UsePolicy, UseRestriction,
 };
 use crate::domain::name::{LicenseId, shown};
 use crate::domain::openness::is_osi_approved;
@@ -35,6 +35,26 @@ pub fn restrictions(messages: Vec<pb::UseRestriction>) -> Result<Vec<UseRestrict
     let mut v = Violations::at("");
     let read = v.each("use_restrictions", messages, restriction);
     v.finish(Some(read))
+}
+
+/// What the SPDX list says of a license that is no record: its name and flags, and that nothing else is known.
+#[must_use]
+pub fn listed_license(listed: &Listed) -> pb::License {
+    let mut notes = vec!["listed by SPDX; its terms are not modelled".to_owned()];
+    if listed.deprecated {
+        notes.push("SPDX has deprecated this id".to_owned());
+    }
+    pb::License {
+        name: format!("licenses/{}", listed.id),
+        display_name: listed.full_name.to_owned(),
+        url: listed.url(),
+        osi_approved: listed.osi_approved,
+        fsf_libre: listed.fsf_libre,
+        spdx_listed: true,
+        notes,
+        origin: pb::Origin::BuiltIn as i32,
+        ..pb::License::default()
+    }
 }
 
 fn read(v: &mut Violations, message: pb::License) -> Found<License> {

@@ -8,16 +8,18 @@ mod mask;
 mod model;
 mod offering;
 mod record;
+mod schema;
 pub mod status;
 pub mod text;
 mod violations;
 
 pub use eligibility::{RequestRefused, UseRequest, check_request, decision};
-pub use license::{license, restrictions};
+pub use license::{license, listed_license, restrictions};
 pub use mask::merge;
 pub use model::{assessment, derive, model};
 pub use offering::{alias_match, import_report, offering, offering_message, provider, provider_message};
 pub use record::{RecordError, decode, encode};
+pub use schema::{license_schema, model_schema};
 pub use violations::Violation;
 
 use std::sync::LazyLock;

@@ -8,6 +8,7 @@ pub mod eligibility;
 pub mod license;
 pub mod model;
 pub mod name;
+pub mod notice;
 pub mod offering;
 pub mod openness;
 pub mod place;

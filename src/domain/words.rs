@@ -1,4 +1,4 @@
-//! One macro for closed lists of words: an enum, its list, and the word of each value.
+//! Words for values: one macro for closed lists of words (an enum, its list, and the word of each value), and numbers.
 
 /// Declares an enum whose values each have one word.
 macro_rules! words {
@@ -45,3 +45,22 @@ macro_rules! words {
 }
 
 pub(crate) use words;
+
+/// A number with its thousands told apart.
+pub(crate) struct Grouped(pub(crate) i64);
+
+impl std::fmt::Display for Grouped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.0 < 0 {
+            f.write_str("-")?;
+        }
+        let digits = self.0.unsigned_abs().to_string();
+        for (i, digit) in digits.chars().enumerate() {
+            if i > 0 && (digits.len() - i).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
+}

@@ -11,7 +11,7 @@ use super::key::Key;
 use super::records;
 use crate::catalog::{Layer, Reference};
 use crate::convert::{self, text};
-use crate::domain::license::License;
+use crate::domain::license::{Coverage, License};
 use crate::domain::model::{BaseRef, Model};
 use crate::domain::name::{LicenseId, ModelName};
 use crate::domain::vocabulary::{UseCategory, Vocabulary};
@@ -33,6 +33,34 @@ pub struct Builtin {
     pub(super) records: BTreeMap<Key, Kind>,
     /// Sources that ask for credit.
     pub attributions: Vec<String>,
+}
+
+impl Builtin {
+    /// Ids of the shared lists of barred uses.
+    pub fn use_policies(&self) -> impl Iterator<Item = &str> {
+        self.records.keys().filter_map(|key| match key {
+            Key::UsePolicy(id) => Some(&**id),
+            _ => None,
+        })
+    }
+
+    /// Takes the restrictions of a license's shared policy into it, as a check does.
+    #[must_use]
+    pub fn with_policy(&self, mut license: License) -> License {
+        let policy = license.use_policy.policy.clone();
+        if policy.is_empty() {
+            return license;
+        }
+        match self.records.get(&Key::UsePolicy(policy)) {
+            Some(Kind::UsePolicy(message)) => {
+                let list = records::use_policy(message.clone());
+                license.use_restrictions.extend(list.map(|list| list.restrictions).unwrap_or_default());
+            }
+            // A list that is not there was not read: it may bar anything.
+            _ => license.use_policy.coverage = Coverage::NotRead,
+        }
+        license
+    }
 }
 
 /// The embedded catalog, read once.
@@ -109,7 +137,7 @@ impl Loaded {
         match folder {
             "openness" => self.mof = String::from_utf8_lossy(content).into_owned(),
             "licenses" => self.license(&shown, path, content, problems),
-            "use-policies" => self.use_policy(&shown, content, problems),
+            "use-policies" => self.use_policy(&shown, path, content, problems),
             "models" => self.model_file(&shown, content, problems),
             "" if shown == "vocabulary.toml" => self.words(&shown, content, problems),
             "" if shown == "ATTRIBUTION.md" => self.credits(content),
@@ -139,12 +167,17 @@ impl Loaded {
         }
     }
 
-    fn use_policy(&mut self, shown: &str, content: &[u8], problems: &mut Vec<String>) {
+    fn use_policy(&mut self, shown: &str, path: &Path, content: &[u8], problems: &mut Vec<String>) {
         const MESSAGE: &str = "weighbridge.storage.v1.UsePolicyRecord";
         let Some(message) = read_file::<storage::UsePolicyRecord>(shown, content, MESSAGE, problems) else { return };
         match records::use_policy(message.clone()) {
             Err(violations) => problems.extend(said(shown, violations)),
             Ok(list) => {
+                if list.id.is_empty() {
+                    problems.push(format!("{shown}: id: it must be set: licenses name the list by it"));
+                } else if path.file_stem().and_then(|s| s.to_str()) != Some(&*list.id) {
+                    problems.push(format!("{shown}: id: the file is not called after `{}`", list.id));
+                }
                 let named = list.restrictions.into_iter().enumerate();
                 self.restrictions.extend(named.map(|(i, r)| (format!("{shown}: use_restrictions[{i}]"), r)));
                 if self.policies.insert(list.id.clone(), shown.to_owned()).is_some() {

@@ -8,7 +8,7 @@ use super::page::{PageRequest, token};
 use super::{Registry, RegistryError, check_etag, records, violation};
 use crate::catalog::{Entry, Layer, Snapshot};
 use crate::convert::{self, RecordError, Violation, text};
-use crate::domain::license::License;
+use crate::domain::license::{License, Listed};
 use crate::domain::name::{LicenseId, shown};
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
@@ -36,13 +36,20 @@ fn written(mut message: pb::License) -> pb::License {
 }
 
 impl Registry {
-    /// Gets a license by name.
+    /// Gets a license by name. An id of the SPDX list that is no record answers with what the list says of it.
     ///
     /// # Errors
     /// A bad name, or not known with near names.
     pub fn license(&self, name: &str) -> Result<pb::License, RegistryError> {
         let snapshot = self.snapshot();
-        Ok(message(find(&snapshot, name)?)?)
+        let id = parse(name)?;
+        match snapshot.license_entry(&id) {
+            Some(entry) => Ok(message(entry)?),
+            None => match Listed::find(id.as_str()) {
+                Some(listed) => Ok(convert::listed_license(&listed)),
+                None => Err(not_found(&snapshot, id.as_str())),
+            },
+        }
     }
 
     /// Lists licenses by name.
@@ -173,13 +180,25 @@ impl Registry {
     }
 }
 
+fn parse(name: &str) -> Result<LicenseId, RegistryError> {
+    LicenseId::parse(name).map_err(|e| RegistryError::Invalid(vec![violation("name", e.to_string())]))
+}
+
 fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Arc<Entry<License>>, RegistryError> {
-    let id = LicenseId::parse(name).map_err(|e| RegistryError::Invalid(vec![violation("name", e.to_string())]))?;
+    let id = parse(name)?;
     snapshot.license_entry(&id).ok_or_else(|| not_found(snapshot, id.as_str()))
 }
 
+/// Not known, with the nearest ids of the records and of the SPDX list.
 fn not_found(snapshot: &Snapshot, id: &str) -> RegistryError {
-    let near = text::nearest(id, snapshot.licenses().map(|entry| entry.record.id.as_str()));
+    let mut known: Vec<&str> = snapshot.licenses().map(|entry| entry.record.id.as_str()).collect();
+    for listed in Listed::ids() {
+        // A listed id that has no record is no help to somebody who wants to change that record.
+        if listed != id {
+            known.push(listed);
+        }
+    }
+    let near = text::nearest(id, known);
     let near = near.into_iter().map(|id| format!("licenses/{id}")).collect();
     RegistryError::NotFound { kind: "license", name: format!("licenses/{}", shown(id)), near }
 }

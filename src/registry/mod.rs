@@ -13,6 +13,7 @@ mod key;
 mod licenses;
 mod lineage;
 mod models;
+mod notice;
 mod offerings;
 mod openness;
 mod page;

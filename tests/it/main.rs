@@ -10,9 +10,12 @@
     reason = "a test stops at the first thing that is not as it expects"
 )]
 
+mod cases;
+mod catalog;
 mod cli;
 mod harness;
 mod import;
+mod malformed;
 #[cfg(feature = "shared-data")]
 mod mot_fixtures;
 mod records;

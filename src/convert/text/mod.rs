@@ -3,8 +3,9 @@
 //! Reading happens in two steps, so that each step reports in its own terms:
 //! [`parse`] turns bytes into a tree and knows about syntax, lines and sizes;
 //! [`read()`] turns the tree into a message and knows about fields, paths and values.
-//! [`write()`] is the way back. The mapping is the proto3 JSON mapping; reading is more lenient about
-//! spelling (see [`read()`]) and stricter about silence: unknown and repeated keys are problems.
+//! [`write()`] is the way back, and [`schema()`] describes in JSON Schema what can be read. The mapping is the proto3 JSON
+//! mapping; reading is more lenient about spelling (see [`read()`]) and stricter about silence: unknown and repeated keys
+//! are problems.
 
 mod enums;
 mod names;
@@ -12,6 +13,7 @@ mod parse;
 mod problem;
 mod read;
 mod scalar;
+mod schema;
 mod toml_tree;
 mod tree;
 mod well_known;
@@ -27,6 +29,7 @@ pub use names::nearest;
 pub use parse::parse;
 pub use problem::Problem;
 pub use read::{read, read_as};
+pub use schema::{Required, schema};
 pub use write::{WriteError, WriteStyle, write, write_of};
 
 /// A text format this module can parse.

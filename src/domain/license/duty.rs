@@ -66,6 +66,23 @@ words! {
     }
 }
 
+impl Trigger {
+    /// When it is met, as a part of a sentence.
+    #[must_use]
+    pub fn in_words(self) -> &'static str {
+        match self {
+            Self::Any => "with every use",
+            Self::Redistribute => "when copies reach others",
+            Self::Derivative => "when copies of a changed version reach others",
+            Self::DerivativeService => "when a changed version is offered over a network",
+            Self::Service => "when it, or a product on it, is offered over a network",
+            Self::TrainedModel => "when a model trained on its outputs reaches others",
+            Self::Publish => "when outputs or results are published",
+            Self::Benchmark => "when test results are published",
+        }
+    }
+}
+
 /// How strongly a duty binds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Binding {

@@ -101,8 +101,20 @@ impl Expression {
     /// Every license in it, in order, repeated ones included.
     #[must_use]
     pub fn licenses(&self) -> Vec<&LicenseId> {
+        self.leaves().into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// Every license in it by which its terms may be known: each id, and the id without `-or-later` or `+`.
+    #[must_use]
+    pub fn named(&self) -> Vec<LicenseId> {
+        self.leaves().into_iter().flat_map(|(id, base)| [Some(id), base]).flatten().cloned().collect()
+    }
+
+    /// Every license in it, in order, repeated ones included, with the id without `-or-later` or `+` where it has one.
+    #[must_use]
+    pub fn leaves(&self) -> Vec<(&LicenseId, Option<&LicenseId>)> {
         let mut out = Vec::new();
-        self.root.collect(&mut out);
+        self.root.leaves(&mut out);
         out
     }
 
@@ -126,10 +138,10 @@ impl Term {
         }
     }
 
-    fn collect<'a>(&'a self, out: &mut Vec<&'a LicenseId>) {
+    fn leaves<'a>(&'a self, out: &mut Vec<(&'a LicenseId, Option<&'a LicenseId>)>) {
         match self {
-            Self::License { id, .. } => out.push(id),
-            Self::And(terms) | Self::Or(terms) => terms.iter().for_each(|t| t.collect(out)),
+            Self::License { id, base, .. } => out.push((id, base.as_ref())),
+            Self::And(terms) | Self::Or(terms) => terms.iter().for_each(|t| t.leaves(out)),
         }
     }
 

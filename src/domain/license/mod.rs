@@ -1,13 +1,17 @@
 //! Licenses: their terms as data.
 
 mod check;
+mod compare;
 mod duty;
 mod expression;
 mod gate;
+mod listed;
 
+pub use compare::{Row, Side, compare};
 pub use duty::{Approval, Binding, Duty, DutyClass, DutyKind, DutyKinds, Trigger};
 pub use expression::{Expression, ExpressionError, Term};
 pub use gate::{AtThreshold, Comparison, GateEffect, GateSubject, Measured, ScaleGate};
+pub use listed::Listed;
 
 use super::date::Date;
 use super::name::LicenseId;
