@@ -15,6 +15,9 @@ const CODES: &str = "AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE
      SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG \
      UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW";
 
+/// The assigned codes as a set: a request can hold hundreds of codes.
+const ASSIGNED: CountrySet = CountrySet::spelled(CODES);
+
 const EU: &str = "AT BE BG CY CZ DE DK EE ES FI FR GR HR HU IE IT LT LU LV MT NL PL PT RO SE SI SK";
 
 impl Country {
@@ -22,9 +25,10 @@ impl Country {
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let &[a, b] = text.as_bytes() else { return None };
-        let code = [a.to_ascii_uppercase(), b.to_ascii_uppercase()];
-        let known = CODES.split_whitespace().any(|known| known.as_bytes() == code);
-        known.then_some(Self(code))
+        let (a, b) = (a.to_ascii_uppercase(), b.to_ascii_uppercase());
+        let letters = a.is_ascii_uppercase() && b.is_ascii_uppercase();
+        let country = Self([a, b]);
+        (letters && ASSIGNED.contains(country)).then_some(country)
     }
 
     /// The code.
@@ -36,7 +40,7 @@ impl Country {
 
     fn index(self) -> usize {
         let [a, b] = self.0;
-        usize::from(a.wrapping_sub(b'A')) * 26 + usize::from(b.wrapping_sub(b'A'))
+        bit(a, b)
     }
 }
 
@@ -50,6 +54,11 @@ impl fmt::Debug for Country {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Bit of a code of two capitals.
+const fn bit(a: u8, b: u8) -> usize {
+    a.wrapping_sub(b'A') as usize * 26 + b.wrapping_sub(b'A') as usize
 }
 
 /// A set of countries, one bit each.
@@ -112,12 +121,21 @@ impl CountrySet {
         CODES.split_whitespace().filter_map(Country::parse_known).filter(|c| self.contains(*c))
     }
 
-    fn of(codes: &str) -> Self {
-        let mut set = Self::default();
-        for country in codes.split_whitespace().filter_map(Country::parse_known) {
-            set.insert(country);
+    /// The set of codes in a text: two capitals each, blanks between them.
+    #[expect(clippy::indexing_slicing, reason = "evaluated at compile time, where an index out of bounds is an error")]
+    const fn spelled(codes: &str) -> Self {
+        let bytes = codes.as_bytes();
+        let mut words = [0_u64; 11];
+        let mut i = 0;
+        while i + 1 < bytes.len() {
+            if bytes[i].is_ascii_uppercase() {
+                let index = bit(bytes[i], bytes[i + 1]);
+                words[index / 64] |= 1 << (index % 64);
+                i += 1;
+            }
+            i += 1;
         }
-        set
+        Self(words)
     }
 
     /// A named set: `EU` (member states of the European Union), `EEA` (those with Iceland, Liechtenstein and Norway),
@@ -125,11 +143,14 @@ impl CountrySet {
     /// New Zealand).
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        let mut set = Self::of(EU);
+        const UNION: CountrySet = CountrySet::spelled(EU);
+        const EEA: CountrySet = CountrySet::spelled("IS LI NO");
+        const MARKETS: CountrySet = CountrySet::spelled("IS LI NO CH GB US CA JP KR AU NZ");
+        let mut set = UNION;
         match name {
             "EU" => {}
-            "EEA" => set.extend(&Self::of("IS LI NO")),
-            "WELL_KNOWN_MARKETS" => set.extend(&Self::of("IS LI NO CH GB US CA JP KR AU NZ")),
+            "EEA" => set.extend(&EEA),
+            "WELL_KNOWN_MARKETS" => set.extend(&MARKETS),
             _ => return None,
         }
         Some(set)

@@ -1,6 +1,7 @@
 //! The built-in catalog as a whole: what its records say of each other, how open its models are, and its published schema.
 
 mod commands;
+mod guide;
 #[cfg(feature = "shared-data")]
 mod sources;
 
@@ -285,7 +286,8 @@ fn the_schema_refuses_what_the_reader_refuses() {
     };
     assert!(problems(&|_| {}).is_empty());
     assert!(problems(&|f| f["category"] = "CATEGORY_OPEN_WEIGHT_COMMUNITY".into()).is_empty());
-    let refused: [(&str, &dyn Fn(&mut Value)); 7] = [
+    type Change<'a> = &'a dyn Fn(&mut Value);
+    let refused: [(&str, Change<'_>); 7] = [
         ("an unknown field", &|f| f["categry"] = "x".into()),
         ("an unknown value", &|f| f["category"] = "free".into()),
         ("a zero value where one must be set", &|f| f["scale_gates"][0]["effect"] = "unspecified".into()),
@@ -312,7 +314,8 @@ async fn what_the_schema_requires_the_reader_requires() {
         let message = read_as(&tree["models"][0], &descriptor("weighbridge.v1.Model").unwrap()).unwrap();
         model(message, "").is_ok()
     };
-    let checks: [(&str, Value, &dyn Fn(&Value) -> bool); 2] = [
+    type IsRead<'a> = &'a dyn Fn(&Value) -> bool;
+    let checks: [(&str, Value, IsRead<'_>); 2] = [
         ("data/licenses", license_schema().unwrap(), &is_license),
         ("data/models", model_schema().unwrap(), &is_model),
     ];
@@ -324,7 +327,7 @@ async fn what_the_schema_requires_the_reader_requires() {
                 models.truncate(1);
             }
             let mut places = Vec::new();
-            required(&schema, &schema, &file, String::new(), &mut places);
+            required(&schema, &schema, &file, "", &mut places);
             for place in places.into_iter().filter(|place| place != "/models") {
                 let kind: String = place.chars().filter(|c| !c.is_ascii_digit()).collect();
                 if !tried.insert(format!("{folder}{kind}")) {
@@ -349,19 +352,19 @@ fn resolved<'a>(root: &'a Value, schema: &'a Value) -> &'a Value {
 }
 
 /// JSON pointers of all required fields that a value has.
-fn required(root: &Value, schema: &Value, value: &Value, at: String, places: &mut Vec<String>) {
+fn required(root: &Value, schema: &Value, value: &Value, at: &str, places: &mut Vec<String>) {
     let schema = resolved(root, schema);
     match value {
         Value::Object(object) => {
             let needed = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str);
             places.extend(needed.filter(|f| object.contains_key(*f)).map(|field| format!("{at}/{field}")));
             for (key, value) in object {
-                required(root, &schema["properties"][key], value, format!("{at}/{key}"), places);
+                required(root, &schema["properties"][key], value, &format!("{at}/{key}"), places);
             }
         }
         Value::Array(values) => {
             for (i, value) in values.iter().enumerate() {
-                required(root, &schema["items"], value, format!("{at}/{i}"), places);
+                required(root, &schema["items"], value, &format!("{at}/{i}"), places);
             }
         }
         _ => {}

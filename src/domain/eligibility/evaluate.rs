@@ -192,6 +192,12 @@ impl<'a> Missing<'a> {
         Self { facts, measures: MeasureKeys::NONE }
     }
 
+    /// Besides some facts.
+    #[must_use]
+    pub(super) fn with_facts(self, facts: Facts) -> Self {
+        Self { facts: self.facts.and(facts), ..self }
+    }
+
     /// Besides an exact figure, where it can be named.
     #[must_use]
     pub(super) fn with_measure(self, key: Option<MeasureKey<'a>>) -> Self {

@@ -398,7 +398,7 @@ impl Finding<'_> {
                 write!(out, ": {license} leaves open whether its limit of {limit} holds here")?;
             }
             Reason::ScaleGateSettled => {
-                write!(out, " is beyond the limit of {limit} of {license}, and what it asks for is at hand")?;
+                write!(out, " need not stay within the limit of {limit} of {license}: what it asks for is at hand")?;
             }
             _ => write!(out, " is {comparison} the limit of {limit} of {license}: {effect}")?,
         }

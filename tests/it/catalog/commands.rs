@@ -169,3 +169,52 @@ fn a_license_without_a_record_is_said_to_be_one() {
     assert_eq!(value["licenses"][0]["duties"][0]["kind"], "attribution_notice");
     assert_eq!(value["unlicensed"], serde_json::json!([]));
 }
+
+#[tokio::test]
+async fn a_notice_follows_the_weights_of_other_publishers() {
+    let registry = super::registry().await;
+    let base = |model: &str, relation: pb::base_model::Relation, license: &str| pb::BaseModel {
+        model: model.into(),
+        relation: relation as i32,
+        license_expression: license.into(),
+        ..Default::default()
+    };
+    let create = async |publisher: &str, id: &str, license: &str, base_models: Vec<pb::BaseModel>| {
+        let weights = pb::Component {
+            kind: pb::component::Kind::ModelWeights as i32,
+            availability: pb::component::Availability::Available as i32,
+            license_expression: license.into(),
+            ..Default::default()
+        };
+        let model = pb::Model { components: vec![weights], base_models, ..Default::default() };
+        let parent = format!("publishers/{publisher}");
+        let request = pb::CreateModelRequest { parent, model_id: id.into(), model: Some(model), ..Default::default() };
+        registry.create_model(request).await.unwrap().name
+    };
+    use pb::base_model::Relation::{FineTune, Merge, Quantized, TrainedOnOutputs};
+    let first = create("acme", "first", "LicenseRef-Unwritten", vec![]).await;
+    let own = create("acme", "own", "GPL-3.0-or-later", vec![base(&first, FineTune, "")]).await;
+    let teacher = create("teacher", "teacher", "CC-BY-NC-4.0", vec![]).await;
+    let bases = vec![base(&own, Merge, ""), base(&teacher, TrainedOnOutputs, ""), base("Old Base", Merge, "0BSD")];
+    let merged = create("other", "merged", "MIT OR Apache-2.0", bases).await;
+    let unstated = create("other", "unstated", "", vec![base(&merged, Quantized, "")]).await;
+
+    let notice = registry.notice(std::slice::from_ref(&unstated)).unwrap();
+    assert_eq!(notice.unlicensed.len(), 1);
+    assert_eq!(notice.unlicensed[0].model.name, unstated);
+    let ids: Vec<&str> = notice.licenses.iter().map(|license| license.id.as_str()).collect();
+    // The own base of `own` was relicensed, and a teacher's weights are not inside.
+    assert_eq!(ids, ["0BSD", "Apache-2.0", "GPL-3.0-or-later", "MIT"]);
+    let [listed, apache, later, _] = &notice.licenses[..] else { panic!("{notice:?}") };
+    assert!(listed.title == "BSD Zero Clause License" && listed.caveat.contains("not modelled"), "{listed:?}");
+    assert_eq!((listed.models[0].name.as_str(), listed.models[0].inside.as_str()), ("Old Base", merged.as_str()));
+    assert!(!apache.duties.is_empty() && !later.duties.is_empty(), "{later:?}");
+    let text = notice.to_string();
+    assert!(text.contains("license expression: MIT OR Apache-2.0"), "{text}");
+
+    // Without its own statement, what the owner's base says still holds.
+    let silent = create("acme", "silent", "", vec![base(&first, FineTune, "")]).await;
+    let notice = registry.notice(&[silent]).unwrap();
+    assert_eq!(notice.licenses[0].id.as_str(), "LicenseRef-Unwritten");
+    assert!(notice.licenses[0].url.is_empty());
+}

@@ -54,6 +54,7 @@ struct Diff {
 }
 
 impl Diff {
+    #[expect(clippy::needless_pass_by_value, reason = "lists are put together where they are compared")]
     fn same<T: PartialEq + std::fmt::Debug>(&mut self, what: &str, ours: T, theirs: T) {
         if ours != theirs {
             self.found.push(format!("{}: {what}: {ours:?} here, {theirs:?} in the source", self.at));

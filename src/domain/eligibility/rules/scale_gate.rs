@@ -67,6 +67,12 @@ fn check_gate<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate, out: &mut Out<'a>)
     if figure.stood_in && beyond.known.value != Tri::Unknown {
         out.say(Reason::FigureStoodIn, Effect::Info, detail, origin, passed.facts);
     }
+    // What lifts the gate is at hand: whichever side the figure is on, the use may go on.
+    if passed.value != Tri::False && is_lifted(terms, gate) {
+        let facts = passed.facts.with(Fact::FulfilledDuties);
+        out.say(Reason::ScaleGateSettled, Effect::Info, detail, origin, facts);
+        return;
+    }
     match passed.value {
         Tri::False => {
             if gate.threshold.is_some() {
@@ -90,26 +96,28 @@ fn check_gate<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate, out: &mut Out<'a>)
     }
 }
 
+/// Whether the use holds what the gate asks for, where something can lift it.
+fn is_lifted(terms: &Terms<'_, '_>, gate: &ScaleGate) -> bool {
+    let lifted_by = match gate.effect {
+        GateEffect::SeparateLicense => DutyKind::SeparateAgreement,
+        GateEffect::PublisherReview => DutyKind::PublisherReview,
+        GateEffect::Royalty => DutyKind::Royalty,
+        GateEffect::DisplayBranding | GateEffect::Prohibited => return false,
+    };
+    terms.context.use_.fulfilled_duties.contains(lifted_by)
+}
+
 fn apply_effect<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate, figure: Figure, facts: Facts, out: &mut Out<'a>) {
     let detail = Detail::Gate { gate, figure };
     let origin = terms.origin(&gate.clause);
-    let exceeded = if gate.threshold.is_some() { Reason::ScaleGateExceeded } else { Reason::BusinessTypeGated };
-    // What lifts the gate, where something can.
-    let lifted_by = match gate.effect {
-        GateEffect::SeparateLicense => Some(DutyKind::SeparateAgreement),
-        GateEffect::PublisherReview => Some(DutyKind::PublisherReview),
-        GateEffect::Royalty => Some(DutyKind::Royalty),
-        GateEffect::Prohibited => None,
+    match gate.effect {
+        GateEffect::Royalty => out.say(Reason::RoyaltyDue, Effect::Duty, detail, origin, facts),
+        GateEffect::SeparateLicense | GateEffect::PublisherReview | GateEffect::Prohibited => {
+            let exceeded = if gate.threshold.is_some() { Reason::ScaleGateExceeded } else { Reason::BusinessTypeGated };
+            out.say(exceeded, Effect::Blocks, detail, origin, facts);
+        }
         // The duty rule asks for these by group.
-        GateEffect::DisplayBranding => return,
-    };
-    let held = lifted_by.is_some_and(|kind| terms.context.use_.fulfilled_duties.contains(kind));
-    if held {
-        out.say(Reason::ScaleGateSettled, Effect::Info, detail, origin, facts.with(Fact::FulfilledDuties));
-    } else if gate.effect == GateEffect::Royalty {
-        out.say(Reason::RoyaltyDue, Effect::Duty, detail, origin, facts);
-    } else {
-        out.say(exceeded, Effect::Blocks, detail, origin, facts);
+        GateEffect::DisplayBranding => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::predicate::{Known, holds};
 use crate::domain::eligibility::decision::Effect;
-use crate::domain::eligibility::evaluate::{Missing, Out, Terms};
+use crate::domain::eligibility::evaluate::{Out, Terms};
 use crate::domain::eligibility::fact::{Fact, Facts};
 use crate::domain::eligibility::message::Detail;
 use crate::domain::eligibility::reason::Reason;
@@ -108,7 +108,7 @@ fn judge<'a>(terms: &Terms<'a, '_>, territory: &'a Territory, caught: Known<'a>,
     }
     if !looked.missing.is_empty() && (excluded.is_empty() || caught.value != Tri::True) {
         let detail = Detail::Territory { territory, countries: CountrySet::default() };
-        out.review(Reason::TerritoryUnknown, detail, origin, looked.facts, Missing::facts(looked.missing));
+        out.review(Reason::TerritoryUnknown, detail, origin, looked.facts, caught.missing.with_facts(looked.missing));
     }
     if looked.missing.is_empty() && excluded.is_empty() && partly.is_empty() {
         let detail = Detail::Territory { territory, countries: looked.known };
@@ -140,7 +140,7 @@ fn check_place_of_use<'a>(
         // Knowing the places of use can make it worse; it does not settle what the place at home means.
         if !used.missing.is_empty() {
             let detail = Detail::Territory { territory, countries: CountrySet::default() };
-            out.review(Reason::TerritoryUnknown, detail, origin, used.facts, Missing::facts(used.missing));
+            out.review(Reason::TerritoryUnknown, detail, origin, used.facts, caught.missing.with_facts(used.missing));
         }
     }
 }
@@ -163,15 +163,19 @@ fn check_publisher_list<'a>(
     let markets = CountrySet::named("WELL_KNOWN_MARKETS").unwrap_or_default();
     if !looked.known.is_subset(&markets) {
         let detail = Detail::Territory { territory, countries: looked.known };
-        out.review(Reason::TerritoryUnclear, detail, origin, looked.facts, Missing::NONE);
+        out.review(Reason::TerritoryUnclear, detail, origin, looked.facts, caught.missing);
     } else if !looked.missing.is_empty() {
         let detail = Detail::Territory { territory, countries: CountrySet::default() };
-        out.review(Reason::TerritoryUnknown, detail, origin, looked.facts, Missing::facts(looked.missing));
+        out.review(Reason::TerritoryUnknown, detail, origin, looked.facts, caught.missing.with_facts(looked.missing));
     } else {
         match keep_to_list(terms) {
             _ if terms.context.use_.fulfilled_duties.contains(DutyKind::SupportedTerritory) => {
                 let detail = Detail::Territory { territory, countries: looked.known };
                 out.say(Reason::DutyFulfilled, Effect::Info, detail, origin, looked.facts);
+            }
+            _ if caught.value == Tri::Unknown => {
+                let detail = Detail::Territory { territory, countries: looked.known };
+                out.review(Reason::TerritoryUnclear, detail, origin, looked.facts, caught.missing);
             }
             Some(duty) => {
                 let detail = Detail::Duty { duty, started: Trigger::Any };

@@ -107,6 +107,9 @@ fn what_lies_beyond_a_gate_depends_on_its_effect() {
     check(&separate, &users(101), exceeded);
     check(&separate, &done(users(101), DutyKind::SeparateAgreement), settled);
     check(&separate, &done(users(101), DutyKind::PublisherReview), exceeded);
+    // With it in hand no figure matters.
+    check(&separate, &done(a_use(), DutyKind::SeparateAgreement), "yes: SCALE_GATE_SETTLED");
+    check(&separate, &done(users(100), DutyKind::SeparateAgreement), "yes: SCALE_GATE_WITHIN FIGURE_STOOD_IN");
     let reviewed = effect(GateEffect::PublisherReview);
     check(&reviewed, &users(101), exceeded);
     check(&reviewed, &done(users(101), DutyKind::PublisherReview), settled);

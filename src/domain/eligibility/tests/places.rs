@@ -103,4 +103,15 @@ fn what_the_model_is_and_who_got_it_can_lift_a_territory() {
     check(&lifted, &purpose(Some(Purpose::Commercial)), "no: TERRITORY_EXCLUDED");
     check(&lifted, &purpose(Some(Purpose::Research)), "yes");
     check(&lifted, &purpose(None), "review: TERRITORY_UNCLEAR ? purpose");
+    let listed = lifted.with(|w| {
+        let mut list = territory(TerritoryTest::PublisherList, &[]);
+        list.unless = vec![Predicate::NonCommercialUse];
+        w.licenses[0].territory = Some(list);
+    });
+    check(&listed, &a_use(), "duties: DUTY_APPLIES");
+    check(&listed, &for_(Purpose::Research), "yes");
+    check(&listed, &used(|u| u.purpose = None), "review: TERRITORY_UNCLEAR ? purpose");
+    let brazilian = |purpose| used(|u| (u.purpose, u.organization.country) = (purpose, Country::parse("BR")));
+    check(&listed, &brazilian(None), "review: TERRITORY_UNCLEAR ? purpose");
+    check(&listed, &brazilian(Some(Purpose::Commercial)), "review: TERRITORY_UNCLEAR");
 }
