@@ -123,7 +123,9 @@ pub struct Snapshot {
     offerings: Map<OfferingName, Arc<Entry<Offering>>>,
     resolved_offerings: usize,
     aliases: Aliases,
-    service_terms: Index<Box<str>, LicenseId>,
+    service_terms: Index<Box<str>, smallvec::SmallVec<[LicenseId; 1]>>,
+    /// How many offerings of a provider are of a model.
+    served: Index<(ProviderId, ModelName), usize>,
 }
 
 impl Snapshot {
@@ -142,6 +144,7 @@ impl Snapshot {
             resolved_offerings: 0,
             aliases: Aliases::default(),
             service_terms: Index::default(),
+            served: Index::default(),
         }
     }
 
@@ -185,8 +188,11 @@ impl Snapshot {
     fn merge(&mut self, id: &LicenseId) {
         if let Some(old) = self.merged.remove(id) {
             for provider in &old.providers {
-                if self.service_terms.get(provider) == Some(id) {
-                    self.service_terms.remove(provider);
+                if let Some(ids) = self.service_terms.get_mut(provider) {
+                    ids.retain(|known| known != id);
+                    if ids.is_empty() {
+                        self.service_terms.remove(provider);
+                    }
                 }
             }
         }
@@ -200,7 +206,7 @@ impl Snapshot {
             }
         }
         for provider in &license.providers {
-            self.service_terms.insert(provider.clone(), id.clone());
+            self.service_terms.entry(provider.clone()).or_default().push(id.clone());
         }
         self.merged.insert(id.clone(), Arc::new(license));
     }
@@ -225,16 +231,30 @@ impl Snapshot {
     }
 
     fn apply_offering(&mut self, revision: u64, name: OfferingName, put: Option<Put<Offering>>) {
-        let resolved = |entry: &Arc<Entry<Offering>>| usize::from(entry.record.model.is_some());
+        let provider = name.provider().clone();
+        let served = |entry: &Entry<Offering>| Some((provider.clone(), entry.record.model.clone()?));
         let old = match put {
             Some(put) => {
                 let new = Arc::new(entry(revision, Layer::Imported, put));
-                self.resolved_offerings += resolved(&new);
+                if let Some(key) = served(&new) {
+                    self.resolved_offerings += 1;
+                    *self.served.entry(key).or_insert(0) += 1;
+                }
                 self.offerings.insert(name, new)
             }
             None => self.offerings.remove(&name),
         };
-        self.resolved_offerings -= old.as_ref().map_or(0, resolved);
+        let Some(key) = old.and_then(|old| served(&old)) else { return };
+        self.resolved_offerings -= 1;
+        match self.served.get(&key) {
+            Some(count) if *count > 1 => {
+                let left = count - 1;
+                self.served.insert(key, left);
+            }
+            _ => {
+                self.served.remove(&key);
+            }
+        }
     }
 
     /// The revision it stands at.
@@ -398,8 +418,8 @@ impl Snapshot {
 
     /// Ids of the service terms that hold for a provider.
     #[must_use]
-    pub fn service_terms_of(&self, provider: &str) -> Option<&LicenseId> {
-        self.service_terms.get(provider)
+    pub fn service_terms_of(&self, provider: &str) -> &[LicenseId] {
+        self.service_terms.get(provider).map_or(&[], |ids| ids)
     }
 }
 
@@ -413,7 +433,16 @@ impl Records for Snapshot {
     }
 
     fn service_terms(&self, provider: &str) -> Option<&License> {
-        self.service_terms.get(provider).and_then(|id| self.license(id))
+        // Which of several records holds is not known, so none does.
+        match self.service_terms_of(provider) {
+            [id] => self.license(id),
+            _ => None,
+        }
+    }
+
+    fn is_served(&self, provider: &str, model: &ModelName) -> bool {
+        let provider = ProviderId::new(provider).ok();
+        provider.is_some_and(|provider| self.served.contains_key(&(provider, model.clone())))
     }
 
     fn vocabulary(&self) -> &Vocabulary {

@@ -98,6 +98,9 @@ fn read_use(v: &mut Violations, missing: &mut Violations, message: pb::Use, voca
     if !labels.is_empty() {
         missing.add("use.labels", "labels are for organization policies, which are not built yet");
     }
+    if at.is_some() {
+        missing.add("use.at", "uses at another time than now are not built yet");
+    }
     let hosting = optional(v, "hosting", hosting);
     let provider = read_provider(v, &provider);
     if provider.is_some() && hosting.is_some_and(|h: Hosting| h != Hosting::VendorApi) {

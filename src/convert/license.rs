@@ -135,6 +135,9 @@ fn read(v: &mut Violations, message: pb::License) -> Found<License> {
     let territory = territory.and_then(|t| v.within("territory", |v| read_territory(v, t)));
     let outputs = v.within("outputs", |v| read_outputs(v, outputs.unwrap_or_default()));
     check_groups(v, &duties, &scale_gates);
+    if !providers.is_empty() && category != Some(Category::ServiceTerms) {
+        v.add("providers", "only terms of the category SERVICE_TERMS hold on a provider's service");
+    }
     let id = id?;
     Some(License {
         resource_name: id.resource_name().into(),

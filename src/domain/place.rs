@@ -164,6 +164,15 @@ impl Country {
     }
 }
 
+impl CountrySet {
+    /// Parts of the European Union that have codes of their own: Åland, French Guiana, Guadeloupe, Martinique, Mayotte,
+    /// Réunion and Saint Martin.
+    #[must_use]
+    pub const fn outermost_regions() -> Self {
+        Self::spelled("AX GF GP MQ YT RE MF")
+    }
+}
+
 /// A list of places as a license gives them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
@@ -184,6 +193,9 @@ impl Places {
             let part = entry.split_once('-').and_then(|(country, _)| Country::parse(country));
             if let Some(set) = CountrySet::named(entry) {
                 places.countries.extend(&set);
+                if matches!(entry, "EU" | "EEA") {
+                    places.parts.extend(&CountrySet::outermost_regions());
+                }
             } else if let Some(country) = Country::parse(entry) {
                 places.countries.insert(country);
             } else if let Some(country) = part {

@@ -14,7 +14,7 @@ fn provider_message(snapshot: &Snapshot, entry: &Entry<Provider>) -> Result<pb::
     let (kind, times) = records::stored(&entry.payload)?;
     let Kind::Provider(mut message) = kind else { return Err(RecordError::Empty) };
     let terms = snapshot.service_terms_of(entry.record.id.as_str());
-    message.service_terms = terms.map(ToString::to_string).into_iter().collect();
+    message.service_terms = terms.iter().map(ToString::to_string).collect();
     message.offering_count = i32::try_from(snapshot.offerings_of(&entry.record.id)).unwrap_or(i32::MAX);
     message.origin = records::origin(entry.layer);
     message.revision = records::wire_revision(entry.revision);

@@ -21,6 +21,8 @@ pub trait Records {
     fn license(&self, id: &LicenseId) -> Option<&License>;
     /// The service terms of a provider's own service.
     fn service_terms(&self, provider: &str) -> Option<&License>;
+    /// Whether a provider is known to serve a model.
+    fn is_served(&self, provider: &str, model: &ModelName) -> bool;
     /// The shared words.
     fn vocabulary(&self) -> &Vocabulary;
 }

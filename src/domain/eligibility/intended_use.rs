@@ -210,10 +210,19 @@ impl Activities {
         self.has(Activity::FineTune) || self.has(Activity::Modify)
     }
 
-    /// Either kind of training on outputs; training competing models is training other models.
+    /// Either kind of training on outputs; training competing models is training other models, and nobody passes on a
+    /// model that was trained on outputs without such training.
     #[must_use]
     pub fn trains(self) -> bool {
-        self.has(Activity::TrainOtherModels) || self.has(Activity::TrainCompetingModels)
+        self.has(Activity::TrainOtherModels)
+            || self.has(Activity::TrainCompetingModels)
+            || self.has(Activity::DistributeTrainedModel)
+    }
+
+    /// None at all.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
     }
 }
 

@@ -76,6 +76,8 @@ pub enum Detail<'a> {
         asked: &'a str,
         /// What bars it.
         restriction: &'a UseRestriction,
+        /// Only a part of the category is barred.
+        narrower: bool,
     },
     /// A gate and the figure held against it.
     Gate {
@@ -228,9 +230,11 @@ impl Finding<'_> {
                 if limit.condition.is_empty() { Ok(()) } else { write!(out, " ({})", limit.condition) }
             }
             Detail::Duty { duty, started } => self.write_duty(out, license, duty, started),
-            Detail::Restriction { asked, restriction } => {
+            Detail::Restriction { asked, restriction, narrower } => {
                 write!(out, "{license} bars {}", restriction.category)?;
-                if *restriction.category != *asked {
+                if narrower {
+                    write!(out, ", and the use may be in that part of {asked}")?;
+                } else if *restriction.category != *asked {
                     write!(out, ", of which {asked} is a part")?;
                 }
                 match (restriction.absolute, restriction.condition.is_empty()) {
@@ -268,6 +272,10 @@ impl Finding<'_> {
         let text = match self.reason {
             Reason::TierUnknown => "nothing says whether the weights of this model can be had",
             Reason::HostingUnknown => "how the model is hosted decides which terms hold, and it is not stated",
+            Reason::WeightsUnavailable => "the weights of this model cannot be had, so they cannot be passed on",
+            Reason::OfferingUnknown => {
+                "nothing says that this provider serves this model, so its terms may not be those that hold"
+            }
             Reason::WeightsWithdrawn => "the publisher no longer offers the weights for download",
             Reason::ProductVendorTerms => {
                 "the model comes inside somebody else's product: the terms of the provider are the product vendor's affair"

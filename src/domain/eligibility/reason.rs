@@ -18,6 +18,8 @@ words! {
         HostingUnknown = "HOSTING_UNKNOWN",
         /// The provider's terms are not known.
         ProviderTermsUnknown = "PROVIDER_TERMS_UNKNOWN",
+        /// Nothing says that the provider serves the model.
+        OfferingUnknown = "OFFERING_UNKNOWN",
         /// The provider's terms are the product vendor's affair.
         ProductVendorTerms = "PRODUCT_VENDOR_TERMS",
         // The license itself.

@@ -104,7 +104,7 @@ fn counts(component: &Component) -> Result<String, String> {
         if mixed_allowed && component.declared_license.is_empty() {
             return Ok("it is available; its licenses are mixed or not named".into());
         }
-        if mixed_allowed {
+        if mixed_allowed && component.declared_license.to_ascii_lowercase().starts_with("mixed") {
             return Ok(format!("it is available under `{}`", component.declared_license));
         }
         return Err("it is available, but under no license that is known".into());

@@ -3,7 +3,7 @@
 use crate::domain::eligibility::decision::{Effect, Origin};
 use crate::domain::eligibility::evaluate::{Context, Missing, Out};
 use crate::domain::eligibility::fact::{Fact, Facts};
-use crate::domain::eligibility::intended_use::Hosting;
+use crate::domain::eligibility::intended_use::{Activity, Hosting};
 use crate::domain::eligibility::message::Detail;
 use crate::domain::eligibility::reason::Reason;
 use crate::domain::model::Availability;
@@ -25,6 +25,12 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
             }
         }
         Some(Hosting::VendorApi) => {}
+    }
+    let passes_on = context.activities.has(Activity::RedistributeWeights)
+        || context.activities.has(Activity::RedistributeDerivative);
+    if passes_on && context.tier == Some(Tier::Proprietary) {
+        let facts = Facts::one(Fact::Activities);
+        out.say(Reason::WeightsUnavailable, Effect::Blocks, Detail::Plain, origin, facts);
     }
     let availability = context.model.weights().and_then(|w| w.availability);
     if availability == Some(Availability::Withdrawn) && context.use_.hosting != Some(Hosting::VendorApi) {

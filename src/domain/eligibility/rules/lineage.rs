@@ -125,6 +125,13 @@ impl<'a> Step<'a, '_> {
         };
         let inherited = if by_outputs { Inherited::Outputs(base) } else { Inherited::Weights };
         match ancestor.and_then(Model::weights) {
+            Some(weights) if weights.license_periods.iter().any(|p| p.expression != *expression) => {
+                // Which revision the descendant was made from, and so which license came with it, is not recorded.
+                let origin = Origin { model: Some(whose), ..Origin::default() };
+                let detail = Detail::Periods(&weights.license_periods);
+                out.review(Reason::LicenseChangedOverTime, detail, origin, Facts::NONE, Missing::NONE);
+                terms::check_expression(context, whose, weights, Some(expression), inherited, out);
+            }
             Some(weights) => terms::check_expression(context, whose, weights, Some(expression), inherited, out),
             None => terms::apply_expression(context, whose, expression, inherited, out),
         }

@@ -81,7 +81,7 @@ pub(super) fn holds<'a>(predicate: Predicate, business_types: &[Box<str>], terms
             purpose(terms, |purpose| matches!(purpose, Purpose::Research | Purpose::Evaluation))
         }
         Predicate::BusinessType => business_type(business_types, terms),
-        Predicate::EndUserOfProduct => Known::of(use_.role == Role::EndUserOfProduct, Facts::one(Fact::Role)),
+        Predicate::EndUserOfProduct => end_user(terms),
         Predicate::NonProfitNonCommercial => {
             let non_profit = match use_.organization.kind {
                 Some(kind) => Known::of(kind == OrganizationType::NonProfit, Facts::one(Fact::OrganizationType)),
@@ -97,6 +97,12 @@ pub(super) fn holds<'a>(predicate: Predicate, business_types: &[Box<str>], terms
             Known::of(terms.context.activities.has(Activity::OfferAsService), Facts::one(Fact::Activities))
         }
         Predicate::EndUsersInEeaChGb => match &use_.end_user_countries {
+            // Territories of member states with codes of their own: which rules hold there is not settled here.
+            Some(countries)
+                if !countries.intersects(&eea_ch_gb()) && countries.intersects(&CountrySet::outermost_regions()) =>
+            {
+                Known { facts: Facts::one(Fact::EndUserCountries), ..Known::UNSETTLED }
+            }
             Some(countries) => Known::of(countries.intersects(&eea_ch_gb()), Facts::one(Fact::EndUserCountries)),
             None => Known::unknown(Fact::EndUserCountries),
         },
@@ -106,6 +112,21 @@ pub(super) fn holds<'a>(predicate: Predicate, business_types: &[Box<str>], terms
                 || terms.model.name.model().split(['-', '_', '.']).any(|word| word == "cosmos");
             Known::of(is_cosmos, Facts::NONE)
         }
+    }
+}
+
+/// Who changes, passes on or serves the model did not merely get it inside somebody else's product.
+fn end_user<'a>(terms: &Terms<'_, '_>) -> Known<'a> {
+    let acts = terms.context.activities;
+    let more = acts.changes()
+        || acts.has(Activity::RedistributeWeights)
+        || acts.has(Activity::RedistributeDerivative)
+        || acts.has(Activity::OfferAsService)
+        || terms.context.is_edge();
+    let facts = Facts::one(Fact::Role);
+    match terms.context.use_.role {
+        Role::EndUserOfProduct if more => Known { facts: facts.with(Fact::Activities), ..Known::UNSETTLED },
+        role => Known::of(role == Role::EndUserOfProduct, facts),
     }
 }
 

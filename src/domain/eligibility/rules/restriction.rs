@@ -13,15 +13,21 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     let facts = Facts::one(Fact::Categories);
     let mut unsettled = None;
     for asked in &terms.context.use_.categories {
+        let parts = license
+            .use_restrictions
+            .iter()
+            .filter(|r| *r.category != **asked && vocabulary.is_within(&r.category, asked));
         let hits = || license.use_restrictions.iter().filter(|r| vocabulary.is_within(asked, &r.category));
         // The strictest one decides; where several are conditional each condition is named.
         if let Some(restriction) = hits().find(|r| r.absolute) {
-            let detail = Detail::Restriction { asked, restriction };
+            let detail = Detail::Restriction { asked, restriction, narrower: false };
             out.say(Reason::UseRestricted, Effect::Blocks, detail, terms.origin(&restriction.clause), facts);
             continue;
         }
-        for restriction in hits() {
-            let detail = Detail::Restriction { asked, restriction };
+        // A use in a broad category may be in the part of it that is barred.
+        for restriction in hits().chain(parts) {
+            let narrower = !vocabulary.is_within(asked, &restriction.category);
+            let detail = Detail::Restriction { asked, restriction, narrower };
             let origin = terms.origin(&restriction.clause);
             out.review(Reason::UseRestrictedConditionally, detail, origin, facts, Missing::NONE);
         }

@@ -5,6 +5,7 @@ use crate::domain::date::Date;
 use crate::domain::eligibility::decision::Effect;
 use crate::domain::eligibility::evaluate::{Missing, Out, Terms};
 use crate::domain::eligibility::fact::{Fact, Facts, MeasureKey};
+use crate::domain::eligibility::intended_use::Measure;
 use crate::domain::eligibility::message::{Detail, Figure};
 use crate::domain::eligibility::reason::Reason;
 use crate::domain::license::{AtThreshold, Comparison, DutyKind, GateEffect, Measured, ScaleGate};
@@ -142,16 +143,21 @@ fn compare<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> (Beyond<'a>, Figur
         let known = Known { facts: found.facts, ..Known::UNSETTLED };
         return (Beyond { known, unsettled: true }, found.figure);
     }
-    let beyond = match (gate.comparison, gate.at_threshold) {
-        (_, AtThreshold::Inside) | (Comparison::GreaterThan, _) => value > threshold,
-        (Comparison::AtLeast | Comparison::IsOneOf, _) => value >= threshold,
-    };
+    let beyond = is_beyond(gate, value);
     // The highest month to date says that a past month was within, never that it was beyond.
     if beyond && found.figure.stood_in && found.frozen {
         let known = Known { value: Tri::Unknown, facts: found.facts, missing: found.missing };
         return (Beyond { known, unsettled: false }, found.figure);
     }
     (Beyond { known: Known::of(beyond, found.facts), unsettled: false }, found.figure)
+}
+
+/// Whether a figure is beyond the threshold, on the side where the text puts the exact value.
+fn is_beyond(gate: &ScaleGate, value: i64) -> bool {
+    gate.threshold.is_some_and(|threshold| match (gate.comparison, gate.at_threshold) {
+        (_, AtThreshold::Inside) | (Comparison::GreaterThan, _) => value > threshold,
+        (Comparison::AtLeast | Comparison::IsOneOf, _) => value >= threshold,
+    })
 }
 
 struct Found<'a> {
@@ -195,7 +201,12 @@ fn look_up<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> Found<'a> {
     };
     let facts = Facts::one(fact);
     // For a frozen gate only a figure that is the highest to date says anything of the past.
-    let usable = scalar.filter(|_| !frozen || highest);
+    // A product or licensee with more than the group's figure contradicts it: it does not say "within" then.
+    let contradicted = |figure: i64| {
+        let same = |m: &Measure| m.metric == gate.metric && (highest || m.period.is_none()) && m.value > figure;
+        !is_beyond(gate, figure) && use_.measures.iter().any(same)
+    };
+    let usable = scalar.filter(|figure| (!frozen || highest) && !contradicted(*figure));
     let missing = match (scalar, frozen) {
         (None, false) => Missing::fact(fact),
         (None, true) if highest => Missing::fact(fact).with_measure(key),

@@ -24,11 +24,22 @@ pub(super) fn check_provider<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     let origin = Origin { model: Some(context.model), ..Origin::default() };
     let facts = Facts::one(Fact::Provider);
     if use_.role == Role::EndUserOfProduct {
-        out.say(Reason::ProductVendorTerms, Effect::Info, Detail::Plain, origin, facts.with(Fact::Role));
+        let facts = facts.with(Fact::Role);
+        // Running the product is the vendor's affair; what the vendor lets its users do beyond that is not known here.
+        if context.activities.is_empty() && use_.categories.is_empty() {
+            out.say(Reason::ProductVendorTerms, Effect::Info, Detail::Plain, origin, facts);
+        } else {
+            let facts = facts.with(Fact::Activities).with(Fact::Categories);
+            out.review(Reason::ProductVendorTerms, Detail::Plain, origin, facts, Missing::NONE);
+        }
         return;
     }
     let named = use_.provider.as_ref();
     let provider = named.map_or(context.model.name.publisher(), |p| p.as_str());
+    let own = provider == context.model.name.publisher();
+    if !own && !context.records.is_served(provider, &context.model.name) {
+        out.review(Reason::OfferingUnknown, Detail::Plain, origin, facts, Missing::NONE);
+    }
     match context.records.service_terms(provider) {
         Some(license) => {
             apply_license(&Terms { context, model: context.model, license, derivative: false }, &license.id, out);

@@ -25,8 +25,15 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     }
     let places = Uses::of(terms);
     match territory.test {
-        TerritoryTest::Domicile | TerritoryTest::CustomerAndPersonnel => {
-            judge(terms, territory, caught, &places.domicile(), out);
+        TerritoryTest::Domicile => judge(terms, territory, caught, &places.domicile(), out),
+        TerritoryTest::CustomerAndPersonnel => {
+            let domicile = places.domicile();
+            if domicile.known.intersects(&territory.excluded.countries) {
+                judge(terms, territory, caught, &domicile, out);
+            } else {
+                // Where the staff are is no fact of its own; where it is run and used says where they may be.
+                judge(terms, territory, caught.and(Known::UNSETTLED), &places.all(), out);
+            }
         }
         TerritoryTest::PlaceOfUse => check_place_of_use(terms, territory, caught, &places, out),
         TerritoryTest::PublisherList => check_publisher_list(terms, territory, caught, &places, out),

@@ -180,7 +180,8 @@ fn a_duty_starts_with_what_the_use_does() {
     not(Trigger::DerivativeService, doing(&[FineTune]));
     starts(Trigger::DerivativeService, doing(&[OfferAsService, FineTune]));
     not(Trigger::TrainedModel, doing(&[TrainOtherModels]));
-    not(Trigger::TrainedModel, doing(&[DistributeTrainedModel]));
+    // Nobody passes on a model trained on outputs without the training.
+    starts(Trigger::TrainedModel, doing(&[DistributeTrainedModel]));
     starts(Trigger::TrainedModel, doing(&[TrainOtherModels, DistributeTrainedModel]));
     starts(Trigger::TrainedModel, doing(&[TrainCompetingModels, DistributeTrainedModel]));
     starts(Trigger::Publish, doing(&[PublishOutputs]));
@@ -294,9 +295,9 @@ fn listed_categories_meet_barred_uses() {
     check(&barring("weapons", true), &a_use(), "yes");
     check(&barring("weapons", true), &listing(&["law"]), "yes");
     check(&barring("weapons", true), &listing(&["law", "weapons"]), "no: USE_RESTRICTED");
-    // A broader category takes the narrower ones with it, at any distance, never the other way.
+    // A broader category takes the narrower ones with it, at any distance. The other way the use may be in the barred part.
     check(&barring("harm", true), &listing(&["biological-weapons"]), "no: USE_RESTRICTED");
-    check(&barring("biological-weapons", true), &listing(&["weapons"]), "yes");
+    check(&barring("biological-weapons", true), &listing(&["weapons"]), "review: USE_RESTRICTED_CONDITIONALLY");
     check(&barring("weapons", false), &listing(&["weapons"]), "review: USE_RESTRICTED_CONDITIONALLY");
     let both = barring("weapons", false).with(|w| w.licenses[0].use_restrictions.push(restriction("harm", true)));
     check(&both, &listing(&["weapons"]), "no: USE_RESTRICTED");

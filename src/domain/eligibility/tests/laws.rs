@@ -612,7 +612,7 @@ proptest! {
 fn every_verdict_is_drawn() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let mut seen = [0_u32; 4];
-    for _ in 0..1_000 {
+    for _ in 0..1_200 {
         let world = worlds().new_tree(&mut runner).unwrap().current();
         let full = uses().new_tree(&mut runner).unwrap().current();
         seen[verdict(&world, &full) as usize] += 1;

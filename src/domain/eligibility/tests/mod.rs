@@ -39,6 +39,10 @@ struct World {
 }
 
 impl Records for World {
+    fn is_served(&self, provider: &str, _model: &ModelName) -> bool {
+        provider != "not-its-server"
+    }
+
     fn model(&self, name: &ModelName) -> Option<&Model> {
         self.models.iter().find(|m| m.name == *name)
     }
