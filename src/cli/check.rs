@@ -238,7 +238,7 @@ fn facts(arguments: &CheckArguments) -> Result<pb::Use, Failure> {
         ("end_user_countries", &arguments.user_countries),
     ];
     for (field, list) in lists {
-        set(&mut tree, field, list_value(list));
+        add(&mut tree, field, list);
     }
     let requirements = inner(&mut tree, "requirements");
     if let Some(requirements) = requirements {
@@ -258,6 +258,23 @@ fn facts(arguments: &CheckArguments) -> Result<pb::Use, Failure> {
 
 fn list_value(list: &[String]) -> Option<Value> {
     (!list.is_empty()).then(|| Value::from(list.to_vec()))
+}
+
+/// Adds to a list of the file: what it says is done, and where, stays said.
+fn add(tree: &mut Map<String, Value>, field: &str, more: &[String]) {
+    if more.is_empty() {
+        return;
+    }
+    let key = tree.keys().find(|key| spelled(key) == spelled(field)).cloned();
+    let list = tree.entry(key.unwrap_or_else(|| field.to_owned())).or_insert_with(|| Value::Array(Vec::new()));
+    if let Some(list) = list.as_array_mut() {
+        for item in more {
+            let item = Value::from(item.as_str());
+            if !list.contains(&item) {
+                list.push(item);
+            }
+        }
+    }
 }
 
 /// Sets a field that an option gives; a spelling of it in the file gives way.
@@ -286,10 +303,15 @@ fn figures(arguments: &CheckArguments, tree: &mut Map<String, Value>) -> Result<
     ];
     let mut exact = Vec::new();
     for (metric, figures) in own {
+        let mut own_figure = false;
         for text in figures {
             let figure = Figure::parse(text)?;
             match figure {
+                Figure { period: None, subject: None, .. } if own_figure => {
+                    return Err(Failure::usage(format!("`{text}`: the organization's {metric} is given twice")));
+                }
                 Figure { value, period: None, subject: None } => {
+                    own_figure = true;
                     if let Some(organization) = inner(tree, "organization") {
                         set(organization, metric, Some(value.into()));
                     }

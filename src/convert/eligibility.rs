@@ -253,10 +253,12 @@ fn read_measures(v: &mut Violations, measures: Vec<pb::Measure>, vocabulary: &Vo
         if period.is_some_and(Date::has_day) {
             v.add("period", "it is a month or a year: write `YYYY-MM` or `YYYY`");
         }
-        if value < 0 {
-            v.add("value", format_args!("{value} is negative"));
+        match value {
+            None => v.add("value", "it must be set: a figure that is not known is left out as a whole"),
+            Some(value) if value < 0 => v.add("value", format_args!("{value} is negative")),
+            Some(_) => {}
         }
-        Some(Measure { metric: metric.into_boxed_str(), subject: subject?, period, value })
+        Some(Measure { metric: metric.into_boxed_str(), subject: subject?, period, value: value? })
     });
     let key = |m: &Measure| (m.metric.clone(), m.subject, m.period);
     for (i, measure) in read.iter().enumerate() {

@@ -126,11 +126,26 @@ fn read(v: &mut Violations, message: pb::License) -> Found<License> {
         }
     };
     let permissions = v.within("permissions", |v| read_permissions(v, permissions));
+    let silent = |p: &Permission| p.status == PermissionStatus::Unspecified;
+    // A text that was read says whether it may be used at all; a record that does not would permit everything.
+    if confidence == Confidence::ReadFullText {
+        for (field, permission) in [("use", &permissions.use_), ("commercial_use", &permissions.commercial_use)] {
+            if silent(permission) {
+                v.add(&format!("permissions.{field}.status"), "it must be set for a text that was read");
+            }
+        }
+    }
     let purposes = read_purposes(v, purposes);
     let purpose_limits = v.each("purpose_limits", purpose_limits, read_purpose_limit);
     let duties = v.each("duties", duties, read_duty);
     let use_restrictions = v.each("use_restrictions", use_restrictions, restriction);
-    let use_policy = v.within("use_policy", |v| read_use_policy(v, use_policy.unwrap_or_default()));
+    let mut use_policy = v.within("use_policy", |v| read_use_policy(v, use_policy.unwrap_or_default()));
+    let named = !use_policy.title.is_empty() || !use_policy.url.is_empty();
+    if named && use_policy.policy.is_empty() && use_restrictions.is_empty() && use_policy.coverage == Coverage::Complete
+    {
+        // A policy that is named and of which nothing is recorded was not read.
+        use_policy.coverage = Coverage::NotRead;
+    }
     let scale_gates = v.each("scale_gates", scale_gates, read_gate);
     let territory = territory.and_then(|t| v.within("territory", |v| read_territory(v, t)));
     let outputs = v.within("outputs", |v| read_outputs(v, outputs.unwrap_or_default()));

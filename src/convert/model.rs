@@ -11,6 +11,7 @@ use crate::domain::openness::{self, Openness};
 use crate::pb::weighbridge::v1 as pb;
 
 const ALIASES_MAX: usize = 200;
+const LIST_MAX: usize = 200;
 
 /// Reads a model; `path` stands before every field of a violation.
 ///
@@ -52,6 +53,12 @@ fn read(v: &mut Violations, message: pb::Model) -> Option<Model> {
         update_time: _,
     } = message;
     let name = v.take("name", ModelName::parse(&name));
+    for (field, length) in [("base_models", base_models.len()), ("sources", sources.len()), ("notes", notes.len())] {
+        if length > LIST_MAX {
+            v.add(field, format_args!("it has {length} entries and {LIST_MAX} are allowed"));
+            return None;
+        }
+    }
     let components = v.each("components", components, read_component);
     check_kinds(v, &components);
     let base_models = v.each("base_models", base_models, read_base);

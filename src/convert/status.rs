@@ -47,6 +47,13 @@ pub fn status(error: &RegistryError) -> Status {
         RegistryError::LicenseInUse { name, .. } => {
             with_info(Code::FailedPrecondition, error.to_string(), "LICENSE_IN_USE", [("name", name.clone())])
         }
+        RegistryError::ModelInUse { name, .. } => {
+            with_info(Code::FailedPrecondition, error.to_string(), "MODEL_IN_USE", [("name", name.clone())])
+        }
+        RegistryError::NothingToImport => {
+            invalid(&[Violation { field: "chunk".into(), description: error.to_string() }])
+        }
+        RegistryError::Incomplete => with_info(Code::Unavailable, error.to_string(), "RECORDS_MISSING", []),
         RegistryError::LineageCycle { path } => {
             with_info(Code::FailedPrecondition, error.to_string(), "LINEAGE_CYCLE", [("path", path.join(","))])
         }

@@ -106,6 +106,20 @@ pub enum RegistryError {
     /// The built-in catalog is not valid.
     #[error("the built-in catalog has {} problem(s), first: {}", .0.len(), .0.first().map_or("", |p| p.as_str()))]
     BuiltInCatalog(Vec<String>),
+    /// Another record is made from this model.
+    #[error("`{name}` is what `{example}` was made from: change that record first")]
+    ModelInUse {
+        /// Its name.
+        name: String,
+        /// A model that names it as a base.
+        example: String,
+    },
+    /// The document holds nothing to import.
+    #[error("the document holds no offering: an import of it would remove everything that came from this source")]
+    NothingToImport,
+    /// Records are missing from the store.
+    #[error("records are missing from the store, so no check is answered: restore it from a backup")]
+    Incomplete,
     /// The registry is shutting down.
     #[error("the registry is shutting down")]
     Closed,

@@ -67,6 +67,9 @@ fn plan(
     let limits = Limits { document_bytes_max: DOCUMENT_BYTES_MAX, ..Limits::default() };
     let document = models_dev::read(document, &limits)?;
     let import = models_dev::normalise(&document, &KnownModels(snapshot), origin);
+    if import.offerings.is_empty() {
+        return Err(RegistryError::NothingToImport);
+    }
     let mut plan = Plan { report: convert::import_report(&import), writes: Vec::new(), now };
     plan.providers(snapshot, &import)?;
     plan.offerings(snapshot, &import)?;

@@ -61,6 +61,8 @@ pub struct Registry {
     builtin: Arc<Builtin>,
     clock: Clock,
     started: Timestamp,
+    /// Records were missing when the store was opened.
+    incomplete: bool,
 }
 
 /// How far the feeder has come.
@@ -92,7 +94,8 @@ impl Registry {
         snapshot.apply(contents.revision, Vec::new());
         let (snapshot, published) = feed::start(snapshot, changes);
         let started = clock();
-        let registry = Self { store, snapshot, published, builtin, clock, started };
+        let incomplete = store.status().problem.is_some();
+        let registry = Self { store, snapshot, published, builtin, clock, started, incomplete };
         registry.sync_builtin(&stored).await?;
         Ok(registry)
     }

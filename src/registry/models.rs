@@ -9,7 +9,7 @@ use super::page::{PageRequest, token};
 use super::{Registry, RegistryError, check_etag, lineage, records, resolve, violation};
 use crate::catalog::{Entry, Layer, Snapshot};
 use crate::convert::{self, RecordError, Violation};
-use crate::domain::model::Model;
+use crate::domain::model::{BaseRef, Model};
 use crate::domain::name::{ModelName, is_segment, shown};
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
@@ -227,6 +227,16 @@ impl Registry {
             return Err(RegistryError::BuiltIn { name: name.to_string() });
         };
         check_etag(name.as_str(), &etag, entry.layer, entry.revision)?;
+        // Without it its own ancestors would be lost to those made from it.
+        if snapshot.model_in(Layer::BuiltIn, &name).is_none() {
+            let made_from_it = |other: &&Arc<Entry<Model>>| {
+                other.record.base_models.iter().any(|base| base.model == BaseRef::Record(name.clone()))
+            };
+            if let Some(other) = snapshot.models().find(made_from_it) {
+                let example = other.record.name.to_string();
+                return Err(RegistryError::ModelInUse { name: name.to_string(), example });
+            }
+        }
         if !validate_only {
             self.delete(&Key::Model(Layer::Operator, name.clone()), entry.revision).await?;
         }

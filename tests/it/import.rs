@@ -83,8 +83,10 @@ async fn an_import_keeps_everything_and_changes_nothing_the_second_time() {
     assert_eq!(decision.verdict(), pb::Verdict::NeedsReview);
     assert_eq!(decision.findings[0].reason, "MODEL_UNRESOLVED");
 
-    let empty = import(channel, b"{}", false).await.unwrap();
-    assert_eq!((empty.deleted, empty.offerings), (3, 0));
+    // A document without anything would remove everything.
+    let empty = refused(import(channel.clone(), b"{}", false).await, Code::InvalidArgument);
+    assert_eq!(fields(&empty), ["chunk"]);
+    assert_eq!(crate::service::status(channel).await.offerings, 2);
 }
 
 #[tokio::test]

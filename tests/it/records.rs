@@ -201,6 +201,10 @@ fn license(id: &str) -> pb::License {
         confidence: pb::license::Confidence::ReadFullText as i32,
         permissions: Some(pb::Permissions {
             r#use: Some(pb::Permission { status: pb::permission::Status::Allowed as i32, ..Default::default() }),
+            commercial_use: Some(pb::Permission {
+                status: pb::permission::Status::Allowed as i32,
+                ..Default::default()
+            }),
             ..Default::default()
         }),
         ..Default::default()

@@ -44,7 +44,7 @@ async fn a_decision_names_clause_figures_and_sources() {
             metric: "monthly_active_users".into(),
             subject: pb::MeasureSubject::Group as i32,
             period: "2024-11".into(),
-            value: 800_000_000,
+            value: Some(800_000_000),
         }],
         ..Default::default()
     };
@@ -84,7 +84,7 @@ async fn a_request_says_everything_that_is_wrong_with_it() {
         measures: vec![pb::Measure {
             metric: "users".into(),
             period: "2024-13".into(),
-            value: -5,
+            value: Some(-5),
             ..Default::default()
         }],
         requirements: Some(pb::Requirements {
