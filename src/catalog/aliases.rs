@@ -98,6 +98,12 @@ impl Aliases {
         }
     }
 
+    /// Every model that a folded alias stands for, with the alias as it stands in its record.
+    #[must_use]
+    pub fn folded_hits(&self, folded: &str) -> &[(ModelName, Box<str>)] {
+        self.folded.get(folded).map_or(&[], |hits| hits)
+    }
+
     /// Number of aliases, letter for letter.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -140,6 +146,7 @@ mod tests {
             context_tokens: None,
             release_date: None,
             family: "".into(),
+            conflicts: Vec::new(),
             sources: Vec::new(),
             tier: None,
         }

@@ -11,8 +11,9 @@
 //! in layers, an operator's over the built-in one. A payload, the stored bytes, travels with each record unread.
 
 mod aliases;
+pub mod coverage;
 pub mod mof;
 mod snapshot;
 
 pub use aliases::{AliasHit, Aliases, Folded};
-pub use snapshot::{Change, Entry, Layer, Page, Put, Reference, Snapshot, UsePolicyList};
+pub use snapshot::{Change, Entry, Layer, Page, Put, Reference, Snapshot, SourceId, UsePolicyList};

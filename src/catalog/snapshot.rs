@@ -12,6 +12,7 @@ use crate::domain::model::Model;
 use crate::domain::name::{LicenseId, ModelName, OfferingName, ProviderId};
 use crate::domain::offering::{Offering, Provider};
 use crate::domain::openness::MofFramework;
+use crate::domain::publisher::Publishers;
 use crate::domain::vocabulary::Vocabulary;
 
 type Map<K, V> = imbl::OrdMap<K, V>;
@@ -26,6 +27,8 @@ pub struct Reference {
     pub vocabulary: Vocabulary,
     /// The Model Openness Framework.
     pub mof: MofFramework,
+    /// Under which names publishers are known.
+    pub publishers: Publishers,
 }
 
 impl Reference {
@@ -33,8 +36,8 @@ impl Reference {
     ///
     /// # Errors
     /// Every problem of the table.
-    pub fn new(vocabulary: Vocabulary, mof: &str) -> Result<Self, Vec<String>> {
-        Ok(Self { vocabulary, mof: mof_table::read_mof(mof)? })
+    pub fn new(vocabulary: Vocabulary, mof: &str, publishers: Publishers) -> Result<Self, Vec<String>> {
+        Ok(Self { vocabulary, mof: mof_table::read_mof(mof)?, publishers })
     }
 }
 
@@ -93,7 +96,12 @@ pub enum Change {
     Provider(ProviderId, Option<Put<Provider>>),
     /// An offering.
     Offering(OfferingName, Option<Put<Offering>>),
+    /// What a data set says of a model, by data set and id; unread.
+    SourceRecord(SourceId, Option<Bytes>),
 }
+
+/// A record of a data set: the data set and its id there.
+pub type SourceId = (Box<str>, Box<str>);
 
 /// One page of a list.
 #[derive(Clone, Debug)]
@@ -122,6 +130,7 @@ pub struct Snapshot {
     providers: Map<ProviderId, Arc<Entry<Provider>>>,
     offerings: Map<OfferingName, Arc<Entry<Offering>>>,
     resolved_offerings: usize,
+    source_records: Map<SourceId, Bytes>,
     aliases: Aliases,
     service_terms: Index<Box<str>, smallvec::SmallVec<[LicenseId; 1]>>,
     /// How many offerings of a provider are of a model.
@@ -142,6 +151,7 @@ impl Snapshot {
             providers: Map::new(),
             offerings: Map::new(),
             resolved_offerings: 0,
+            source_records: Map::new(),
             aliases: Aliases::default(),
             service_terms: Index::default(),
             served: Index::default(),
@@ -162,6 +172,12 @@ impl Snapshot {
                     };
                 }
                 Change::Offering(name, put) => self.apply_offering(revision, name, put),
+                Change::SourceRecord(id, payload) => {
+                    match payload {
+                        Some(payload) => self.source_records.insert(id, payload),
+                        None => self.source_records.remove(&id),
+                    };
+                }
             }
         }
         self.revision = self.revision.max(revision);
@@ -293,6 +309,23 @@ impl Snapshot {
         self.models.get(name).and_then(|layers| layers.iter().find(|entry| entry.layer == layer))
     }
 
+    /// Every model of one layer, by name, whether it shows or not.
+    pub fn models_of(&self, layer: Layer) -> impl Iterator<Item = &Arc<Entry<Model>>> {
+        self.models.values().filter_map(move |layers| layers.iter().find(|entry| entry.layer == layer))
+    }
+
+    /// The model that a merge starts from: an operator's, or the built-in one.
+    #[must_use]
+    pub fn model_before_merge(&self, name: &ModelName) -> Option<&Arc<Entry<Model>>> {
+        let layers = self.models.get(name)?;
+        layers.iter().rev().find(|entry| entry.layer != Layer::Imported)
+    }
+
+    /// Every record of the data sets, unread, by data set and id.
+    pub fn source_records(&self) -> impl Iterator<Item = (&SourceId, &Bytes)> {
+        self.source_records.iter()
+    }
+
     /// Every model that shows, by name.
     pub fn models(&self) -> impl Iterator<Item = &Arc<Entry<Model>>> {
         self.models.values().filter_map(|layers| layers.last())
@@ -314,6 +347,19 @@ impl Snapshot {
         };
         let rest = range_after(&self.models, after).filter(|(name, _)| wanted(name));
         page(rest.filter_map(|(_, layers)| layers.last()), size, total)
+    }
+
+    /// A page of models by name, after `after`, that meet a test. Looks at every model.
+    #[must_use]
+    pub fn page_models_where(
+        &self,
+        after: Option<&ModelName>,
+        size: usize,
+        wanted: impl Fn(&Model) -> bool,
+    ) -> Page<Model> {
+        let total = self.models().filter(|entry| wanted(&entry.record)).count();
+        let rest = range_after(&self.models, after).filter_map(|(_, layers)| layers.last());
+        page(rest.filter(|entry| wanted(&entry.record)), size, total)
     }
 
     /// The license that shows under an id, as stored: without the restrictions of its shared policy.

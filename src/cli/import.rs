@@ -1,34 +1,53 @@
 //! `weighbridge import`.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
-use std::path::Path;
-use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use indicatif::{ProgressBar, ProgressStyle};
 use tokio_stream::iter;
 
 use super::Failure;
-use super::client::{ANSWER_BYTES_MAX, ServerArguments, failed, read_bounded};
+use super::client::{ANSWER_BYTES_MAX, ServerArguments, failed};
+use super::document::{self, ONE_FILE, Wanted};
 use super::output::{Output, Style};
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::import_models_request::Payload;
 use crate::pb::weighbridge::v1::model_service_client::ModelServiceClient;
-use crate::registry::DOCUMENT_BYTES_MAX;
 
 const CHUNK_BYTES: usize = 256 << 10;
+const YAML_MODELS: Wanted = Wanted { extensions: &["yml", "yaml"], folder: "models" };
+const COMPARIA: Wanted = Wanted { extensions: &["json"], folder: "utils/models" };
 
 /// Import a document of a known source.
 #[derive(Debug, Subcommand)]
 pub(super) enum ImportCommand {
     /// models.dev `api.json`: providers and what they serve.
     ModelsDev(DocumentArguments),
+    /// models.dev `models.json`: its own model records.
+    ModelsDevCatalog(DocumentArguments),
+    /// Model Openness Tool: the folder `models`, or an archive (.tar.gz) of its repository.
+    Mot(DocumentArguments),
+    /// European Open Source AI Index: the folder of its YAML files, or an archive (.tar.gz) of them.
+    Osai(DocumentArguments),
+    /// compar:IA: the folder of `models.json` and `licenses.json`, `models.json` alone, or an archive of its repository.
+    Comparia(DocumentArguments),
+    /// Epoch AI: the CSV file of notable models.
+    Epoch(DocumentArguments),
+    /// A model card of the hub: its README.md, or the address of its repository.
+    ModelCard {
+        #[command(flatten)]
+        document: DocumentArguments,
+        /// The repository, `organization/name`; taken from an address of the hub.
+        #[arg(long)]
+        repository: Option<String>,
+    },
+    /// Models and licenses of a registry such as this: JSON, YAML, or one JSON object a line. They become your own
+    /// records.
+    Records(DocumentArguments),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct DocumentArguments {
-    /// A file, or an http or https URL such as https://models.dev/api.json.
+    /// A file or a folder, or an http or https URL such as https://models.dev/api.json.
     source: String,
     /// Report what would change, but write nothing.
     #[arg(long)]
@@ -41,35 +60,53 @@ pub(super) struct DocumentArguments {
 }
 
 pub(super) async fn run(command: ImportCommand, out: &Output) -> Result<u8, Failure> {
-    match command {
-        ImportCommand::ModelsDev(arguments) => import(pb::ImportSource::ModelsDev, arguments, out).await,
-    }
+    use pb::ImportSource as S;
+    let (source, wanted, arguments, repository) = match command {
+        ImportCommand::ModelsDev(arguments) => (S::ModelsDev, ONE_FILE, arguments, None),
+        ImportCommand::ModelsDevCatalog(arguments) => (S::ModelsDevCatalog, ONE_FILE, arguments, None),
+        ImportCommand::Mot(arguments) => (S::Mot, YAML_MODELS, arguments, None),
+        ImportCommand::Osai(arguments) => (S::Osai, Wanted { folder: "", ..YAML_MODELS }, arguments, None),
+        ImportCommand::Comparia(arguments) => (S::Comparia, COMPARIA, arguments, None),
+        ImportCommand::Epoch(arguments) => (S::Epoch, ONE_FILE, arguments, None),
+        ImportCommand::ModelCard { document, repository } => (S::ModelCard, ONE_FILE, document, repository),
+        ImportCommand::Records(arguments) => (S::Records, ONE_FILE, arguments, None),
+    };
+    import(source, wanted, arguments, repository, out).await
 }
 
-async fn import(source: pb::ImportSource, arguments: DocumentArguments, out: &Output) -> Result<u8, Failure> {
-    let document = read(&arguments.source)?;
+async fn import(
+    source: pb::ImportSource,
+    wanted: Wanted,
+    arguments: DocumentArguments,
+    repository: Option<String>,
+    out: &Output,
+) -> Result<u8, Failure> {
+    let files = document::read(&arguments.source, wanted)?;
     let channel = arguments.server.connect().await?;
     let mut client = ModelServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-    let config =
-        pb::ImportConfig { source: source as i32, origin: arguments.source.clone(), validate_only: arguments.dry_run };
-    let bar = progress(document.len(), "sending");
-    let chunks: Vec<pb::ImportModelsRequest> = document
-        .chunks(CHUNK_BYTES)
-        .map(|chunk| pb::ImportModelsRequest { payload: Some(Payload::Chunk(chunk.to_vec())) })
-        .collect();
+    let config = pb::ImportConfig {
+        source: source as i32,
+        origin: arguments.source.clone(),
+        validate_only: arguments.dry_run,
+        repository: repository.unwrap_or_default(),
+    };
+    let bar = document::progress(files.iter().map(|file| file.bytes.len()).sum(), "sending");
     let sending = bar.clone();
-    let last = chunks.len();
-    let chunks = chunks.into_iter().enumerate().map(move |(i, chunk)| {
-        if let Some(Payload::Chunk(bytes)) = &chunk.payload {
+    let payloads = std::iter::once(Payload::Config(config)).chain(files.into_iter().flat_map(|file| {
+        let path = file.path.to_string();
+        let chunks: Vec<_> = file.bytes.chunks(CHUNK_BYTES).map(|chunk| Payload::Chunk(chunk.to_vec())).collect();
+        std::iter::once(Payload::File(pb::ImportFile { path })).chain(chunks)
+    }));
+    let messages = payloads.map(move |payload| {
+        if let Payload::Chunk(bytes) = &payload {
             sending.inc(u64::try_from(bytes.len()).unwrap_or_default());
+            if sending.length() == Some(sending.position()) {
+                sending.set_message("the server works");
+            }
         }
-        if i + 1 == last {
-            sending.set_message("the server works");
-        }
-        chunk
+        pb::ImportModelsRequest { payload: Some(payload) }
     });
-    let first = pb::ImportModelsRequest { payload: Some(Payload::Config(config)) };
-    let response = client.import_models(iter(std::iter::once(first).chain(chunks))).await;
+    let response = client.import_models(iter(messages.collect::<Vec<_>>())).await;
     bar.finish_and_clear();
     let response = response.map_err(|s| failed(&s))?.into_inner();
     if out.is_json() {
@@ -79,48 +116,19 @@ async fn import(source: pb::ImportSource, arguments: DocumentArguments, out: &Ou
     Ok(0)
 }
 
-fn progress(bytes: usize, message: &'static str) -> ProgressBar {
-    let bar = ProgressBar::new(u64::try_from(bytes).unwrap_or_default());
-    // The template is ours and valid; without it the bar keeps its default look.
-    if let Ok(style) = ProgressStyle::with_template("{msg:<18} {bar:40} {bytes}/{total_bytes} {elapsed}") {
-        bar.set_style(style);
-    }
-    bar.set_message(message);
-    bar.enable_steady_tick(Duration::from_millis(100));
-    bar
-}
-
-/// Reads a file or fetches a URL, within the limit of an import.
-fn read(source: &str) -> Result<Vec<u8>, Failure> {
-    if !source.starts_with("http://") && !source.starts_with("https://") {
-        return read_bounded(Path::new(source), DOCUMENT_BYTES_MAX);
-    }
-    let failed = |e: String| Failure::new(format!("`{source}` could not be fetched: {e}"));
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().timeout_global(Some(Duration::from_secs(120))).build().into();
-    let response = agent.get(source).call().map_err(|e| failed(e.to_string()))?;
-    let limit = u64::try_from(DOCUMENT_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    let bar = progress(0, "fetching");
-    let mut bytes = Vec::new();
-    let read = response.into_body().into_reader().take(limit).read_to_end(&mut bytes);
-    bar.finish_and_clear();
-    read.map_err(|e| failed(e.to_string()))?;
-    if bytes.len() > DOCUMENT_BYTES_MAX {
-        return Err(failed(format!("it has more than {DOCUMENT_BYTES_MAX} bytes, the most that is read")));
-    }
-    Ok(bytes)
-}
-
 fn print(out: &Output, report: &pb::ImportReport, dry_run: bool, all: bool) -> Result<(), Failure> {
     let lead = if dry_run { "would be " } else { "" };
-    out.line(&format!("{} providers, {} offerings", report.providers, report.offerings))?;
+    match (report.providers, report.models) {
+        (0, models) => out.line(&format!("{models} records of models"))?,
+        (providers, _) => out.line(&format!("{providers} providers, {} offerings", report.offerings))?,
+    }
     out.line(&format!(
         "{lead}created {}, updated {}, unchanged {}, deleted {}",
         report.created, report.updated, report.unchanged, report.deleted
     ))?;
     out.line(&format!(
-        "unresolved {}, rejected {}, warnings {}; registry revision {}",
-        report.unresolved, report.rejected, report.warnings, report.revision
+        "unresolved {}, rejected {}, warnings {}, models on which sources disagree {}; registry revision {}",
+        report.unresolved, report.rejected, report.warnings, report.conflicting_models, report.revision
     ))?;
     for (field, count) in &report.unknown_fields {
         out.line(&format!("unknown field {field}: {count} times"))?;

@@ -3,6 +3,8 @@
 mod check;
 mod client;
 mod compare;
+mod document;
+mod export;
 mod import;
 mod licenses;
 mod models;
@@ -57,6 +59,8 @@ enum Command {
     /// Import a document of a known source.
     #[command(subcommand)]
     Import(import::ImportCommand),
+    /// Write licenses and models as one JSON object a line, as `weighbridge import records` reads them.
+    Export(export::ExportArguments),
     /// Say what a server holds and how its store is.
     Status(status::StatusArguments),
 }
@@ -115,6 +119,7 @@ fn execute(command: Command, out: &Output) -> Result<u8, Failure> {
             Command::Licenses(command) => licenses::run(command, out).await,
             Command::Notice(arguments) => notice::run(arguments, out).await,
             Command::Import(command) => import::run(command, out).await,
+            Command::Export(arguments) => export::run(arguments, out).await,
             Command::Status(arguments) => status::run(arguments, out).await,
         }
     })

@@ -21,6 +21,9 @@ pub(super) enum ModelsCommand {
         /// Only those of a publisher, for example meta.
         #[arg(long)]
         publisher: Option<String>,
+        /// Only those that meet a filter: `conflicts:*` for those on which sources disagree.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        filter: String,
         #[command(flatten)]
         server: ServerArguments,
     },
@@ -70,14 +73,23 @@ pub(super) enum ModelsCommand {
 
 pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Failure> {
     match command {
-        ModelsCommand::List { publisher, server } => list(publisher, &server, out).await,
+        ModelsCommand::List { publisher, filter, server } => list(publisher, &filter, &server, out).await,
         ModelsCommand::Get { model, server } => {
             let mut client = ModelServiceClient::new(server.connect().await?);
             let request = pb::ResolveModelRequest { alias: model.clone() };
             let found = client.resolve_model(request).await.map_err(|s| failed(&s))?.into_inner();
             match found.model {
                 Some(model) => out.json(MODEL, &model).map(|()| 0),
-                None => Err(Failure { code: 6, message: format!("`{model}` is an offering whose model is not known") }),
+                None if found.candidates.is_empty() => {
+                    Err(Failure { code: 6, message: format!("`{model}` is an offering whose model is not known") })
+                }
+                None => {
+                    let candidates = found.candidates.join("`, `");
+                    Err(Failure {
+                        code: 6,
+                        message: format!("`{model}` may be any of `{candidates}`: name one of them"),
+                    })
+                }
             }
         }
         ModelsCommand::Create { file, dry_run, server } => {
@@ -121,14 +133,19 @@ fn split(name: &str) -> Option<(String, String)> {
     Some((parent.to_owned(), id.to_owned()))
 }
 
-async fn list(publisher: Option<String>, server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
+async fn list(publisher: Option<String>, filter: &str, server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
     let mut client = ModelServiceClient::new(server.connect().await?);
     let parent = publisher.map_or_else(String::new, |p| format!("publishers/{p}"));
     let mut all = pb::ListModelsResponse::default();
     let mut page_token = String::new();
     loop {
-        let request =
-            pb::ListModelsRequest { parent: parent.clone(), page_size: 1_000, page_token, ..Default::default() };
+        let request = pb::ListModelsRequest {
+            parent: parent.clone(),
+            page_size: 1_000,
+            page_token,
+            filter: filter.to_owned(),
+            ..Default::default()
+        };
         let page = client.list_models(request).await.map_err(|s| failed(&s))?.into_inner();
         all.total_size = page.total_size;
         all.models.extend(page.models);

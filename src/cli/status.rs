@@ -10,6 +10,9 @@ use crate::pb::weighbridge::v1::admin_service_client::AdminServiceClient;
 
 #[derive(Debug, Args)]
 pub(super) struct StatusArguments {
+    /// Also show the share of models and offerings with a known license, by evidence and by provider.
+    #[arg(long)]
+    coverage: bool,
     #[command(flatten)]
     server: ServerArguments,
 }
@@ -17,7 +20,11 @@ pub(super) struct StatusArguments {
 /// Prints the status; exits with 1 when the store has a problem, so that it serves as a health check.
 pub(super) async fn run(arguments: StatusArguments, out: &Output) -> Result<u8, Failure> {
     let mut client = AdminServiceClient::new(arguments.server.connect().await?);
-    let status = client.get_status(pb::GetStatusRequest {}).await.map_err(|s| failed(&s))?.into_inner();
+    let status = client
+        .get_status(pb::GetStatusRequest { coverage: arguments.coverage })
+        .await
+        .map_err(|s| failed(&s))?
+        .into_inner();
     let store = status.store.clone().unwrap_or_default();
     let code = u8::from(!store.problem.is_empty());
     if out.is_json() {
@@ -43,8 +50,57 @@ pub(super) async fn run(arguments: StatusArguments, out: &Output) -> Result<u8, 
     if !store.problem.is_empty() {
         out.line(&out.styled(Style::Bad, &format!("problem: {}", store.problem)))?;
     }
+    if let Some(coverage) = &status.coverage {
+        print_coverage(coverage, out)?;
+    }
     for credit in &status.attributions {
         out.line(&out.styled(Style::Dim, &format!("source: {credit}")))?;
     }
     Ok(code)
+}
+
+fn print_coverage(coverage: &pb::Coverage, out: &Output) -> Result<(), Failure> {
+    let models = coverage.models.unwrap_or_default();
+    let offerings = coverage.offerings.unwrap_or_default();
+    out.line("")?;
+    out.line(&format!("models      {}", shares(&models)))?;
+    out.line(&format!("offerings   {}", shares(&offerings)))?;
+    out.line(&format!("conflicts   {} models on which sources disagree", coverage.conflicting_models))?;
+    out.line("")?;
+    out.line(&format!("{:<20} {:>8} {:>10}", "license rests on", "models", "offerings"))?;
+    for row in &coverage.evidence {
+        let word = match row.evidence() {
+            pb::Evidence::Unspecified => "not known",
+            other => other.as_str_name().trim_start_matches("EVIDENCE_"),
+        };
+        out.line(&format!("{word:<20} {:>8} {:>10}", row.models, row.offerings))?;
+    }
+    out.line("")?;
+    out.line(&format!("{:<32} {:>9} {:>9} {:>6} {:>9}", "provider", "offerings", "resolved", "open", "licensed"))?;
+    for row in &coverage.providers {
+        let of = row.offerings.unwrap_or_default();
+        let name = row.provider.trim_start_matches("providers/");
+        out.line(&format!("{name:<32} {:>9} {:>9} {:>6} {:>9}", of.total, of.resolved, of.open, of.open_licensed))?;
+    }
+    out.line("")
+}
+
+fn shares(counts: &pb::CoverageCounts) -> String {
+    format!(
+        "{} in all, {} of a known model; open weights {}, with a known license {} ({}); no public weights {}; not known {}",
+        counts.total,
+        counts.resolved,
+        counts.open,
+        counts.open_licensed,
+        percent(counts.open_licensed, counts.open),
+        counts.proprietary,
+        counts.unknown
+    )
+}
+
+fn percent(part: i32, of: i32) -> String {
+    if of == 0 {
+        return "-".to_owned();
+    }
+    format!("{:.1} %", f64::from(part) * 100.0 / f64::from(of))
 }

@@ -1,25 +1,33 @@
 //! Between protobuf and the domain, one file a message family. A conversion has no lookups, no defaults with meaning and no
 //! policy: it reads a message into types that cannot be wrong, reporting every violation at once, or writes one.
 
+mod coverage;
 mod eligibility;
 mod enums;
 mod license;
 mod mask;
+mod merged;
 mod model;
 mod offering;
 mod record;
 mod schema;
+mod source_record;
 pub mod status;
 pub mod text;
 mod violations;
 
+pub use coverage::coverage;
 pub use eligibility::{RequestRefused, UseRequest, check_request, decision};
 pub use license::{license, listed_license, restrictions};
 pub use mask::merge;
+pub use merged::{merge_base, merged_model};
 pub use model::{assessment, derive, model};
-pub use offering::{alias_match, import_report, offering, offering_message, provider, provider_message};
+pub use offering::{
+    add_entries, alias_match, import_report, link_offering, offering, offering_message, provider, provider_message,
+};
 pub use record::{RecordError, decode, encode};
 pub use schema::{license_schema, model_schema};
+pub use source_record::{source_record, source_record_message};
 pub use violations::Violation;
 
 use std::sync::LazyLock;

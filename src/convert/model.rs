@@ -44,6 +44,7 @@ fn read(v: &mut Violations, message: pb::Model) -> Option<Model> {
         sources,
         conflicts,
         notes,
+        provenance,
         tier: _,
         license_expression: _,
         origin: _,
@@ -77,7 +78,8 @@ fn read(v: &mut Violations, message: pb::Model) -> Option<Model> {
     check_numbers(v, parameters, architecture);
     let release_date = date(v, "release_date", &release_date);
     date(v, "knowledge_cutoff", &knowledge_cutoff);
-    check_conflicts(v, conflicts);
+    let conflicts = check_conflicts(v, conflicts);
+    check_provenance(v, provenance);
     v.each("notes", notes, |v, note| Some(v.text("", note, NOTE_CHARS_MAX)));
     if aliases.len() > ALIASES_MAX {
         v.add("aliases", format_args!("there are {} and {ALIASES_MAX} are allowed", aliases.len()));
@@ -100,6 +102,7 @@ fn read(v: &mut Violations, message: pb::Model) -> Option<Model> {
         context_tokens: (context_tokens > 0).then_some(context_tokens),
         release_date,
         family: v.text("family", family, SHORT_CHARS_MAX),
+        conflicts,
         sources: v.each("sources", sources, |v, source| Some(read_source(v, source))),
         name: name?,
     })
@@ -130,15 +133,27 @@ fn check_numbers(v: &mut Violations, parameters: Option<pb::Parameters>, archite
     }
 }
 
-fn check_conflicts(v: &mut Violations, conflicts: Vec<pb::Conflict>) {
+/// The fields on which sources disagree.
+fn check_conflicts(v: &mut Violations, conflicts: Vec<pb::Conflict>) -> Vec<Box<str>> {
     v.each("conflicts", conflicts, |v, pb::Conflict { field, claims, chosen, rule }| {
-        for (name, text) in [("field", field), ("chosen", chosen), ("rule", rule)] {
-            v.text(name, text, SHORT_CHARS_MAX);
+        for (name, text) in [("chosen", chosen), ("rule", rule)] {
+            v.text(name, text, NOTE_CHARS_MAX);
         }
-        v.each("claims", claims, |v, pb::conflict::Claim { value, source }| {
-            v.text("value", value, SHORT_CHARS_MAX);
+        v.each("claims", claims, |v, pb::conflict::Claim { value, source, record }| {
+            v.text("value", value, NOTE_CHARS_MAX);
+            v.text("record", record, SHORT_CHARS_MAX);
             source.map(|source| v.within("source", |v| read_source(v, source)))
         });
+        Some(v.text("field", field, SHORT_CHARS_MAX))
+    })
+}
+
+fn check_provenance(v: &mut Violations, provenance: Vec<pb::Provenance>) {
+    v.each("provenance", provenance, |v, pb::Provenance { fields, source, record, date, url }| {
+        for (name, text) in [("source", source), ("record", record), ("date", date), ("url", url)] {
+            v.text(name, text, SHORT_CHARS_MAX);
+        }
+        v.each("fields", fields, |v, field| Some(v.text("", field, SHORT_CHARS_MAX)));
         Some(())
     });
 }

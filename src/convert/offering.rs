@@ -1,11 +1,15 @@
 //! Provider and offering messages: into the domain, and out of what importers read.
 
+use std::collections::BTreeMap;
+
 use super::enums::{Wire, numbers};
 use super::violations::{Violation, Violations};
 use crate::domain::date::Date;
 use crate::domain::name::{ModelName, OfferingName, ProviderId};
 use crate::domain::offering::{MatchStage, Offering, Provider};
 use crate::ingest;
+use crate::ingest::document::Reading;
+use crate::ingest::identity::Resolution;
 use crate::pb::weighbridge::v1 as pb;
 
 /// Reads a provider.
@@ -85,7 +89,7 @@ pub fn offering_message(record: &ingest::OfferingRecord, source: &pb::Source) ->
             .iter()
             .map(|tier| pb::PriceTier { context_tokens: tier.context_tokens, price: Some(price_message(&tier.price)) })
             .collect(),
-        open_weights: open_weights.unwrap_or_default(),
+        open_weights: *open_weights,
         release_date: date(*release_date),
         last_updated: date(*last_updated),
         knowledge_cutoff: date(*knowledge_cutoff),
@@ -119,34 +123,66 @@ pub fn alias_match(stage: Option<MatchStage>, alias: &str, offering: &str) -> pb
     pb::AliasMatch { stage: stage.map_or(0, Wire::number), alias: alias.to_owned(), offering: offering.to_owned() }
 }
 
+/// Writes into an offering which model it is of, or why that is not known.
+pub fn link_offering(message: &mut pb::Offering, found: &Resolution) {
+    let (model, reason) = ingest::link(found);
+    message.model = model.as_ref().map_or_else(String::new, |m| m.model.to_string());
+    message.r#match = model.as_ref().map(|m| alias_match(Some(m.stage), &m.alias, ""));
+    message.unresolved_reason = reason.into();
+}
+
 /// What an importer read, as the start of a report; counts of writes are the caller's.
 #[must_use]
 pub fn import_report(import: &ingest::Import) -> pb::ImportReport {
-    let count = |n: usize| i32::try_from(n).unwrap_or(i32::MAX);
-    let entries =
-        import.entries.iter().filter(|entry| entry.outcome != ingest::Outcome::Kept || !entry.messages.is_empty());
-    pb::ImportReport {
+    let mut report = pb::ImportReport {
         unresolved: count(import.offerings.iter().filter(|o| o.model.is_none()).count()),
         rejected: i32::try_from(import.rejected).unwrap_or(i32::MAX),
         warnings: i32::try_from(import.warnings).unwrap_or(i32::MAX),
         providers: count(import.providers.len()),
         offerings: count(import.offerings.len()),
-        entries: entries
-            .map(|entry| pb::ImportEntry {
-                record: entry.record.clone(),
-                outcome: match entry.outcome {
-                    ingest::Outcome::Kept => pb::import_entry::Outcome::Kept,
-                    ingest::Outcome::Unresolved => pb::import_entry::Outcome::Unresolved,
-                    ingest::Outcome::Rejected => pb::import_entry::Outcome::Rejected,
-                } as i32,
-                messages: entry.messages.clone(),
-            })
-            .collect(),
-        unknown_fields: import
-            .unknown_fields
-            .iter()
-            .map(|(path, n)| (path.clone(), i32::try_from(*n).unwrap_or(i32::MAX)))
-            .collect(),
+        entries: import.entries.iter().filter(|entry| worth_saying(entry)).map(entry).collect(),
         ..pb::ImportReport::default()
+    };
+    add_unknown(&mut report, &import.unknown_fields);
+    report
+}
+
+/// Adds what was read of models to a report, and what is to be said of single records.
+pub fn add_entries(report: &mut pb::ImportReport, reading: &Reading, entries: &[ingest::Entry]) {
+    let warnings: usize = reading.records.iter().map(|record| record.warnings.len()).sum();
+    let rejected = entries.iter().filter(|entry| entry.outcome == ingest::Outcome::Rejected).count();
+    let unresolved = entries.iter().filter(|entry| entry.outcome == ingest::Outcome::Unresolved).count();
+    report.models = report.models.saturating_add(count(reading.records.len()));
+    report.warnings = report.warnings.saturating_add(count(warnings));
+    report.rejected = report.rejected.saturating_add(count(rejected + reading.rejected.len()));
+    report.unresolved = report.unresolved.saturating_add(count(unresolved));
+    let said = reading.rejected.iter().chain(entries).filter(|entry| worth_saying(entry)).map(entry);
+    report.entries.extend(said);
+    add_unknown(report, &reading.unknown_fields);
+}
+
+fn count(n: usize) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+fn worth_saying(entry: &ingest::Entry) -> bool {
+    entry.outcome != ingest::Outcome::Kept || !entry.messages.is_empty()
+}
+
+fn entry(entry: &ingest::Entry) -> pb::ImportEntry {
+    pb::ImportEntry {
+        record: entry.record.clone(),
+        outcome: match entry.outcome {
+            ingest::Outcome::Kept => pb::import_entry::Outcome::Kept,
+            ingest::Outcome::Unresolved => pb::import_entry::Outcome::Unresolved,
+            ingest::Outcome::Rejected => pb::import_entry::Outcome::Rejected,
+        } as i32,
+        messages: entry.messages.clone(),
+    }
+}
+
+fn add_unknown(report: &mut pb::ImportReport, fields: &BTreeMap<String, u32>) {
+    for (path, n) in fields {
+        report.unknown_fields.insert(path.clone(), i32::try_from(*n).unwrap_or(i32::MAX));
     }
 }

@@ -50,7 +50,7 @@ pub fn status(error: &RegistryError) -> Status {
         RegistryError::ModelInUse { name, .. } => {
             with_info(Code::FailedPrecondition, error.to_string(), "MODEL_IN_USE", [("name", name.clone())])
         }
-        RegistryError::NothingToImport => {
+        RegistryError::NothingToImport { .. } => {
             invalid(&[Violation { field: "chunk".into(), description: error.to_string() }])
         }
         RegistryError::Incomplete => with_info(Code::Unavailable, error.to_string(), "RECORDS_MISSING", []),

@@ -12,6 +12,7 @@ pub mod notice;
 pub mod offering;
 pub mod openness;
 pub mod place;
+pub mod publisher;
 pub mod tri;
 pub mod vocabulary;
-mod words;
+pub(crate) mod words;

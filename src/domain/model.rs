@@ -33,6 +33,8 @@ pub struct Model {
     pub release_date: Option<Date>,
     /// Family name.
     pub family: Text,
+    /// Fields on which sources disagree, by path.
+    pub conflicts: Vec<Text>,
     /// What its license statement rests on, for the sources of a decision.
     pub sources: Vec<Source>,
     /// Derived from the components when the record was read.

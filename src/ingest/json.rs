@@ -63,8 +63,8 @@ fn syntax(error: &serde_json::Error) -> ImportError {
 
 /// Reads one value, and counts it against how many are left; `None`: one too many was met.
 #[derive(Clone, Copy)]
-struct Seed<'a> {
-    left: &'a Cell<Option<usize>>,
+pub(super) struct Seed<'a> {
+    pub(super) left: &'a Cell<Option<usize>>,
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {

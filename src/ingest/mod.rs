@@ -4,9 +4,24 @@
 //! silently: every record of the input is in the report, with what became of it and why. No clock, disk or network; the
 //! known models come in through [`identity::AliasIndex`].
 
+pub mod comparia;
+pub mod document;
+pub mod epoch;
+pub mod hub;
 pub mod identity;
 mod json;
+pub mod license_names;
+pub mod merge;
+pub mod model_card;
 pub mod models_dev;
+pub mod mot;
+pub mod osai;
+mod reader;
+pub mod source;
+pub mod statement;
+#[cfg(test)]
+mod tests;
+mod yaml;
 
 use std::collections::BTreeMap;
 
@@ -14,12 +29,15 @@ use crate::domain::date::Date;
 use crate::domain::model::{Capability, Modality};
 use crate::domain::name::{ModelName, OfferingName, ProviderId};
 use crate::domain::offering::MatchStage;
+use identity::Resolution;
 
 /// What an importer takes at most.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limits {
     /// Size of the document.
     pub document_bytes_max: usize,
+    /// Files of a folder.
+    pub files_max: usize,
     /// Values in the document: bounds the memory, which a document of many small values would multiply.
     pub values_max: usize,
     /// Length of a text that is kept.
@@ -34,6 +52,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             document_bytes_max: 64 << 20,
+            files_max: 20_000,
             values_max: 1_000_000,
             text_bytes_max: 1024,
             // The longest context that a maker has announced.
@@ -69,6 +88,34 @@ pub enum ImportError {
         column: usize,
         /// What is wrong.
         detail: String,
+    },
+    /// It has another number of files.
+    #[error("the document has {found} files of that kind: give {expected}")]
+    Files {
+        /// What it should be.
+        expected: &'static str,
+        /// Files found.
+        found: usize,
+    },
+    /// It has more files than are read.
+    #[error("the document has {found} files, at most {limit} are read")]
+    TooManyFiles {
+        /// Files at most.
+        limit: usize,
+        /// Files found.
+        found: usize,
+    },
+    /// It is no such table or text.
+    #[error("the document can not be read: {detail}")]
+    Table {
+        /// What is wrong.
+        detail: String,
+    },
+    /// Which repository a card is of is not said.
+    #[error("`{given}` is no hub repository: write `organization/name` or its address")]
+    Repository {
+        /// As given.
+        given: String,
     },
     /// It is JSON of another kind.
     #[error("the document is {found}: give {expected}")]
@@ -233,4 +280,40 @@ pub enum Stage {
     Beta,
     /// Deprecated.
     Deprecated,
+}
+
+/// Publishers of a list as sources write them: the whole text first, which may itself be a name, then its parts.
+fn publishers_of(text: &str) -> Vec<Box<str>> {
+    let parts = text.split([',', ';', '\u{3001}']).flat_map(|part| part.split(" and "));
+    let mut found = vec![text.trim()];
+    found.extend(parts.map(str::trim));
+    let mut seen = Vec::new();
+    for name in found {
+        if !name.is_empty() && !seen.contains(&Box::from(name)) {
+            seen.push(name.into());
+        }
+    }
+    seen
+}
+
+/// A number of parameters, without the noise of fractions; `None` when no model has as many.
+fn parameters(number: f64) -> Option<i64> {
+    const MOST: f64 = 1e14;
+    #[expect(clippy::cast_possible_truncation, reason = "the range is checked")]
+    (number.is_finite() && (1.0..=MOST).contains(&number)).then(|| number.round() as i64)
+}
+
+/// The model of an offering by what its id stands for, or why it is not known.
+#[must_use]
+pub fn link(found: &Resolution) -> (Option<ModelMatch>, Box<str>) {
+    match found {
+        Resolution::Matched { model, stage, alias } => {
+            (Some(ModelMatch { model: model.clone(), stage: *stage, alias: alias.clone() }), "".into())
+        }
+        Resolution::Ambiguous(models) => {
+            let names: Vec<_> = models.iter().map(|model| model.as_str()).collect();
+            (None, format!("it may be any of {}: add an alias to the one it is", names.join(", ")).into())
+        }
+        Resolution::Unresolved { reason } => (None, reason.as_str().into()),
+    }
 }

@@ -14,7 +14,9 @@ use crate::convert::{self, text};
 use crate::domain::license::{Coverage, License};
 use crate::domain::model::{BaseRef, Model};
 use crate::domain::name::{LicenseId, ModelName};
+use crate::domain::publisher::{Publisher, Publishers};
 use crate::domain::vocabulary::{UseCategory, Vocabulary};
+use crate::ingest::license_names::LicenseNames;
 use crate::pb::weighbridge::storage::v1 as storage;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
@@ -33,6 +35,8 @@ pub struct Builtin {
     pub(super) records: BTreeMap<Key, Kind>,
     /// Sources that ask for credit.
     pub attributions: Vec<String>,
+    /// What a declared license stands for.
+    pub license_names: LicenseNames,
 }
 
 impl Builtin {
@@ -97,7 +101,8 @@ pub fn read(files: &Files<'_>) -> Result<Builtin, Vec<String>> {
     for (path, content) in files {
         loaded.file(path, content, &mut problems);
     }
-    let reference = Reference::new(loaded.vocabulary.clone().unwrap_or_default(), &loaded.mof);
+    let publishers = loaded.publishers(&mut problems);
+    let reference = Reference::new(loaded.vocabulary.clone().unwrap_or_default(), &loaded.mof, publishers);
     let reference = match reference {
         Ok(reference) => Some(reference),
         Err(found) => {
@@ -108,10 +113,26 @@ pub fn read(files: &Files<'_>) -> Result<Builtin, Vec<String>> {
     if loaded.vocabulary.is_none() {
         problems.push("vocabulary.toml: the file is missing".into());
     }
+    let license_names = match LicenseNames::read(&loaded.hub_tags, &loaded.license_names) {
+        Ok(names) => {
+            loaded.check_license_names(&names, &mut problems);
+            Some(names)
+        }
+        Err(found) => {
+            problems.extend(found);
+            None
+        }
+    };
     loaded.cross_check(&mut problems);
     match reference {
         Some(reference) if problems.is_empty() => {
-            Ok(Builtin { reference: Arc::new(reference), records: loaded.records, attributions: loaded.attributions })
+            let license_names = license_names.unwrap_or_default();
+            Ok(Builtin {
+                reference: Arc::new(reference),
+                records: loaded.records,
+                attributions: loaded.attributions,
+                license_names,
+            })
         }
         _ => Err(problems),
     }
@@ -127,6 +148,9 @@ struct Loaded {
     restrictions: Vec<(String, crate::domain::license::UseRestriction)>,
     vocabulary: Option<Vocabulary>,
     mof: String,
+    publishers: PublishersFile,
+    hub_tags: String,
+    license_names: String,
     attributions: Vec<String>,
 }
 
@@ -141,6 +165,12 @@ impl Loaded {
             "models" => self.model_file(&shown, content, problems),
             "" if shown == "vocabulary.toml" => self.words(&shown, content, problems),
             "" if shown == "ATTRIBUTION.md" => self.credits(content),
+            "" if shown == "publishers.toml" => match toml::from_str(&String::from_utf8_lossy(content)) {
+                Ok(file) => self.publishers = file,
+                Err(error) => problems.push(format!("{shown}: {}", error.message())),
+            },
+            "" if shown == "hub-tags.toml" => self.hub_tags = String::from_utf8_lossy(content).into_owned(),
+            "" if shown == "license-names.toml" => self.license_names = String::from_utf8_lossy(content).into_owned(),
             // Tables that importers use, and notes for people.
             "" if shown.ends_with(".md") || shown.ends_with(".toml") => {}
             _ => problems.push(format!("{shown}: no file of the catalog belongs here")),
@@ -237,6 +267,28 @@ impl Loaded {
         self.attributions = items.map(|item| item.trim().to_owned()).collect();
     }
 
+    fn publishers(&self, problems: &mut Vec<String>) -> Publishers {
+        let rows = self.publishers.publishers.iter().map(|row| Publisher {
+            id: row.id.clone(),
+            display_name: row.display_name.clone(),
+            aliases: row.aliases.clone(),
+            organizations: row.organizations.clone(),
+        });
+        Publishers::new(rows).unwrap_or_else(|found| {
+            problems.extend(found.into_iter().map(|problem| format!("publishers.toml: {problem}")));
+            Publishers::default()
+        })
+    }
+
+    /// A reference that stands for a text we do not have would never be decided on.
+    fn check_license_names(&self, names: &LicenseNames, problems: &mut Vec<String>) {
+        for id in names.expressions().flat_map(|expression| expression.licenses()) {
+            if id.as_str().starts_with("LicenseRef-") && !self.licenses.contains_key(id) {
+                problems.push(format!("license-names.toml or hub-tags.toml: `{id}` is no license of the catalog"));
+            }
+        }
+    }
+
     /// What one file says of another.
     fn cross_check(&self, problems: &mut Vec<String>) {
         let empty = Vocabulary::default();
@@ -311,6 +363,23 @@ fn read_file<M: prost::Message + Default>(
             None
         }
     }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PublishersFile {
+    publishers: Vec<PublisherRow>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PublisherRow {
+    id: String,
+    display_name: String,
+    #[serde(default)]
+    aliases: Vec<String>,
+    #[serde(default)]
+    organizations: Vec<String>,
 }
 
 #[derive(Deserialize)]

@@ -115,8 +115,11 @@ pub enum RegistryError {
         example: String,
     },
     /// The document holds nothing to import.
-    #[error("the document holds no offering: an import of it would remove everything that came from this source")]
-    NothingToImport,
+    #[error("the document holds nothing to import{detail}: an import of it would remove what came from this source")]
+    NothingToImport {
+        /// The first thing that was rejected, if any.
+        detail: String,
+    },
     /// Records are missing from the store.
     #[error("records are missing from the store, so no check is answered: restore it from a backup")]
     Incomplete,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::catalog::Layer;
+use crate::catalog::{Layer, SourceId};
 use crate::domain::name::{LicenseId, ModelName, OfferingName, ProviderId};
 
 /// A record of the store by name.
@@ -18,6 +18,8 @@ pub(super) enum Key {
     Provider(ProviderId),
     /// An offering.
     Offering(OfferingName),
+    /// What a data set says of a model.
+    SourceRecord(SourceId),
 }
 
 impl Key {
@@ -31,6 +33,7 @@ impl Key {
             Self::Offering(name) => {
                 format!("{}/offerings/{}/{}", letter(Layer::Imported), name.provider(), name.offering())
             }
+            Self::SourceRecord((source, id)) => format!("{}/sources/{source}/{id}", letter(Layer::Imported)),
         };
         text.into_bytes().into()
     }
@@ -58,6 +61,10 @@ impl Key {
                 let (provider, offering) = name.split_once('/')?;
                 Some(Self::Offering(OfferingName::new(ProviderId::new(provider).ok()?, offering).ok()?))
             }
+            ("sources", Layer::Imported) => {
+                let (source, id) = name.split_once('/').filter(|(source, id)| !source.is_empty() && !id.is_empty())?;
+                Some(Self::SourceRecord((source.into(), id.into())))
+            }
             _ => None,
         }
     }
@@ -84,11 +91,13 @@ mod tests {
             Key::UsePolicy("llama-3".into()),
             Key::Provider(provider.clone()),
             Key::Offering(OfferingName::new(provider, "openai/gpt-oss-120b").unwrap()),
+            Key::SourceRecord(("mot".into(), "a/b c".into())),
         ];
         for key in keys {
             assert_eq!(Key::read(&key.bytes()), Some(key.clone()), "{key:?}");
         }
-        for bad in ["", "x/models/a/b", "b/models/a", "b/providers/groq", "b/other/x"] {
+        for bad in ["", "x/models/a/b", "b/models/a", "b/providers/groq", "b/other/x", "i/sources/mot", "i/sources//x"]
+        {
             assert_eq!(Key::read(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -14,7 +14,7 @@ use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
 
 /// A record as callers get it.
-fn message(entry: &Entry<License>) -> Result<pb::License, RecordError> {
+pub(super) fn message(entry: &Entry<License>) -> Result<pb::License, RecordError> {
     let (kind, times) = records::stored(&entry.payload)?;
     let Kind::License(mut message) = kind else { return Err(RecordError::Empty) };
     message.origin = records::origin(entry.layer);
@@ -26,7 +26,7 @@ fn message(entry: &Entry<License>) -> Result<pb::License, RecordError> {
 }
 
 /// Leaves out what only the registry says.
-fn written(mut message: pb::License) -> pb::License {
+pub(super) fn written(mut message: pb::License) -> pb::License {
     message.origin = 0;
     message.revision = 0;
     message.etag.clear();
@@ -203,7 +203,7 @@ fn not_found(snapshot: &Snapshot, id: &str) -> RegistryError {
     RegistryError::NotFound { kind: "license", name: format!("licenses/{}", shown(id)), near }
 }
 
-fn validate(snapshot: &Snapshot, message: &pb::License) -> Result<(), RegistryError> {
+pub(super) fn validate(snapshot: &Snapshot, message: &pb::License) -> Result<(), RegistryError> {
     let license = convert::license(message.clone(), "license").map_err(RegistryError::Invalid)?;
     let mut violations: Vec<Violation> = Vec::new();
     if license.id.is_unknown() {

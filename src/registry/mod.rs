@@ -21,12 +21,14 @@ mod records;
 mod resolve;
 mod status;
 
+pub use crate::ingest::document::File as ImportFile;
 pub use check::Checked;
 pub use error::RegistryError;
 pub use import::ImportRequest;
 
 /// Largest document that an import takes, in bytes.
 pub const DOCUMENT_BYTES_MAX: usize = import::DOCUMENT_BYTES_MAX;
+pub use models::ConflictFilter;
 pub use page::PageRequest;
 pub use resolve::Resolved;
 pub use status::Status;
@@ -63,6 +65,8 @@ pub struct Registry {
     started: Timestamp,
     /// Records were missing when the store was opened.
     incomplete: bool,
+    /// Held by the import that is under way.
+    importing: tokio::sync::Mutex<()>,
 }
 
 /// How far the feeder has come.
@@ -95,8 +99,10 @@ impl Registry {
         let (snapshot, published) = feed::start(snapshot, changes);
         let started = clock();
         let incomplete = store.status().problem.is_some();
-        let registry = Self { store, snapshot, published, builtin, clock, started, incomplete };
+        let importing = tokio::sync::Mutex::new(());
+        let registry = Self { store, snapshot, published, builtin, clock, started, incomplete, importing };
         registry.sync_builtin(&stored).await?;
+        registry.remerge().await?;
         Ok(registry)
     }
 

@@ -16,6 +16,25 @@ use crate::pb::weighbridge::v1 as pb;
 
 const BATCH_MAX: usize = 1_000;
 
+/// Which models a list holds by whether sources disagree about them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConflictFilter {
+    /// The field, or any.
+    pub field: Option<String>,
+    /// Those about which they do not.
+    pub negated: bool,
+}
+
+impl ConflictFilter {
+    fn holds(&self, model: &Model) -> bool {
+        let there = match &self.field {
+            None => !model.conflicts.is_empty(),
+            Some(field) => model.conflicts.iter().any(|conflict| **conflict == **field),
+        };
+        there != self.negated
+    }
+}
+
 /// A record as callers get it: what was written, and what is derived from it.
 pub(super) fn message(entry: &Entry<Model>) -> Result<pb::Model, RecordError> {
     let (kind, times) = records::stored(&entry.payload)?;
@@ -30,7 +49,7 @@ pub(super) fn message(entry: &Entry<Model>) -> Result<pb::Model, RecordError> {
 }
 
 /// Leaves out what only the registry says, so that a record sent back unchanged is unchanged.
-fn written(mut message: pb::Model) -> pb::Model {
+pub(super) fn written(mut message: pb::Model) -> pb::Model {
     message.tier = 0;
     message.license_expression.clear();
     message.origin = 0;
@@ -93,17 +112,28 @@ impl Registry {
         found.iter().map(|entry| message(entry).map_err(RegistryError::from)).collect()
     }
 
-    /// Lists models by name.
+    /// Lists models by name: those of a publisher, those on which sources disagree or not, or all.
     ///
     /// # Errors
     /// A bad parent, page size or page token.
-    pub fn list_models(&self, parent: &str, page: &PageRequest) -> Result<pb::ListModelsResponse, RegistryError> {
+    pub fn list_models(
+        &self,
+        parent: &str,
+        conflicts: Option<&ConflictFilter>,
+        page: &PageRequest,
+    ) -> Result<pb::ListModelsResponse, RegistryError> {
         let publisher = parent_of(parent)?;
-        let list = format!("models\n{}", publisher.as_deref().unwrap_or("-"));
+        let list = format!("models\n{}\n{conflicts:?}", publisher.as_deref().unwrap_or("-"));
         let size = page.size()?;
         let after = page.after(&list)?.map(|name| ModelName::parse(&name)).transpose();
         let after = after.map_err(|_| RegistryError::PageToken)?;
-        let found = self.snapshot().page_models(publisher.as_deref(), after.as_ref(), size);
+        let snapshot = self.snapshot();
+        let found = match conflicts {
+            None => snapshot.page_models(publisher.as_deref(), after.as_ref(), size),
+            Some(filter) => snapshot.page_models_where(after.as_ref(), size, |model| {
+                publisher.as_deref().is_none_or(|p| p == model.name.publisher()) && filter.holds(model)
+            }),
+        };
         let last = found.entries.last().map(|entry| entry.record.name.to_string());
         let models: Result<Vec<_>, _> = found.entries.iter().map(|entry| message(entry)).collect();
         Ok(pb::ListModelsResponse {
@@ -209,8 +239,14 @@ impl Registry {
         }
         let created = previous.map(|entry| records::stored(&entry.payload)).transpose()?;
         let created = created.and_then(|(_, times)| times.created).map_or(now, |t| timestamp(&t, now));
+        let ids = |snapshot: &Snapshot| snapshot.model_entry(&name).map(|entry| entry.record.aliases.clone());
+        let before = ids(snapshot);
         let key = Key::Model(Layer::Operator, name.clone());
         self.put(&key, Kind::Model(message), seen, created).await?;
+        // New ids may be those of offerings and of what sources state.
+        if ids(&self.snapshot()) != before {
+            self.remerge().await?;
+        }
         self.model(name.as_str())
     }
 
@@ -239,6 +275,7 @@ impl Registry {
         }
         if !validate_only {
             self.delete(&Key::Model(Layer::Operator, name.clone()), entry.revision).await?;
+            self.remerge().await?;
         }
         Ok(())
     }
@@ -296,7 +333,7 @@ fn name_of(parent: &str, model_id: &str) -> (Option<ModelName>, Vec<Violation>) 
 }
 
 /// No alias of the record stands for another model already.
-fn check_aliases(snapshot: &Snapshot, record: &Model) -> Result<(), RegistryError> {
+pub(super) fn check_aliases(snapshot: &Snapshot, record: &Model) -> Result<(), RegistryError> {
     for alias in &record.aliases {
         let other = snapshot.aliases().exact(alias).iter().find(|name| **name != record.name);
         if let Some(other) = other {

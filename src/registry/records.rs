@@ -41,6 +41,7 @@ pub(super) fn change(key: &[u8], value: Option<&Bytes>) -> Result<Option<Change>
             let record = convert::offering(message).map_err(invalid)?;
             Change::Offering(name, Some(Put { record, payload }))
         }
+        (Key::SourceRecord(id), Some(Kind::SourceRecord(_))) => Change::SourceRecord(id, Some(payload)),
         (key, _) => {
             let name = String::from_utf8_lossy(&key.bytes()).into_owned();
             return Err(RecordError::Invalid { name, detail: "its key says another kind of record".into() });
@@ -56,6 +57,7 @@ fn deletion(key: Key) -> Change {
         Key::UsePolicy(id) => Change::UsePolicy(id, None),
         Key::Provider(id) => Change::Provider(id, None),
         Key::Offering(name) => Change::Offering(name, None),
+        Key::SourceRecord(id) => Change::SourceRecord(id, None),
     }
 }
 

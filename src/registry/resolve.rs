@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::import::KnownModels;
 use super::{Registry, RegistryError, models};
 use crate::catalog::{Entry, Folded, Snapshot};
 use crate::convert::{self, text};
@@ -119,38 +120,18 @@ fn owned(names: Vec<&str>) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
-/// The snapshot's models as importers see them.
-pub(super) struct KnownModels<'a>(pub(super) &'a Snapshot);
-
-impl identity::AliasIndex for KnownModels<'_> {
-    fn exact(&self, alias: &str) -> Option<ModelName> {
-        match self.0.aliases().exact(alias) {
-            [one] => Some(one.clone()),
-            _ => None,
-        }
-    }
-
-    fn folded(&self, folded: &str) -> identity::Folded {
-        match self.0.aliases().folded(folded) {
-            Folded::None => identity::Folded::None,
-            Folded::One(hit) => identity::Folded::One(hit.model, hit.alias),
-            Folded::Ambiguous(names) => identity::Folded::Ambiguous(names),
-        }
-    }
-}
-
 impl Registry {
-    /// Finds the model for any id.
+    /// Finds the model for any id, or the models it may stand for.
     ///
     /// # Errors
-    /// Not known (with near names), or ambiguous (with every candidate).
+    /// Not known, with near names.
     pub fn resolve(&self, alias: &str) -> Result<pb::ResolveModelResponse, RegistryError> {
         if alias.trim().is_empty() {
             return Err(RegistryError::Invalid(vec![super::violation("alias", "it must be set")]));
         }
         let snapshot = self.snapshot();
-        match resolve(&snapshot, alias)? {
-            Resolved::Model { entry, stage, alias, offering } => {
+        match resolve(&snapshot, alias) {
+            Ok(Resolved::Model { entry, stage, alias, offering }) => {
                 let offering = offering.unwrap_or_default();
                 Ok(pb::ResolveModelResponse {
                     model: Some(models::message(&entry)?),
@@ -158,14 +139,28 @@ impl Registry {
                     candidates: Vec::new(),
                 })
             }
-            Resolved::Unresolved(entry) => {
-                let offering = entry.record.name.resource_name();
+            Ok(Resolved::Unresolved(entry)) => {
+                let name = &entry.record.name;
+                let found =
+                    identity::resolve(&KnownModels(&snapshot), Some(name.provider().as_str()), name.offering(), None);
+                let candidates = match found {
+                    identity::Resolution::Ambiguous(models) => models.iter().map(ToString::to_string).collect(),
+                    // The provider's name for it unmade the match, so this is one of the models it may be.
+                    identity::Resolution::Matched { model, .. } => vec![model.to_string()],
+                    identity::Resolution::Unresolved { .. } => Vec::new(),
+                };
                 Ok(pb::ResolveModelResponse {
                     model: None,
-                    r#match: Some(convert::alias_match(None, alias, &offering)),
-                    candidates: Vec::new(),
+                    r#match: Some(convert::alias_match(None, alias, &name.resource_name())),
+                    candidates,
                 })
             }
+            Err(RegistryError::AmbiguousAlias { candidates, .. }) => Ok(pb::ResolveModelResponse {
+                model: None,
+                r#match: Some(convert::alias_match(None, alias, "")),
+                candidates,
+            }),
+            Err(error) => Err(error),
         }
     }
 }

@@ -3,6 +3,9 @@
 use jiff::Timestamp;
 
 use super::{Registry, builtin};
+use crate::catalog::coverage;
+use crate::convert;
+use crate::pb::weighbridge::v1 as pb;
 use crate::store::StoreStatus;
 
 /// The registry's state.
@@ -35,6 +38,12 @@ pub struct Status {
 }
 
 impl Registry {
+    /// How much is known of licenses. Walks over everything.
+    #[must_use]
+    pub fn coverage(&self) -> pb::Coverage {
+        convert::coverage(&coverage::coverage(&self.snapshot()))
+    }
+
     /// The registry's state.
     #[must_use]
     pub fn status(&self) -> Status {

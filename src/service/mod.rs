@@ -143,7 +143,7 @@ impl pb::eligibility_service_server::EligibilityService for Services {
 
 #[async_trait]
 impl pb::admin_service_server::AdminService for Services {
-    async fn get_status(&self, _request: Request<pb::GetStatusRequest>) -> Answer<pb::GetStatusResponse> {
-        Ok(Response::new(status::get_status(&self.registry)))
+    async fn get_status(&self, request: Request<pb::GetStatusRequest>) -> Answer<pb::GetStatusResponse> {
+        Ok(Response::new(status::get_status(&self.registry, request.into_inner())))
     }
 }

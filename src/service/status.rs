@@ -3,7 +3,7 @@
 use crate::pb::weighbridge::v1 as pb;
 use crate::registry::{Registry, Status};
 
-pub(super) fn get_status(registry: &Registry) -> pb::GetStatusResponse {
+pub(super) fn get_status(registry: &Registry, request: pb::GetStatusRequest) -> pb::GetStatusResponse {
     let Status {
         catalog_version,
         revision,
@@ -41,5 +41,6 @@ pub(super) fn get_status(registry: &Registry) -> pb::GetStatusResponse {
         }),
         start_time: Some(prost_types::Timestamp { seconds: started.as_second(), nanos: started.subsec_nanosecond() }),
         attributions,
+        coverage: request.coverage.then(|| registry.coverage()),
     }
 }

@@ -40,6 +40,12 @@ pub async fn registry() -> Registry {
     Registry::open(Arc::new(MemoryStore::new()), Arc::new(jiff::Timestamp::now)).await.unwrap()
 }
 
+/// A message in the proto3 JSON mapping, on one line.
+pub fn json_of<M: prost::Message>(message: &M, name: &str) -> String {
+    let style = weighbridge::convert::text::WriteStyle::default();
+    weighbridge::convert::text::write_of(message, &descriptor(name).unwrap(), &style).unwrap().to_string()
+}
+
 async fn snapshot() -> Arc<Snapshot> {
     registry().await.snapshot()
 }

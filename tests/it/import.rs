@@ -19,6 +19,7 @@ fn config(validate_only: bool) -> pb::ImportModelsRequest {
         source: pb::ImportSource::ModelsDev as i32,
         origin: "test".into(),
         validate_only,
+        repository: String::new(),
     }))
 }
 

@@ -18,6 +18,7 @@ mod import;
 mod malformed;
 #[cfg(feature = "shared-data")]
 mod mot_fixtures;
+mod normalise;
 mod records;
 mod service;
 mod tidy;

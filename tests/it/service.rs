@@ -24,7 +24,7 @@ pub async fn verdict(channel: Channel, model: &str) -> (pb::Verdict, Vec<String>
 }
 
 pub async fn status(channel: Channel) -> pb::GetStatusResponse {
-    AdminServiceClient::new(channel).get_status(pb::GetStatusRequest {}).await.unwrap().into_inner()
+    AdminServiceClient::new(channel).get_status(pb::GetStatusRequest::default()).await.unwrap().into_inner()
 }
 
 fn check(model: &str, use_: pb::Use) -> pb::CheckEligibilityRequest {

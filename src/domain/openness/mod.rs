@@ -4,7 +4,7 @@ mod mof;
 mod rules;
 
 pub use mof::{Mof, MofClass, MofFramework, MofLicenses, Requirement};
-pub use rules::{ContentType, is_open_data, is_open_software, is_open_weights, is_osi_approved};
+pub use rules::{ContentType, content_type, is_open_data, is_open_software, is_open_weights, is_osi_approved};
 
 use super::license::Expression;
 use super::model::{Availability, Component, ComponentKind, Model};
@@ -113,7 +113,7 @@ fn counts(component: &Component) -> Result<String, String> {
 }
 
 fn judge(kind: ComponentKind, expression: &Expression) -> Result<String, String> {
-    let (open, rule): (fn(&super::name::LicenseId) -> bool, &str) = match rules::content_type(kind) {
+    let (open, rule): (fn(&super::name::LicenseId) -> bool, &str) = match content_type(kind) {
         _ if matches!(kind, ComponentKind::ModelWeights | ComponentKind::IntermediateWeights) => {
             (is_open_weights, "OSI-approved or OpenMDW")
         }

@@ -16,7 +16,7 @@ pub enum ContentType {
 
 /// Content type of a part (Model Openness Tool, `components.yml`).
 #[must_use]
-pub(super) fn content_type(kind: ComponentKind) -> ContentType {
+pub fn content_type(kind: ComponentKind) -> ContentType {
     use ComponentKind as K;
     match kind {
         K::ModelArchitecture

@@ -4,7 +4,6 @@
 //! could be two models is ambiguous, and one that no alias explains stays unresolved; an alias settles either.
 
 mod products;
-mod publishers;
 mod rules;
 #[cfg(test)]
 pub(crate) mod table;
@@ -22,6 +21,8 @@ pub trait AliasIndex {
     fn exact(&self, alias: &str) -> Option<ModelName>;
     /// The models with an alias, a `{publisher}/{model}` or a bare name that [`fold`]s to this.
     fn folded(&self, folded: &str) -> Folded;
+    /// The publisher whose organization this is, on a hub or in the ids of a provider; `None` when no table says so.
+    fn publisher_of(&self, organization: &str) -> Option<Box<str>>;
 }
 
 /// What a folded alias stands for.
@@ -124,7 +125,7 @@ fn cleaned(index: &dyn AliasIndex, provider: Option<&str>, id: &str) -> Option<R
     let mut from = 0;
     for _ in 0..STEPS_MAX {
         let to = seen.len();
-        one_step(&mut seen, from, provider)?;
+        one_step(index, &mut seen, from, provider)?;
         let hits: Vec<_> = seen.iter().skip(to).filter_map(|candidate| look_up(index, candidate)).collect();
         if !hits.is_empty() {
             return Some(agreed(hits));
@@ -139,10 +140,10 @@ fn cleaned(index: &dyn AliasIndex, provider: Option<&str>, id: &str) -> Option<R
 
 /// Adds what one more rule makes of the ids from `from` on. `None` when that is too much: half of it would not show
 /// whether the hits agree.
-fn one_step(seen: &mut Vec<Candidate>, from: usize, provider: Option<&str>) -> Option<()> {
+fn one_step(index: &dyn AliasIndex, seen: &mut Vec<Candidate>, from: usize, provider: Option<&str>) -> Option<()> {
     for candidate in seen.iter().skip(from).cloned().collect::<Vec<_>>() {
         for rule in RULES.iter().filter(|rule| rule.holds_at(provider)) {
-            for made in rule.apply(&candidate) {
+            for made in rule.apply(&candidate, index) {
                 if !seen.contains(&made) {
                     seen.push(made);
                 }

@@ -4,7 +4,7 @@
 //! `-latest`, `-preview`, `:thinking`, a date or a size is not such a thing: an id that holds one needs an alias that
 //! says it all.
 
-use super::publishers::publisher_of;
+use super::AliasIndex;
 
 /// One rule.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ impl Rule {
     }
 
     /// What the id may stand for by this rule.
-    pub(super) fn apply(&self, from: &Candidate) -> Vec<Candidate> {
+    pub(super) fn apply(&self, from: &Candidate, index: &dyn AliasIndex) -> Vec<Candidate> {
         let text = from.text.as_str();
         let same = |text: Option<String>| {
             text.map(|text| Candidate { text, publisher: from.publisher.clone() }).into_iter().collect()
@@ -151,7 +151,7 @@ impl Rule {
             Rewrite::Dash(mark) => same(text.contains(*mark).then(|| text.replace(*mark, "-"))),
             Rewrite::AppPath => same(without_app(text)),
             Rewrite::GluedVersion(name) => same(unglued(text, name)),
-            Rewrite::Organization(mark) => organizations(from, *mark),
+            Rewrite::Organization(mark) => organizations(from, *mark, index),
             Rewrite::VersionMark(mark, other, publisher) => {
                 let text = version_mark(text, *mark, other);
                 text.and_then(|text| of_publisher(from, text, publisher.map(str::to_owned))).into_iter().collect()
@@ -168,7 +168,7 @@ fn of_publisher(from: &Candidate, text: String, publisher: Option<String>) -> Op
     }
 }
 
-fn organizations(from: &Candidate, mark: char) -> Vec<Candidate> {
+fn organizations(from: &Candidate, mark: char, index: &dyn AliasIndex) -> Vec<Candidate> {
     // A name can hold the mark itself (`zai-org-glm-5`), so each place is tried; few ids have more than eight.
     const PLACES_MAX: usize = 8;
     let places = from.text.match_indices(mark).take(PLACES_MAX);
@@ -177,9 +177,14 @@ fn organizations(from: &Candidate, mark: char) -> Vec<Candidate> {
         .filter_map(|(organization, rest)| {
             let rest = rest.strip_prefix(mark)?;
             let whole = !organization.is_empty() && !rest.is_empty();
-            whole.then(|| of_publisher(from, rest.to_owned(), Some(publisher_of(organization))))?
+            whole.then(|| of_publisher(from, rest.to_owned(), Some(publisher_of(index, organization))))?
         })
         .collect()
+}
+
+/// The publisher an organization stands for: itself when no table names it.
+fn publisher_of(index: &dyn AliasIndex, organization: &str) -> String {
+    index.publisher_of(organization).map_or_else(|| organization.to_ascii_lowercase(), String::from)
 }
 
 fn strip_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
@@ -276,6 +281,6 @@ mod tests {
     #[test]
     fn a_known_publisher_is_never_given_up_for_another() {
         let from = Candidate { text: "openai/x".into(), publisher: Some("meta".into()) };
-        assert!(organizations(&from, '/').is_empty());
+        assert!(organizations(&from, '/', &super::super::table::Table::default()).is_empty());
     }
 }

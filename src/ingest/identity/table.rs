@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use std::sync::LazyLock;
+
 use super::{AliasIndex, Folded};
 use crate::domain::alias::fold;
 use crate::domain::name::ModelName;
+use crate::domain::publisher::{Publisher, Publishers};
 
 /// Models and their aliases.
 #[derive(Debug, Default)]
@@ -50,4 +53,27 @@ impl AliasIndex for Table {
             _ => Folded::Ambiguous(models.keys().cloned().collect()),
         }
     }
+
+    fn publisher_of(&self, organization: &str) -> Option<Box<str>> {
+        publishers().by_organization(organization).map(Box::from)
+    }
+}
+
+/// The table that ships with the release.
+fn publishers() -> &'static Publishers {
+    static TABLE: LazyLock<Publishers> = LazyLock::new(|| {
+        let table: toml::Table = toml::from_str(include_str!("../../../data/publishers.toml")).unwrap();
+        let list = |row: &toml::Value, key: &str| -> Vec<String> {
+            let items = row.get(key).and_then(toml::Value::as_array).into_iter().flatten();
+            items.map(|item| item.as_str().unwrap().to_owned()).collect()
+        };
+        let rows = table["publishers"].as_array().unwrap().iter().map(|row| Publisher {
+            id: row["id"].as_str().unwrap().to_owned(),
+            display_name: row["display_name"].as_str().unwrap().to_owned(),
+            aliases: list(row, "aliases"),
+            organizations: list(row, "organizations"),
+        });
+        Publishers::new(rows).unwrap()
+    });
+    &TABLE
 }

@@ -1,17 +1,18 @@
 //! models.dev: providers and what they serve, written by hand and by scripts, published as one JSON document.
 
-mod fields;
+pub mod catalog;
 mod offering;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
 
+use super::document::{File, single};
 use super::identity::AliasIndex;
 use super::json::{self, Map, Node};
+use super::reader::{Reader, count_unknown};
 use super::{Entry, Import, ImportError, Limits, OfferingRecord, Outcome, ProviderRecord};
 use crate::domain::name::{ProviderId, shown};
-use fields::{Reader, count_unknown};
 
 /// A document that was read and not yet normalised.
 #[derive(Clone, Debug)]
@@ -36,6 +37,14 @@ pub fn read(bytes: &[u8], limits: &Limits) -> Result<Document, ImportError> {
             found: other.kind(),
         }),
     }
+}
+
+/// Reads `api.json` as the one file of a document.
+///
+/// # Errors
+/// As [`read`], and another number of files.
+pub fn read_files(files: &[File], limits: &Limits) -> Result<Document, ImportError> {
+    read(&single(files, "one JSON file")?.bytes, limits)
 }
 
 /// Normalises a document. `origin` is where it comes from, for the records' sources.

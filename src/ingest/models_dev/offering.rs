@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::count_unknown_at;
-use super::fields::Reader;
 use crate::domain::model::Capability;
 use crate::domain::name::{OfferingName, ProviderId};
-use crate::ingest::identity::{AliasIndex, Resolution, resolve};
+use crate::ingest::identity::{AliasIndex, resolve};
 use crate::ingest::json::{Map, Node};
-use crate::ingest::{Limits, ModelMatch, OfferingRecord, Price, PriceTier};
+use crate::ingest::reader::Reader;
+use crate::ingest::{Limits, OfferingRecord, Price, PriceTier, link};
 
 /// Fields of an offering. Of no use to a decision and not kept: how much it reasons, how reasoning is interleaved,
 /// experimental modes and overrides of the client program.
@@ -80,7 +80,7 @@ pub(super) fn read(
     let mut reader = Reader::new(limits);
     reader.id(map, key);
     let display_name = reader.text(map, "name").unwrap_or_else(|| key.into());
-    let (model, unresolved_reason) = identify(index, provider, key, &display_name);
+    let (model, unresolved_reason) = link(&resolve(index, Some(provider.as_str()), key, Some(&display_name)));
     let limit = part(&mut reader, map, "limit", LIMIT_FIELDS, unknown);
     let modalities = part(&mut reader, map, "modalities", MODALITY_FIELDS, unknown);
     let cost = part(&mut reader, map, "cost", COST_FIELDS, unknown);
@@ -108,17 +108,6 @@ pub(super) fn read(
     })
 }
 
-fn identify(index: &dyn AliasIndex, provider: &ProviderId, id: &str, name: &str) -> (Option<ModelMatch>, Box<str>) {
-    match resolve(index, Some(provider.as_str()), id, Some(name)) {
-        Resolution::Matched { model, stage, alias } => (Some(ModelMatch { model, stage, alias }), "".into()),
-        Resolution::Ambiguous(models) => {
-            let names: Vec<_> = models.iter().map(|model| model.as_str()).collect();
-            (None, format!("it may be any of {}: add an alias to the one it is", names.join(", ")).into())
-        }
-        Resolution::Unresolved { reason } => (None, reason.into()),
-    }
-}
-
 /// An object inside the record; empty where there is none.
 fn part<'n>(
     reader: &mut Reader<'_>,
@@ -132,7 +121,7 @@ fn part<'n>(
     object
 }
 
-fn capabilities(reader: &mut Reader<'_>, map: &Map) -> Vec<Capability> {
+pub(super) fn capabilities(reader: &mut Reader<'_>, map: &Map) -> Vec<Capability> {
     let has = |(key, capability): &(&str, Capability)| (reader.flag(map, key) == Some(true)).then_some(*capability);
     let mut found: Vec<_> = CAPABILITIES.iter().filter_map(has).collect();
     found.sort();

@@ -219,6 +219,7 @@ fn model(name: &str, expression: &str) -> Model {
         context_tokens: None,
         release_date: Some(date("2024-12-06")),
         family: "".into(),
+        conflicts: Vec::new(),
         sources: Vec::new(),
     }
 }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use super::json::{Map, Node};
+use super::{Limits, Stage};
 use crate::domain::date::Date;
 use crate::domain::model::Modality;
 use crate::domain::name::shown;
-use crate::ingest::json::{Map, Node};
-use crate::ingest::{Limits, Stage};
 
 /// Warnings of one record, and different unknown fields of a document, at most: a document of nothing else must not
 /// grow in memory.
@@ -118,6 +118,60 @@ impl<'a> Reader<'a> {
             self.warn(path, "has stray blanks: mended");
         }
         Some(line.into())
+    }
+
+    /// A text of one line where one stands; numbers are taken as they would be written. Nothing and blanks are absent,
+    /// which these sources write for "not known".
+    pub(super) fn word(&mut self, map: &Map, path: &str) -> Option<Box<str>> {
+        match self.field(map, path)? {
+            Node::Text(text) if text.trim().is_empty() => None,
+            Node::Integer(number) => Some(number.to_string().into()),
+            Node::Float(number) => Some(number.to_string().into()),
+            _ => self.text(map, path),
+        }
+    }
+
+    /// One text, or several as a list; what is no text is left out.
+    pub(super) fn words(&mut self, map: &Map, path: &str) -> Vec<Box<str>> {
+        let Some(Node::List(list)) = self.field(map, path) else {
+            return self.word(map, path).into_iter().collect();
+        };
+        let mut found = Vec::new();
+        for node in list {
+            let one = [(path.into(), node.clone())];
+            found.extend(self.word(&one, path));
+        }
+        found
+    }
+
+    /// A text of any number of lines, as one line.
+    pub(super) fn prose(&mut self, map: &Map, path: &str) -> Option<Box<str>> {
+        match self.field(map, path)? {
+            Node::Text(text) if text.len() <= self.limits.text_bytes_max.saturating_mul(16) => {
+                Some(text.split_whitespace().collect::<Vec<_>>().join(" ").into())
+            }
+            Node::Text(text) => {
+                self.left_out(path, &format!("has {} bytes", text.len()));
+                None
+            }
+            _ => self.word(map, path),
+        }
+    }
+
+    /// A number with or without a fraction, above zero.
+    pub(super) fn decimal(&mut self, map: &Map, path: &str) -> Option<f64> {
+        let node = self.field(map, path)?;
+        match number(node) {
+            Some(number) if number.is_finite() && number > 0.0 => Some(number),
+            Some(number) => {
+                self.left_out(path, &format!("is {number}, not above zero"));
+                None
+            }
+            None => {
+                self.wrong(path, node, "a number");
+                None
+            }
+        }
     }
 
     pub(super) fn url(&mut self, map: &Map, path: &str) -> Option<Box<str>> {

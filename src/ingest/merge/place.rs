@@ -1,0 +1,232 @@
+//! Which model each record of a source is about: a known one, a new one, or none for certain.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Tables;
+use crate::domain::alias::fold;
+use crate::domain::model::BaseRef;
+use crate::domain::name::{ModelName, shown};
+use crate::ingest::identity::{AliasIndex, Folded};
+use crate::ingest::statement::{Identity, SourceRecord};
+
+/// Where a record belongs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// A model that was known before.
+    Known(ModelName),
+    /// A model that the sources' records make.
+    New(ModelName),
+    /// No model for certain.
+    None {
+        /// Why, and what to do.
+        reason: String,
+    },
+}
+
+impl Place {
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> Option<&ModelName> {
+        match self {
+            Self::Known(model) | Self::New(model) => Some(model),
+            Self::None { .. } => None,
+        }
+    }
+}
+
+/// Where each record belongs, and the models they make.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// One a record, in the order given.
+    pub places: Vec<Place>,
+    /// Ids of the new models as written, for the alias index.
+    pub aliases: BTreeMap<ModelName, BTreeSet<Box<str>>>,
+    /// New models by publisher and folded name.
+    by_name: BTreeMap<(Box<str>, Box<str>), BTreeSet<ModelName>>,
+    /// New models by folded repository or key.
+    by_id: BTreeMap<Box<str>, BTreeSet<ModelName>>,
+}
+
+/// Places records. Those whose ids are certain go first, so that a record that only has a name finds the models they
+/// make; within that, the order of sources and ids decides, not that of the slice.
+#[must_use]
+pub fn place(index: &dyn AliasIndex, tables: &Tables<'_>, records: &[SourceRecord]) -> Places {
+    let mut order: Vec<usize> = (0..records.len()).collect();
+    let key = |at: &usize| records.get(*at).map(|record| (record.source, &record.id));
+    order.sort_by(|a, b| key(a).cmp(&key(b)));
+    let certain = |at: &usize| records.get(*at).is_some_and(|record| has_ids(&record.identity));
+    let mut places = Places { places: vec![Place::None { reason: String::new() }; records.len()], ..Places::default() };
+    for at in order.iter().filter(|at| certain(at)).chain(order.iter().filter(|at| !certain(at))) {
+        let Some(record) = records.get(*at) else { continue };
+        let found = places.one(index, tables, record);
+        if let Some(place) = places.places.get_mut(*at) {
+            *place = found;
+        }
+    }
+    places
+}
+
+fn has_ids(identity: &Identity) -> bool {
+    !identity.repositories.is_empty() || !identity.keys.is_empty()
+}
+
+impl Places {
+    fn one(&mut self, index: &dyn AliasIndex, tables: &Tables<'_>, record: &SourceRecord) -> Place {
+        let identity = &record.identity;
+        // A key says which model a record is about; the weights it links to can be another's.
+        let of_ids =
+            |ids: &[Box<str>]| -> BTreeSet<ModelName> { ids.iter().flat_map(|id| by_id(index, tables, id)).collect() };
+        let mut known = if has_ids(identity) { of_ids(&identity.keys) } else { by_names(index, tables, identity) };
+        if known.is_empty() {
+            known = of_ids(&identity.repositories);
+        }
+        match known.iter().collect::<Vec<_>>().as_slice() {
+            [] => {}
+            [model] => return Place::Known((*model).clone()),
+            several => return ambiguous(several),
+        }
+        let made =
+            if has_ids(identity) { self.made_by_id(tables, identity) } else { self.made_by_name(tables, identity) };
+        match made.iter().collect::<Vec<_>>().as_slice() {
+            [] => {}
+            [model] => {
+                let model = (*model).clone();
+                self.remember(tables, &model, identity);
+                return Place::New(model);
+            }
+            several => return ambiguous(several),
+        }
+        if !record.source.makes_models() {
+            return none("no known model is called so: its source tells too little to make one");
+        }
+        match name_of(tables, identity) {
+            Ok(model) => {
+                self.remember(tables, &model, identity);
+                Place::New(model)
+            }
+            Err(reason) => Place::None { reason },
+        }
+    }
+
+    fn made_by_id(&self, tables: &Tables<'_>, identity: &Identity) -> BTreeSet<ModelName> {
+        let of_ids = |ids: &[Box<str>]| -> BTreeSet<ModelName> {
+            let spellings = ids.iter().flat_map(|id| [fold(id), fold(&of_publisher(tables, id))]);
+            spellings.filter_map(|id| self.by_id.get(&id)).flatten().cloned().collect()
+        };
+        let by_key = of_ids(&identity.keys);
+        if by_key.is_empty() { of_ids(&identity.repositories) } else { by_key }
+    }
+
+    fn made_by_name(&self, tables: &Tables<'_>, identity: &Identity) -> BTreeSet<ModelName> {
+        let mut found = BTreeSet::new();
+        for publisher in publishers(tables, identity) {
+            for name in &identity.names {
+                found.extend(self.by_name.get(&(publisher.clone(), fold(name))).into_iter().flatten().cloned());
+            }
+        }
+        found
+    }
+
+    fn remember(&mut self, tables: &Tables<'_>, model: &ModelName, identity: &Identity) {
+        let aliases = self.aliases.entry(model.clone()).or_default();
+        aliases.extend(identity.repositories.iter().chain(&identity.keys).cloned());
+        let own = format!("{}/{}", model.publisher(), model.model());
+        for id in identity.repositories.iter().chain(&identity.keys).map(|id| fold(id)).chain([fold(&own)]) {
+            self.by_id.entry(id).or_default().insert(model.clone());
+        }
+        for repository in &identity.repositories {
+            self.by_id.entry(fold(&of_publisher(tables, repository))).or_default().insert(model.clone());
+        }
+        let names = identity.names.iter().map(|name| fold(name)).chain([fold(model.model())]);
+        for name in names.collect::<BTreeSet<_>>() {
+            self.by_name.entry((model.publisher().into(), name)).or_default().insert(model.clone());
+        }
+    }
+}
+
+/// The known models with a repository or key, as it stands or under the publisher whose organization it is.
+fn by_id(index: &dyn AliasIndex, tables: &Tables<'_>, id: &str) -> Vec<ModelName> {
+    for id in [id, &of_publisher(tables, id)] {
+        if let Some(model) = index.exact(id) {
+            return vec![model];
+        }
+        match index.folded(&fold(id)) {
+            Folded::None => {}
+            Folded::One(model, _) => return vec![model],
+            Folded::Ambiguous(models) => return models,
+        }
+    }
+    Vec::new()
+}
+
+/// A repository under the id of the publisher whose organization it is in.
+fn of_publisher(tables: &Tables<'_>, id: &str) -> String {
+    match id.split_once('/') {
+        Some((organization, name)) => format!("{}/{name}", (tables.publisher_by_organization)(organization)),
+        None => id.to_owned(),
+    }
+}
+
+/// The known models with a name, of one of the publishers that the record states.
+fn by_names(index: &dyn AliasIndex, tables: &Tables<'_>, identity: &Identity) -> BTreeSet<ModelName> {
+    let publishers = publishers(tables, identity);
+    let hits = identity.names.iter().flat_map(|name| match index.folded(&fold(name)) {
+        Folded::None => Vec::new(),
+        Folded::One(model, _) => vec![model],
+        Folded::Ambiguous(models) => models,
+    });
+    hits.filter(|model| publishers.iter().any(|publisher| **publisher == *model.publisher())).collect()
+}
+
+fn publishers(tables: &Tables<'_>, identity: &Identity) -> Vec<Box<str>> {
+    identity.publishers.iter().filter_map(|name| (tables.publisher_by_name)(name)).collect()
+}
+
+/// The name of a new model: its repository's, its key, or the publisher's id and the name for people.
+fn name_of(tables: &Tables<'_>, identity: &Identity) -> Result<ModelName, String> {
+    let last = |id: &str| id.split_once('/').map(|(_, name)| name.to_ascii_lowercase());
+    if let Some((organization, name)) = identity.repositories.first().and_then(|id| id.split_once('/')) {
+        let stated = identity.keys.first().and_then(|key| key.split_once('/')).map(|(lab, _)| Box::from(lab));
+        let publisher = stated.unwrap_or_else(|| (tables.publisher_by_organization)(organization));
+        return ModelName::new(&publisher, &name.to_ascii_lowercase()).map_err(|error| error.to_string());
+    }
+    if let Some(key) = identity.keys.first() {
+        let lab = key.split_once('/').map_or("", |(lab, _)| lab);
+        return ModelName::new(lab, &last(key).unwrap_or_default()).map_err(|error| error.to_string());
+    }
+    let Some(name) = identity.names.first() else {
+        return Err("it names no repository and no model".to_owned());
+    };
+    let Some(publisher) = publishers(tables, identity).into_iter().next() else {
+        let given = identity.publishers.first().map_or("nobody", |publisher| publisher);
+        return Err(format!("its publisher `{}` is none that is known: add it to `publishers.toml`", shown(given)));
+    };
+    let segment: String = name.to_lowercase().split_whitespace().collect::<Vec<_>>().join("-");
+    ModelName::new(&publisher, &segment)
+        .map_err(|_| format!("its name `{}` can not be an id, and it names no repository", shown(name)))
+}
+
+pub(super) fn resolve_base(index: &dyn AliasIndex, places: &Places, name: &str) -> BaseRef {
+    let id = crate::ingest::hub::repository_of(name).unwrap_or_else(|| name.into());
+    let known = index.exact(&id).or_else(|| match index.folded(&fold(&id)) {
+        Folded::One(model, _) => Some(model),
+        Folded::None | Folded::Ambiguous(_) => None,
+    });
+    let made = || match places.by_id.get(&fold(&id)).map(|models| models.iter().collect::<Vec<_>>()) {
+        Some(models) => match models.as_slice() {
+            [model] => Some((*model).clone()),
+            _ => None,
+        },
+        None => None,
+    };
+    known.or_else(made).map_or_else(|| BaseRef::Written(id), BaseRef::Record)
+}
+
+fn ambiguous(models: &[&ModelName]) -> Place {
+    let names: Vec<_> = models.iter().map(|model| model.as_str()).collect();
+    none(&format!("it may be any of {}: add an alias to the one it is", names.join(", ")))
+}
+
+fn none(reason: &str) -> Place {
+    Place::None { reason: reason.to_owned() }
+}

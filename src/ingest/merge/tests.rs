@@ -1,0 +1,367 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::{Base, BaseValue, Concluded, Merged, OfferingFlags, Place, Settled, Tables, merge, place};
+use crate::domain::license::Expression;
+use crate::domain::model::{Availability, BaseRef, ComponentKind, Evidence, Relation};
+use crate::ingest::identity::table::Table;
+use crate::ingest::license_names::LicenseNames;
+use crate::ingest::source::DataSource;
+use crate::ingest::statement::{DeclaredLicense, Field, Identity, NamedBase, SourceRecord, Statement, Value};
+
+const WEIGHTS: ComponentKind = ComponentKind::ModelWeights;
+
+fn names() -> LicenseNames {
+    let tags = "tags = [{ tag = 'mit', kind = 'single', license = 'MIT' }]\nlicense_names = []";
+    let spellings = "names = [{ license = 'Apache-2.0', spellings = ['Apache 2'] }]\n\
+                     silent = [{ spellings = ['unlicensed'] }]\nabsent = [{ spellings = ['not included'] }]";
+    LicenseNames::read(tags, spellings).unwrap()
+}
+
+/// Calls `test` with tables in which `Acme`, `acme-ai` and `acme` are one publisher.
+fn with_tables<T>(test: impl FnOnce(&Tables<'_>) -> T) -> T {
+    let names = names();
+    let by_name = |name: &str| (name.eq_ignore_ascii_case("acme")).then(|| "acme".into());
+    let by_organization = |organization: &str| match organization {
+        "acme-ai" => "acme".into(),
+        other => other.to_ascii_lowercase().into(),
+    };
+    let tables = Tables { licenses: &names, publisher_by_name: &by_name, publisher_by_organization: &by_organization };
+    test(&tables)
+}
+
+fn record(source: DataSource, id: &str, statements: &[(Field, Value, &str)]) -> SourceRecord {
+    let mut statements: Vec<_> = statements
+        .iter()
+        .map(|(field, value, part)| Statement { field: *field, value: value.clone(), part: (*part).into() })
+        .collect();
+    statements.sort_by(|a, b| (a.field, &a.part).cmp(&(b.field, &b.part)));
+    SourceRecord {
+        source,
+        id: id.into(),
+        url: "".into(),
+        date: "".into(),
+        identity: Identity::default(),
+        statements,
+        warnings: Vec::new(),
+    }
+}
+
+fn license(text: &str) -> Value {
+    Value::License(DeclaredLicense { text: text.into(), ..DeclaredLicense::default() })
+}
+
+fn available(availability: Availability) -> Value {
+    Value::Availability(availability)
+}
+
+fn merged(base: &Base, records: &[SourceRecord], flags: OfferingFlags) -> Merged {
+    let records: Vec<_> = records.iter().collect();
+    with_tables(|tables| merge(tables, base, &records, flags, &|name| BaseRef::Written(name.into())))
+}
+
+fn base_license(text: &str, evidence: Evidence, source: DataSource) -> (Field, BaseValue) {
+    let expression = Expression::parse(text).unwrap();
+    let value = Settled::License(Concluded { expression, declared: "".into(), declared_in: "".into(), evidence });
+    (Field::License(WEIGHTS), BaseValue { value, source, record: "r".into(), date: "".into() })
+}
+
+#[track_caller]
+fn check_license(merged: &Merged, expected: Option<&str>) {
+    let found = match merged.set.get(&Field::License(WEIGHTS)) {
+        Some(Settled::License(concluded)) => Some(format!("{} {}", concluded.expression, concluded.evidence)),
+        _ => None,
+    };
+    assert_eq!(found.as_deref(), expected);
+}
+
+#[test]
+fn the_word_that_counts_is_the_first_in_the_order() {
+    let field = Field::License(WEIGHTS);
+    let of = |source, text: &str, part: &'static str| record(source, "r", &[(field, license(text), part)]);
+    let mot = of(DataSource::Mot, "CC-BY-4.0", "");
+    let head = of(DataSource::Osai, "CC0-1.0", "system.endmodellicense");
+    let comparia = of(DataSource::Comparia, "Apache 2", "");
+    let notes = of(DataSource::Osai, "ISC", "licenses.notes");
+    let card = of(DataSource::ModelCard, "mit", "");
+    let all = [mot, head, comparia, notes, card];
+    let first = ["CC-BY-4.0 SECONDARY", "CC0-1.0 CONFLICT", "Apache-2.0 CONFLICT", "ISC CONFLICT", "MIT CONFLICT"];
+    for (n, expected) in first.iter().enumerate() {
+        check_license(&merged(&Base::new(), &all[..=n], OfferingFlags::default()), Some(expected));
+    }
+    let merged = merged(&Base::new(), &all, OfferingFlags::default());
+    let conflict = merged.conflicts.first().unwrap();
+    assert_eq!((conflict.field, conflict.claims.len(), conflict.chosen.as_str()), (field, 5, "MIT"));
+    assert_eq!(merged.provenance.len(), 1);
+    assert_eq!(merged.provenance[0].source, DataSource::ModelCard);
+}
+
+#[test]
+fn sources_that_agree_are_no_conflict() {
+    let field = Field::License(WEIGHTS);
+    let records = [
+        record(DataSource::Mot, "a", &[(field, license("Apache-2.0"), "")]),
+        record(DataSource::Comparia, "b", &[(field, license("Apache 2"), "")]),
+        record(DataSource::Osai, "c", &[(field, license("unlicensed"), "system.endmodellicense")]),
+    ];
+    let found = merged(&Base::new(), &records, OfferingFlags::default());
+    check_license(&found, Some("Apache-2.0 SECONDARY"));
+    assert!(found.conflicts.is_empty());
+    let both = [
+        record(DataSource::Mot, "a", &[(field, license("MIT AND ISC"), "")]),
+        record(DataSource::Comparia, "b", &[(field, license("ISC AND MIT"), "")]),
+    ];
+    assert!(merged(&Base::new(), &both, OfferingFlags::default()).conflicts.is_empty());
+    let either = [both[0].clone(), record(DataSource::Comparia, "b", &[(field, license("ISC OR MIT"), "")])];
+    assert_eq!(merged(&Base::new(), &either, OfferingFlags::default()).conflicts.len(), 1);
+}
+
+#[test]
+fn what_can_not_be_mapped_is_unknown_and_never_a_license() {
+    let field = Field::License(WEIGHTS);
+    let records = [record(DataSource::Mot, "a", &[(field, license("Our own terms"), "")])];
+    let found = merged(&Base::new(), &records, OfferingFlags::default());
+    check_license(&found, Some("LicenseRef-Unknown SECONDARY"));
+    let Some(Settled::License(concluded)) = found.set.get(&field) else { panic!() };
+    assert_eq!(&*concluded.declared, "Our own terms");
+    // A better word with an unknown license is not passed over for a worse one with a known license.
+    let records = [records[0].clone(), record(DataSource::ModelCard, "b", &[(field, license("x-own"), "")])];
+    let found = merged(&Base::new(), &records, OfferingFlags::default());
+    check_license(&found, Some("LicenseRef-Unknown SECONDARY"));
+    let both = [
+        record(DataSource::Mot, "a", &[(field, license("MIT"), "")]),
+        record(DataSource::ModelCard, "b", &[(field, license("x-own"), "")]),
+    ];
+    check_license(&merged(&Base::new(), &both, OfferingFlags::default()), Some("LicenseRef-Unknown CONFLICT"));
+}
+
+#[test]
+fn what_was_read_in_the_text_stands_and_the_conflict_is_kept() {
+    let field = Field::License(WEIGHTS);
+    let base = Base::from([base_license("MIT", Evidence::TextRead, DataSource::Curated)]);
+    let records = [record(DataSource::ModelCard, "a", &[(field, license("mit"), "")])];
+    assert!(merged(&base, &records, OfferingFlags::default()).is_empty());
+    let records = [record(DataSource::Comparia, "a", &[(field, license("Apache 2"), "")])];
+    let found = merged(&base, &records, OfferingFlags::default());
+    assert_eq!((found.set.len(), found.conflicts.len()), (0, 1));
+    assert_eq!(found.conflicts[0].chosen, "MIT");
+}
+
+#[test]
+fn what_nobody_looked_up_gives_way() {
+    let field = Field::License(WEIGHTS);
+    let base = Base::from([base_license("MIT", Evidence::GeneralKnowledge, DataSource::Curated)]);
+    let records = [record(DataSource::Mot, "a", &[(field, license("Apache 2"), "")])];
+    check_license(&merged(&base, &records, OfferingFlags::default()), Some("Apache-2.0 CONFLICT"));
+    let records = [record(DataSource::Mot, "a", &[(field, license("MIT"), "")])];
+    check_license(&merged(&base, &records, OfferingFlags::default()), Some("MIT SECONDARY"));
+}
+
+#[test]
+fn what_the_catalog_took_from_a_source_is_replaced_by_what_it_says_today() {
+    let field = Field::License(WEIGHTS);
+    let base = Base::from([base_license("MIT", Evidence::Secondary, DataSource::Mot)]);
+    let records = [record(DataSource::Mot, "a", &[(field, license("Apache 2"), "")])];
+    let found = merged(&base, &records, OfferingFlags::default());
+    check_license(&found, Some("Apache-2.0 SECONDARY"));
+    assert!(found.conflicts.is_empty());
+    // Another source is held against it like any other claim.
+    let records = [record(DataSource::Comparia, "a", &[(field, license("Apache 2"), "")])];
+    check_license(&merged(&base, &records, OfferingFlags::default()), Some("Apache-2.0 CONFLICT"));
+    let weaker = Base::from([base_license("MIT", Evidence::Secondary, DataSource::Comparia)]);
+    let records = [record(DataSource::Mot, "a", &[(field, license("Apache 2"), "")])];
+    check_license(&merged(&weaker, &records, OfferingFlags::default()), Some("MIT CONFLICT"));
+}
+
+#[test]
+fn a_provider_never_closes_a_model_and_opens_one_only_alone() {
+    let field = Field::Availability(WEIGHTS);
+    let flags = |open, closed| OfferingFlags { open, closed };
+    let set = |found: &Merged| found.set.get(&field).cloned();
+    let yes = Some(Settled::Plain(available(Availability::Available)));
+    assert_eq!(set(&merged(&Base::new(), &[], flags(0, 9))), None);
+    assert_eq!(merged(&Base::new(), &[], flags(0, 9)).conflicts, []);
+    assert_eq!(set(&merged(&Base::new(), &[], flags(1, 9))), yes);
+    assert_eq!(merged(&Base::new(), &[], flags(1, 9)).conflicts.len(), 1);
+    let closed = [record(DataSource::Mot, "a", &[(field, available(Availability::Unavailable), "")])];
+    let found = merged(&Base::new(), &closed, flags(9, 0));
+    assert_eq!(set(&found), Some(Settled::Plain(available(Availability::Unavailable))));
+    assert_eq!(found.conflicts.len(), 1);
+    let open = [record(DataSource::Mot, "a", &[(field, available(Availability::Gated), "")])];
+    let found = merged(&Base::new(), &open, flags(0, 9));
+    assert_eq!(found.conflicts[0].chosen, "GATED");
+    // Gated, partial and free weights are all public.
+    let osai = record(DataSource::Osai, "b", &[(field, available(Availability::Partial), "")]);
+    assert_eq!(merged(&Base::new(), &[open[0].clone(), osai], flags(3, 0)).conflicts, []);
+}
+
+#[test]
+fn a_part_that_was_not_released_after_all_is_not_available() {
+    let record = |kind| {
+        record(
+            DataSource::Mot,
+            "a",
+            &[
+                (Field::Availability(kind), available(Availability::Available), ""),
+                (Field::License(kind), license("not included"), ""),
+            ],
+        )
+    };
+    let data = ComponentKind::TrainingData;
+    let found = merged(&Base::new(), &[record(data)], OfferingFlags::default());
+    let closed = Settled::Plain(available(Availability::Unavailable));
+    assert_eq!(found.set, BTreeMap::from([(Field::Availability(data), closed)]));
+    // Of weights that says too little.
+    assert_eq!(merged(&Base::new(), &[record(WEIGHTS)], OfferingFlags::default()).set, BTreeMap::new());
+}
+
+#[test]
+fn every_ancestor_that_anybody_names_counts() {
+    let bases = |name: &str| Value::Bases(vec![NamedBase { relation: Relation::FineTune, name: name.into() }]);
+    let records = [
+        record(DataSource::ModelCard, "a", &[(Field::BaseModels, bases("x/y"), "")]),
+        record(DataSource::Epoch, "b", &[(Field::BaseModels, bases("Llama"), "")]),
+    ];
+    let found = merged(&Base::new(), &records, OfferingFlags::default());
+    let Some(Settled::Bases(all)) = found.set.get(&Field::BaseModels) else { panic!() };
+    assert_eq!(all.iter().map(|(base, _)| base.as_str()).collect::<Vec<_>>(), ["x/y", "Llama"]);
+    let value = Settled::Bases(vec![(BaseRef::Written("read".into()), Relation::Merge)]);
+    let base = BaseValue { value, source: DataSource::Curated, record: "".into(), date: "".into() };
+    let found = merged(&Base::from([(Field::BaseModels, base)]), &records, OfferingFlags::default());
+    assert!(!found.set.contains_key(&Field::BaseModels));
+    assert_eq!(found.conflicts.len(), 1);
+}
+
+fn named(source: DataSource, id: &str, repository: &str, key: &str, name: &str, publisher: &str) -> SourceRecord {
+    let list = |text: &str| if text.is_empty() { Vec::new() } else { vec![text.into()] };
+    let identity =
+        Identity { repositories: list(repository), keys: list(key), names: list(name), publishers: list(publisher) };
+    SourceRecord { identity, ..record(source, id, &[]) }
+}
+
+#[track_caller]
+fn check_place(records: &[SourceRecord], expected: &[&str]) {
+    let index = Table::of(&[("acme/known-7b", &["acme-ai/Known-7B"]), ("other/twin", &[]), ("acme/twin", &[])]);
+    let places = with_tables(|tables| place(&index, tables, records)).places;
+    let found: Vec<_> = places
+        .iter()
+        .map(|place| match place {
+            Place::Known(model) => format!("known {}/{}", model.publisher(), model.model()),
+            Place::New(model) => format!("new {}/{}", model.publisher(), model.model()),
+            Place::None { reason } => {
+                assert!(reason.len() > 20);
+                "-".to_owned()
+            }
+        })
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn a_record_is_placed_by_what_is_certain() {
+    use DataSource as S;
+    check_place(&[named(S::Mot, "a", "acme-ai/Known-7B", "", "Something else", "Nobody")], &["known acme/known-7b"]);
+    check_place(&[named(S::Mot, "a", "", "", "Known 7B", "ACME")], &["known acme/known-7b"]);
+    check_place(&[named(S::Mot, "a", "", "", "Known 7B", "Nobody")], &["-"]);
+    check_place(&[named(S::Mot, "a", "", "", "Known 8B", "ACME")], &["new acme/known-8b"]);
+    check_place(&[named(S::Mot, "a", "", "", "Twin", "Acme")], &["known acme/twin"]);
+    check_place(&[named(S::Mot, "a", "Somebody/Known-7B", "", "Known 7B", "ACME")], &["new somebody/known-7b"]);
+    check_place(&[named(S::Mot, "a", "", "", "PanGu-\u{3b1}", "Acme")], &["-"]);
+    check_place(&[named(S::Epoch, "a", "", "", "New One", "Acme")], &["-"]);
+    check_place(&[named(S::ModelsDevCatalog, "a", "acme-ai/New-1", "acme/new1", "new1", "acme")], &["new acme/new-1"]);
+    // Its key says which model it is, whoever's weights it links to.
+    check_place(
+        &[named(S::ModelsDevCatalog, "a", "acme-ai/Known-7B", "acme/twin", "twin", "acme")],
+        &["known acme/twin"],
+    );
+}
+
+#[test]
+fn a_name_finds_the_model_that_another_source_makes() {
+    use DataSource as S;
+    let card = named(S::ModelCard, "a", "acme-ai/New-1", "", "", "");
+    let epoch = named(S::Epoch, "b", "", "", "new 1", "Acme");
+    let mot = named(S::Mot, "c", "", "", "New-1", "acme");
+    check_place(&[epoch.clone(), mot.clone(), card.clone()], &["new acme/new-1"; 3]);
+    check_place(&[card, mot, epoch], &["new acme/new-1"; 3]);
+}
+
+fn any_record() -> impl Strategy<Value = SourceRecord> {
+    let sources = prop::sample::select(vec![
+        DataSource::ModelCard,
+        DataSource::ModelsDevCatalog,
+        DataSource::Osai,
+        DataSource::Comparia,
+        DataSource::Mot,
+        DataSource::Epoch,
+    ]);
+    let licenses = prop::sample::select(vec!["MIT", "mit", "Apache 2", "unlicensed", "strange", "not included"]);
+    let kinds = prop::sample::select(vec![WEIGHTS, ComponentKind::TrainingData]);
+    let availabilities = prop::sample::select(Availability::ALL.to_vec());
+    let statement = prop_oneof![
+        (kinds.clone(), licenses).prop_map(|(kind, text)| (Field::License(kind), license(text), "")),
+        (kinds, availabilities).prop_map(|(kind, a)| (Field::Availability(kind), available(a), "")),
+        (1_i64..5).prop_map(|n| (Field::TotalParameters, Value::Number(n * 1_000_000_000), "")),
+        "[ab]".prop_map(|name| (Field::DisplayName, Value::Text(name.into()), "")),
+        "[ab]".prop_map(|note| (Field::Notes, Value::Texts(vec![note.into()]), "")),
+        "[ab]".prop_map(|name| {
+            let base = NamedBase { relation: Relation::FineTune, name: name.into() };
+            (Field::BaseModels, Value::Bases(vec![base]), "")
+        }),
+    ];
+    let identity = (
+        prop::sample::select(vec!["", "acme-ai/New-1", "acme/New-1", "acme-ai/Known-7B", "x/New-1"]),
+        prop::sample::select(vec!["", "New 1", "Known-7B", "Other"]),
+    );
+    (sources, "[a-d]", prop::collection::vec(statement, 0..5), identity).prop_map(
+        |(source, id, mut statements, (repository, name))| {
+            // A record states a field once.
+            statements.sort_by_key(|(field, ..)| *field);
+            statements.dedup_by_key(|(field, ..)| *field);
+            SourceRecord {
+                identity: named(source, "", repository, "", name, "Acme").identity,
+                ..record(source, &id, &statements)
+            }
+        },
+    )
+}
+
+proptest! {
+    /// The order of records never shows, neither in which model they are about nor in what is merged.
+    #[test]
+    fn the_order_of_records_does_not_show(
+        records in prop::collection::vec(any_record(), 0..8).prop_map(|mut records| {
+            // Within a source an id is there once.
+            records.sort_by(|a, b| (a.source, &a.id).cmp(&(b.source, &b.id)));
+            records.dedup_by(|a, b| (a.source, &a.id) == (b.source, &b.id));
+            records
+        }),
+        seed in any::<u64>(),
+    ) {
+        let mut shuffled: Vec<_> = records.iter().cloned().enumerate().collect();
+        // A fixed mixture of the seed: proptest's own shuffle would not shrink with the records.
+        shuffled.sort_by_key(|(at, _)| seed.rotate_left(u32::try_from(*at).unwrap() * 7) ^ seed.wrapping_mul(*at as u64 + 1));
+        let index = Table::of(&[("acme/known-7b", &["acme-ai/Known-7B"])]);
+        let (order, moved): (Vec<usize>, Vec<SourceRecord>) = shuffled.into_iter().unzip();
+        let straight = with_tables(|tables| place(&index, tables, &records)).places;
+        let turned = with_tables(|tables| place(&index, tables, &moved)).places;
+        for (at, place) in order.iter().zip(&turned) {
+            prop_assert_eq!(place, &straight[*at]);
+        }
+        let flags = OfferingFlags { open: 1, closed: 1 };
+        prop_assert_eq!(merged(&Base::new(), &records, flags), merged(&Base::new(), &moved, flags));
+    }
+
+    /// No set of statements makes a license of the weights better than a review once one more source contradicts it.
+    #[test]
+    fn a_contradiction_is_never_decided_without_the_text(records in prop::collection::vec(any_record(), 1..6)) {
+        let found = merged(&Base::new(), &records, OfferingFlags::default());
+        let contradicted = found.conflicts.iter().any(|conflict| conflict.field == Field::License(WEIGHTS));
+        if let Some(Settled::License(concluded)) = found.set.get(&Field::License(WEIGHTS)) {
+            prop_assert_eq!(concluded.evidence == Evidence::Conflict, contradicted);
+        } else {
+            prop_assert!(!contradicted);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! Imports: a document of a known source, read, merged with everything else that is known, and committed as one change.
+//!
+//! What a source says of models is kept as it was read; the models, and which model an offering is of, are made anew
+//! from all of it at each import and at start. So the order of imports does not show, a new alias or a better rule
+//! reaches what was imported before it, and the same document again changes nothing.
+
+mod known;
+mod rebuild;
+mod records;
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::builtin::Builtin;
+use super::{Registry, RegistryError, records as stored};
+use crate::catalog::Snapshot;
+use crate::ingest::document::{File, Reading};
+use crate::ingest::source::DataSource;
+use crate::ingest::{Limits, comparia, epoch, hub, model_card, models_dev, mot, osai};
+use crate::pb::weighbridge::v1 as pb;
+use crate::store::{Batch, Write};
+
+pub(super) use known::KnownModels;
+use rebuild::{Incoming, Rebuild};
+
+/// A document to import.
+#[derive(Clone, Debug)]
+pub struct ImportRequest {
+    /// What is imported and how.
+    pub config: pb::ImportConfig,
+    /// The document as written: one file, or the files of a folder.
+    pub files: Vec<File>,
+}
+
+/// Largest document that is taken, in bytes.
+pub(super) const DOCUMENT_BYTES_MAX: usize = 64 << 20;
+
+impl Registry {
+    /// Imports a document.
+    ///
+    /// # Errors
+    /// The document cannot be read as a whole, or the store fails. What is wrong with single records is in the report.
+    pub async fn import(&self, request: ImportRequest) -> Result<pb::ImportReport, RegistryError> {
+        let ImportRequest { config, files } = request;
+        let source = pb::ImportSource::try_from(config.source).unwrap_or_default();
+        if source == pb::ImportSource::Unspecified {
+            let description = "it must be set: for example IMPORT_SOURCE_MODELS_DEV";
+            return Err(RegistryError::Invalid(vec![super::violation("config.source", description)]));
+        }
+        let validate_only = config.validate_only;
+        // Two imports at once would each be planned on what the other is about to change.
+        let one_at_a_time = self.importing.lock().await;
+        let snapshot = self.snapshot();
+        let builtin = self.builtin.clone();
+        let now = (self.clock)();
+        // Reading a large document takes longer than a serving thread should be held up.
+        let planned =
+            tokio::task::spawn_blocking(move || plan(&snapshot, &builtin, source, &config, &files, now)).await;
+        let (mut report, writes) = planned.map_err(|_| RegistryError::Closed)??;
+        report.revision = stored::wire_revision(self.snapshot().revision());
+        if !validate_only && !writes.is_empty() {
+            let revision = self.commit(Batch { expect: Vec::new(), writes }).await?;
+            report.revision = stored::wire_revision(revision);
+            drop(one_at_a_time);
+            if source == pb::ImportSource::Records {
+                self.remerge().await?;
+                report.revision = stored::wire_revision(self.snapshot().revision());
+            }
+        }
+        if source == pb::ImportSource::Records {
+            let snapshot = self.snapshot();
+            let conflicting = snapshot.models().filter(|entry| !entry.record.conflicts.is_empty()).count();
+            report.conflicting_models = i32::try_from(conflicting).unwrap_or(i32::MAX);
+        }
+        Ok(report)
+    }
+
+    /// Makes the merged models and the links of offerings anew: after an operator's change of a model's ids, and for a
+    /// release that merges or resolves better.
+    pub(super) async fn remerge(&self) -> Result<(), RegistryError> {
+        let _one_at_a_time = self.importing.lock().await;
+        let snapshot = self.snapshot();
+        let nothing = snapshot.source_records().next().is_none() && snapshot.offering_counts().0 == 0;
+        if nothing || !self.store.status().writable {
+            return Ok(());
+        }
+        let builtin = self.builtin.clone();
+        let now = (self.clock)();
+        let planned = tokio::task::spawn_blocking(move || {
+            let actor = format!("merge/{}", super::builtin::CATALOG_VERSION);
+            Rebuild::new(&snapshot, &builtin, &actor, now).run(Incoming::Nothing).map(|(_, writes)| writes)
+        });
+        let writes = planned.await.map_err(|_| RegistryError::Closed)??;
+        if !writes.is_empty() {
+            self.commit(Batch { expect: Vec::new(), writes }).await?;
+        }
+        Ok(())
+    }
+}
+
+fn plan(
+    snapshot: &Arc<Snapshot>,
+    builtin: &Builtin,
+    source: pb::ImportSource,
+    config: &pb::ImportConfig,
+    files: &[File],
+    now: Timestamp,
+) -> Result<(pb::ImportReport, Vec<Write>), RegistryError> {
+    let limits = Limits { document_bytes_max: DOCUMENT_BYTES_MAX, ..Limits::default() };
+    let rebuild = |data_source: DataSource, incoming: Incoming| {
+        Rebuild::new(snapshot, builtin, &format!("import/{data_source}"), now).run(incoming)
+    };
+    let of_models = |data_source: DataSource, reading: Reading| {
+        if reading.records.is_empty() {
+            let first = reading.rejected.first();
+            let first = first.map(|entry| format!(" (first: {}: {})", entry.record, entry.messages.join("; ")));
+            return Err(RegistryError::NothingToImport { detail: first.unwrap_or_default() });
+        }
+        rebuild(data_source, Incoming::Models(data_source, reading))
+    };
+    match source {
+        pb::ImportSource::Unspecified => Err(RegistryError::NothingToImport { detail: String::new() }),
+        pb::ImportSource::ModelsDev => {
+            let document = models_dev::read_files(files, &limits)?;
+            rebuild(DataSource::ModelsDev, Incoming::Offerings(document, config.origin.clone()))
+        }
+        pb::ImportSource::ModelsDevCatalog => {
+            of_models(DataSource::ModelsDevCatalog, models_dev::catalog::read(files, &limits)?)
+        }
+        pb::ImportSource::Mot => of_models(DataSource::Mot, mot::read(files, &limits)?),
+        pb::ImportSource::Osai => of_models(DataSource::Osai, osai::read(files, &limits)?),
+        pb::ImportSource::Comparia => of_models(DataSource::Comparia, comparia::read(files, &limits)?),
+        pb::ImportSource::Epoch => of_models(DataSource::Epoch, epoch::read(files, &limits)?),
+        pb::ImportSource::ModelCard => {
+            let given = if config.repository.is_empty() { &config.origin } else { &config.repository };
+            let repository = hub::repository_of(given).map_or_else(|| given.clone(), Into::into);
+            of_models(DataSource::ModelCard, model_card::read(files, &repository, &limits)?)
+        }
+        pb::ImportSource::Records => records::plan(snapshot, files, &limits, now),
+    }
+}

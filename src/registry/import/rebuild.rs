@@ -1,0 +1,407 @@
+//! Everything that imports determine, made anew: from the catalog, the operator's records and all that sources state, to
+//! the writes that differ from what is stored.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::known::{ModelsAfterMerge, ModelsBeforeMerge};
+use crate::catalog::{Layer, Snapshot};
+use crate::convert;
+use crate::domain::model::BaseRef;
+use crate::domain::name::ModelName;
+use crate::ingest::document::Reading;
+use crate::ingest::identity::{AliasIndex, Resolution, resolve};
+use crate::ingest::merge::{self, Merged, OfferingFlags, Place, Places, Tables};
+use crate::ingest::source::DataSource;
+use crate::ingest::statement::SourceRecord;
+use crate::ingest::{Entry, Outcome, models_dev};
+use crate::pb::weighbridge::storage::v1::record::Record as Kind;
+use crate::pb::weighbridge::v1 as pb;
+use crate::registry::builtin::Builtin;
+use crate::registry::key::Key;
+use crate::registry::models::timestamp;
+use crate::registry::{RegistryError, lineage, records};
+use crate::store::Write;
+
+/// What an import brings.
+pub(super) enum Incoming {
+    /// Nothing: what is there is made anew.
+    Nothing,
+    /// What a source states of models.
+    Models(DataSource, Reading),
+    /// Providers and offerings, and where the document is from.
+    Offerings(models_dev::Document, String),
+}
+
+/// One rebuild under way.
+pub(super) struct Rebuild<'a> {
+    snapshot: &'a Arc<Snapshot>,
+    builtin: &'a Builtin,
+    actor: &'a str,
+    now: Timestamp,
+    report: pb::ImportReport,
+    writes: Vec<Write>,
+}
+
+impl<'a> Rebuild<'a> {
+    pub(super) fn new(snapshot: &'a Arc<Snapshot>, builtin: &'a Builtin, actor: &'a str, now: Timestamp) -> Self {
+        Self { snapshot, builtin, actor, now, report: pb::ImportReport::default(), writes: Vec::new() }
+    }
+
+    pub(super) fn run(mut self, incoming: Incoming) -> Result<(pb::ImportReport, Vec<Write>), RegistryError> {
+        let builtin = self.builtin;
+        let publishers = &builtin.reference.publishers;
+        let by_name = |name: &str| publishers.by_name(name).map(Box::from);
+        let by_organization = |organization: &str| {
+            let publisher = publishers.by_organization(organization);
+            publisher.map_or_else(|| organization.to_ascii_lowercase().into(), Box::from)
+        };
+        let tables = Tables {
+            licenses: &builtin.license_names,
+            publisher_by_name: &by_name,
+            publisher_by_organization: &by_organization,
+        };
+        let (source, reading, document) = match incoming {
+            Incoming::Nothing => (None, Reading::default(), None),
+            Incoming::Models(source, reading) => (Some(source), reading, None),
+            Incoming::Offerings(document, origin) => (None, Reading::default(), Some((document, origin))),
+        };
+        let statements = self.source_records(source, &reading)?;
+        let before = ModelsBeforeMerge(self.snapshot);
+        let places = merge::place(&before, &tables, &statements);
+        let more = further_ids(&before, &statements, &places);
+        let index = ModelsAfterMerge::new(before, &more);
+        let flags = match document {
+            Some((document, origin)) => self.offerings(&document, &index, &origin)?,
+            None => self.links(&index)?,
+        };
+        let mut entries = self.models(&tables, &index, &statements, &places, &more, &flags)?;
+        if let Some(source) = source {
+            entries.extend(of_records(&tables, source, &statements, &places, &reading));
+        }
+        convert::add_entries(&mut self.report, &reading, &entries);
+        Ok((self.report, self.writes))
+    }
+
+    /// Every record of every source after the import, and the writes for those that differ.
+    fn source_records(
+        &mut self,
+        source: Option<DataSource>,
+        reading: &Reading,
+    ) -> Result<Vec<SourceRecord>, RegistryError> {
+        let mut all = Vec::new();
+        let mut stored: HashMap<&str, &Bytes> = HashMap::new();
+        let rejected: BTreeSet<&str> = reading.rejected.iter().map(|entry| entry.record.as_str()).collect();
+        let read: BTreeSet<&str> = reading.records.iter().map(|record| &*record.id).collect();
+        let mut gone = Vec::new();
+        for ((of, id), payload) in self.snapshot.source_records() {
+            let replaced = source.is_some_and(|source| source.as_str() == &**of);
+            if replaced {
+                stored.insert(id, payload);
+                if read.contains(&**id) {
+                    continue;
+                }
+                // What could not be read this time is not gone.
+                let unreadable = rejected.iter().any(|record| names(record, id));
+                if source.is_some_and(DataSource::is_complete) && !unreadable {
+                    gone.push(Key::SourceRecord((of.clone(), id.clone())));
+                    continue;
+                }
+            }
+            let (Kind::SourceRecord(message), _) = records::stored(payload)? else { continue };
+            all.push(convert::source_record(message)?);
+        }
+        for record in &reading.records {
+            let key = Key::SourceRecord((record.source.as_str().into(), record.id.clone()));
+            let kind = Kind::SourceRecord(convert::source_record_message(record));
+            self.put(&key, kind, stored.get(&*record.id).copied())?;
+            all.push(record.clone());
+        }
+        for key in gone {
+            self.delete(&key);
+        }
+        all.sort_by(|a, b| (a.source, &a.id).cmp(&(b.source, &b.id)));
+        Ok(all)
+    }
+
+    fn offerings(
+        &mut self,
+        document: &models_dev::Document,
+        index: &dyn AliasIndex,
+        origin: &str,
+    ) -> Result<Flags, RegistryError> {
+        let import = models_dev::normalise(document, index, origin);
+        if import.offerings.is_empty() {
+            return Err(RegistryError::NothingToImport { detail: String::new() });
+        }
+        let credit = DataSource::ModelsDev.credit();
+        let source = pb::Source {
+            title: credit.title.into(),
+            url: credit.url.into(),
+            date: String::new(),
+            license: credit.license.into(),
+        };
+        self.report = convert::import_report(&import);
+        let mut named = BTreeSet::new();
+        for record in &import.providers {
+            named.insert(record.id.clone());
+            let old = self.snapshot.provider(&record.id).map(|entry| entry.payload.clone());
+            let kind = Kind::Provider(convert::provider_message(record));
+            self.put(&Key::Provider(record.id.clone()), kind, old.as_ref())?;
+        }
+        let gone = self.snapshot.providers().map(|entry| entry.record.id.clone());
+        for id in gone.filter(|id| !named.contains(id)).collect::<Vec<_>>() {
+            self.delete(&Key::Provider(id));
+        }
+        let mut flags = Flags::new();
+        let mut named = BTreeSet::new();
+        for record in &import.offerings {
+            named.insert(record.name.clone());
+            if let (Some(found), Some(open)) = (&record.model, record.open_weights) {
+                count(&mut flags, &found.model, open);
+            }
+            let old = self.snapshot.offering(&record.name).map(|entry| entry.payload.clone());
+            let kind = Kind::Offering(convert::offering_message(record, &source));
+            self.put(&Key::Offering(record.name.clone()), kind, old.as_ref())?;
+        }
+        let gone = self.snapshot.offerings().map(|entry| entry.record.name.clone());
+        for name in gone.filter(|name| !named.contains(name)).collect::<Vec<_>>() {
+            self.delete(&Key::Offering(name));
+        }
+        Ok(flags)
+    }
+
+    /// Which models the stored offerings are of, now that others may be known.
+    fn links(&mut self, index: &dyn AliasIndex) -> Result<Flags, RegistryError> {
+        let mut flags = Flags::new();
+        let snapshot = self.snapshot.clone();
+        for entry in snapshot.offerings() {
+            let (Kind::Offering(mut message), _) = records::stored(&entry.payload)? else { continue };
+            let name = &entry.record.name;
+            let before = message.clone();
+            let found = resolve(index, Some(name.provider().as_str()), name.offering(), Some(&message.display_name));
+            convert::link_offering(&mut message, &found);
+            if let Resolution::Matched { model, .. } = &found
+                && let Some(open) = message.open_weights
+            {
+                count(&mut flags, model, open);
+            }
+            if message != before {
+                self.put(&Key::Offering(name.clone()), Kind::Offering(message), Some(&entry.payload))?;
+            }
+        }
+        Ok(flags)
+    }
+
+    /// The merged models, and the writes for those that differ. Returns what is to be said of single ones.
+    fn models(
+        &mut self,
+        tables: &Tables<'_>,
+        index: &ModelsAfterMerge<'_>,
+        statements: &[SourceRecord],
+        places: &Places,
+        more: &FurtherIds,
+        flags: &Flags,
+    ) -> Result<Vec<Entry>, RegistryError> {
+        let mut stated: BTreeMap<&ModelName, Vec<&SourceRecord>> = BTreeMap::new();
+        for (record, place) in statements.iter().zip(&places.places) {
+            if let Some(model) = place.model() {
+                stated.entry(model).or_default().push(record);
+            }
+        }
+        let names: BTreeSet<&ModelName> = stated.keys().copied().chain(flags.keys()).collect();
+        let resolve = |name: &str| merge::resolve_base(index, places, name);
+        let mut made: BTreeMap<ModelName, pb::Model> = BTreeMap::new();
+        let mut entries = Vec::new();
+        for name in names {
+            let before = self.snapshot.model_in(Layer::BuiltIn, name);
+            let is_new = more.get(name).is_some() && self.snapshot.model_before_merge(name).is_none();
+            // An operator's record of its own stands alone.
+            if before.is_none() && !is_new {
+                continue;
+            }
+            let before = before.map(|entry| records::stored(&entry.payload)).transpose()?;
+            let before = match before {
+                Some((Kind::Model(message), _)) => Some(message),
+                _ => None,
+            };
+            let base = before.as_ref().map(convert::merge_base).unwrap_or_default();
+            let records = stated.get(name).map_or(&[][..], |records| records);
+            let flags = flags.get(name).copied().unwrap_or_default();
+            let mut merged = merge::merge(tables, &base, records, flags, &resolve);
+            without_itself(name, &mut merged);
+            merged.aliases = more.get(name).cloned().unwrap_or_default();
+            if before.is_some() && merged.is_empty() {
+                continue;
+            }
+            let message = convert::merged_model(name, before.as_ref(), &merged);
+            match convert::model(message.clone(), "") {
+                Ok(_) => {
+                    made.insert(name.clone(), message);
+                }
+                Err(violations) => entries.push(Entry {
+                    record: name.to_string(),
+                    outcome: Outcome::Rejected,
+                    messages: violations.into_iter().map(|v| format!("{}: {}", v.field, v.description)).collect(),
+                }),
+            }
+        }
+        entries.extend(without_circles(self.snapshot, &mut made));
+        self.report.conflicting_models = self.conflicting(&made);
+        for (name, message) in &made {
+            let old = self.snapshot.model_in(Layer::Imported, name).map(|entry| entry.payload.clone());
+            self.put(&Key::Model(Layer::Imported, name.clone()), Kind::Model(message.clone()), old.as_ref())?;
+        }
+        let gone = self.snapshot.models_of(Layer::Imported).map(|entry| entry.record.name.clone());
+        for name in gone.filter(|name| !made.contains_key(name)).collect::<Vec<_>>() {
+            self.delete(&Key::Model(Layer::Imported, name));
+        }
+        Ok(entries)
+    }
+
+    /// Models of the whole registry on which sources disagree.
+    fn conflicting(&self, made: &BTreeMap<ModelName, pb::Model>) -> i32 {
+        let operators = |name: &ModelName| self.snapshot.model_in(Layer::Operator, name).is_some();
+        let merged = made.iter().filter(|(name, model)| !model.conflicts.is_empty() && !operators(name));
+        let others = self.snapshot.models().filter(|entry| match entry.layer {
+            Layer::Operator => !entry.record.conflicts.is_empty(),
+            // A merged record shows above the built-in one, and the one before this import is about to go.
+            Layer::BuiltIn | Layer::Imported => {
+                let name = &entry.record.name;
+                let built_in = self.snapshot.model_in(Layer::BuiltIn, name);
+                !made.contains_key(name) && built_in.is_some_and(|entry| !entry.record.conflicts.is_empty())
+            }
+        });
+        i32::try_from(merged.count() + others.count()).unwrap_or(i32::MAX)
+    }
+
+    fn put(&mut self, key: &Key, kind: Kind, old: Option<&Bytes>) -> Result<(), RegistryError> {
+        let mut created = self.now;
+        match old {
+            None => self.report.created += 1,
+            Some(old) => {
+                let (stored, times) = records::stored(old)?;
+                if stored == kind {
+                    self.report.unchanged += 1;
+                    return Ok(());
+                }
+                created = times.created.map_or(self.now, |t| timestamp(&t, self.now));
+                self.report.updated += 1;
+            }
+        }
+        let value = records::record(kind, self.actor, created, self.now);
+        self.writes.push(Write { key: key.bytes(), value: Some(value) });
+        Ok(())
+    }
+
+    fn delete(&mut self, key: &Key) {
+        self.report.deleted += 1;
+        self.writes.push(Write { key: key.bytes(), value: None });
+    }
+}
+
+type Flags = BTreeMap<ModelName, OfferingFlags>;
+type FurtherIds = BTreeMap<ModelName, Vec<Box<str>>>;
+
+fn count(flags: &mut Flags, model: &ModelName, open: bool) {
+    let of_model = flags.entry(model.clone()).or_default();
+    let side = if open { &mut of_model.open } else { &mut of_model.closed };
+    *side = side.saturating_add(1);
+}
+
+/// A rejected entry names the file or record; an id is its stem.
+fn names(rejected: &str, id: &str) -> bool {
+    let last = rejected.rsplit('/').next().unwrap_or(rejected);
+    rejected == id || last.rsplit_once('.').is_some_and(|(stem, _)| stem == id)
+}
+
+/// Ids of the models that sources make, and those of known ones that their source is certain of and nobody has.
+fn further_ids(before: &ModelsBeforeMerge<'_>, statements: &[SourceRecord], places: &Places) -> FurtherIds {
+    let mut more: FurtherIds =
+        places.aliases.iter().map(|(model, ids)| (model.clone(), ids.iter().cloned().collect())).collect();
+    for (record, place) in statements.iter().zip(&places.places) {
+        let (Place::Known(model), DataSource::ModelsDevCatalog) = (place, record.source) else { continue };
+        for id in record.identity.repositories.iter().chain(&record.identity.keys) {
+            if before.exact(id).is_none() {
+                let ids = more.entry(model.clone()).or_default();
+                if !ids.contains(id) {
+                    ids.push(id.clone());
+                }
+            }
+        }
+    }
+    more
+}
+
+fn without_itself(name: &ModelName, merged: &mut Merged) {
+    use crate::ingest::merge::Settled;
+    use crate::ingest::statement::Field;
+    if let Some(Settled::Bases(bases)) = merged.set.get_mut(&Field::BaseModels) {
+        bases.retain(|(base, _)| *base != BaseRef::Record(name.clone()));
+        if bases.is_empty() {
+            merged.set.remove(&Field::BaseModels);
+        }
+    }
+}
+
+/// Takes the lineage out of models that would be made from themselves. What sources state must not make a circle.
+fn without_circles(snapshot: &Snapshot, made: &mut BTreeMap<ModelName, pb::Model>) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    let mut read: BTreeMap<ModelName, crate::domain::model::Model> = BTreeMap::new();
+    for (name, message) in made.iter().filter(|(_, message)| !message.base_models.is_empty()) {
+        if let Ok(model) = convert::model(message.clone(), "") {
+            read.insert(name.clone(), model);
+        }
+    }
+    let names: Vec<_> = read.keys().cloned().collect();
+    for name in names {
+        let Some(model) = read.get(&name).cloned() else { continue };
+        let find =
+            |other: &ModelName| read.get(other).or_else(|| snapshot.model_entry(other).map(|entry| &entry.record));
+        let Some(path) = lineage::cycle(&model, find) else { continue };
+        let Some(message) = made.get_mut(&name) else { continue };
+        // A base without a record: the step stays, its terms are unknown, and eligibility reviews it.
+        for base in message.base_models.iter_mut().filter(|base| path.contains(&base.model)) {
+            base.model = base.model.trim_start_matches("publishers/").to_owned();
+        }
+        if let Ok(model) = convert::model(message.clone(), "") {
+            read.insert(name.clone(), model);
+        }
+        entries.push(Entry {
+            record: name.to_string(),
+            outcome: Outcome::Kept,
+            messages: vec![format!("its lineage would go in a circle, which is cut here: {}", path.join(" → "))],
+        });
+    }
+    entries
+}
+
+/// What is to be said of each record that was read: which model it is about, or why none; what was left out.
+fn of_records(
+    tables: &Tables<'_>,
+    source: DataSource,
+    statements: &[SourceRecord],
+    places: &Places,
+    reading: &Reading,
+) -> Vec<Entry> {
+    let warnings: HashMap<&str, &[String]> =
+        reading.records.iter().map(|record| (&*record.id, record.warnings.as_slice())).collect();
+    let mut entries = Vec::new();
+    for (record, place) in statements.iter().zip(&places.places).filter(|(record, _)| record.source == source) {
+        let Some(warnings) = warnings.get(&*record.id) else { continue };
+        let mut messages = warnings.to_vec();
+        messages.extend(merge::remarks(tables, record));
+        let outcome = match place {
+            Place::None { reason } => {
+                messages.insert(0, reason.clone());
+                Outcome::Unresolved
+            }
+            Place::Known(_) | Place::New(_) => Outcome::Kept,
+        };
+        entries.push(Entry { record: format!("{source}/{}", record.id), outcome, messages });
+    }
+    entries
+}
