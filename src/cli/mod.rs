@@ -9,6 +9,7 @@ mod import;
 mod licenses;
 mod models;
 mod notice;
+mod offerings;
 mod output;
 mod records;
 mod serve;
@@ -50,6 +51,9 @@ enum Command {
     /// Look at and change models.
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Look at who serves which model, and at what price.
+    #[command(subcommand)]
+    Offerings(offerings::OfferingsCommand),
     /// Look at and change licenses.
     #[command(subcommand)]
     Licenses(licenses::LicensesCommand),
@@ -116,6 +120,7 @@ fn execute(command: Command, out: &Output) -> Result<u8, Failure> {
             Command::Serve(arguments) => serve::run(arguments, out).await,
             Command::Check(arguments) => check::run(*arguments, out).await,
             Command::Models(command) => models::run(command, out).await,
+            Command::Offerings(command) => offerings::run(command, out).await,
             Command::Licenses(command) => licenses::run(command, out).await,
             Command::Notice(arguments) => notice::run(arguments, out).await,
             Command::Import(command) => import::run(command, out).await,

@@ -123,6 +123,7 @@ pub fn read(files: &Files<'_>) -> Result<Builtin, Vec<String>> {
             None
         }
     };
+    loaded.add_further_ids(&mut problems);
     loaded.cross_check(&mut problems);
     match reference {
         Some(reference) if problems.is_empty() => {
@@ -149,6 +150,7 @@ struct Loaded {
     vocabulary: Option<Vocabulary>,
     mof: String,
     publishers: PublishersFile,
+    further_ids: Vec<(String, AliasesRow)>,
     hub_tags: String,
     license_names: String,
     attributions: Vec<String>,
@@ -162,7 +164,13 @@ impl Loaded {
             "openness" => self.mof = String::from_utf8_lossy(content).into_owned(),
             "licenses" => self.license(&shown, path, content, problems),
             "use-policies" => self.use_policy(&shown, path, content, problems),
-            "models" => self.model_file(&shown, content, problems),
+            "" | "generated" if path.file_name().is_some_and(|name| name == "aliases.toml") => {
+                match toml::from_str::<AliasesFile>(&String::from_utf8_lossy(content)) {
+                    Ok(file) => self.further_ids.extend(file.aliases.into_iter().map(|row| (shown.clone(), row))),
+                    Err(error) => problems.push(format!("{shown}: {}", error.message())),
+                }
+            }
+            "models" | "generated" => self.model_file(&shown, content, problems),
             "" if shown == "vocabulary.toml" => self.words(&shown, content, problems),
             "" if shown == "ATTRIBUTION.md" => self.credits(content),
             "" if shown == "publishers.toml" => match toml::from_str(&String::from_utf8_lossy(content)) {
@@ -267,6 +275,25 @@ impl Loaded {
         self.attributions = items.map(|item| item.trim().to_owned()).collect();
     }
 
+    /// Ids of the alias table into the records of their models.
+    fn add_further_ids(&mut self, problems: &mut Vec<String>) {
+        for (shown, AliasesRow { model, ids }) in std::mem::take(&mut self.further_ids) {
+            let name = ModelName::parse(&model).ok();
+            let record = name.as_ref().and_then(|name| self.models.get_mut(name));
+            let message = name.and_then(|name| self.records.get_mut(&Key::Model(Layer::BuiltIn, name)));
+            let (Some((_, record)), Some(Kind::Model(message))) = (record, message) else {
+                problems.push(format!("{shown}: `{model}` is no model of the catalog"));
+                continue;
+            };
+            for id in ids {
+                if !message.aliases.contains(&id) {
+                    record.aliases.push(id.as_str().into());
+                    message.aliases.push(id);
+                }
+            }
+        }
+    }
+
     fn publishers(&self, problems: &mut Vec<String>) -> Publishers {
         let rows = self.publishers.publishers.iter().map(|row| Publisher {
             id: row.id.clone(),
@@ -363,6 +390,19 @@ fn read_file<M: prost::Message + Default>(
             None
         }
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AliasesFile {
+    aliases: Vec<AliasesRow>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AliasesRow {
+    model: String,
+    ids: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]

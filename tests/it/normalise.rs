@@ -201,6 +201,7 @@ async fn what_several_sources_say_becomes_one_record() {
     assert!(claims.iter().any(|claim| claim.value == "LicenseRef-Unknown (`Our own terms`)"), "{claims:?}");
 
     let mut models = ModelServiceClient::new(channel.clone());
+    // The catalog itself is larger than a page; those on which sources disagree are not.
     let mut list = async |filter: &str| {
         let request = pb::ListModelsRequest { filter: filter.into(), page_size: 1000, ..Default::default() };
         models.list_models(request).await.map(|r| r.into_inner())

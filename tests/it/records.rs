@@ -149,11 +149,14 @@ async fn pages_follow_one_another_and_their_tokens_are_bound() {
         parent: parent.into(),
         ..Default::default()
     };
-    let whole = models.list_models(list(1_000, "", "")).await.unwrap().into_inner();
+    let mut whole = models.list_models(list(1_000, "", "")).await.unwrap().into_inner();
+    let rest = models.list_models(list(1_000, &whole.next_page_token, "")).await.unwrap().into_inner();
+    assert_eq!((rest.total_size, rest.next_page_token.as_str()), (whole.total_size, ""));
+    whole.models.extend(rest.models);
     let mut names = Vec::new();
     let mut token = String::new();
     loop {
-        let page = models.list_models(list(7, &token, "publishers/-")).await.unwrap().into_inner();
+        let page = models.list_models(list(97, &token, "publishers/-")).await.unwrap().into_inner();
         assert_eq!(page.total_size, whole.total_size);
         names.extend(page.models.into_iter().map(|m| m.name));
         if page.next_page_token.is_empty() {

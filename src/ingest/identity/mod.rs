@@ -187,9 +187,13 @@ fn check_name(index: &dyn AliasIndex, id: &str, name: &str, found: Resolution) -
     let Resolution::Matched { model, .. } = &found else { return found };
     // Some write the maker before the name, as in `DeepSeek: DeepSeek V3`.
     let short = name.split_once(": ").map(|(_, short)| short);
-    for folded in [Some(name), short].into_iter().flatten().map(fold) {
+    let names = [Some(name), short].into_iter().flatten();
+    let names = names.flat_map(|name| [name.to_owned(), format!("{}/{name}", model.publisher())]);
+    for folded in names.map(|name| fold(&name)) {
         match index.folded(&folded) {
-            Folded::One(other, _) if other != *model && !says_less(&folded, id) => {
+            Folded::One(other, _)
+                if other != *model && !says_less(&folded, id) && undated(&other) != undated(model) =>
+            {
                 return ambiguous(vec![model.clone(), other]);
             }
             _ => {}
@@ -198,9 +202,21 @@ fn check_name(index: &dyn AliasIndex, id: &str, name: &str, found: Resolution) -
     found
 }
 
+/// The name without the date of a snapshot: a snapshot and its undated alias are one answer.
+fn undated(model: &ModelName) -> &str {
+    let text = model.as_str();
+    match text.rsplit_once('-') {
+        Some((rest, date)) if date.len() == 8 && date.starts_with("20") && date.bytes().all(|b| b.is_ascii_digit()) => {
+            rest
+        }
+        _ => text.strip_suffix("-0").unwrap_or(text),
+    }
+}
+
 fn says_less(folded_name: &str, id: &str) -> bool {
     let plain = |text: &str| text.replace(['.', '_', '@', ':', '/'], "-");
-    format!("-{}-", plain(&fold(id))).contains(&format!("-{}-", plain(folded_name)))
+    let bare = folded_name.rsplit('/').next().unwrap_or(folded_name);
+    format!("-{}-", plain(&fold(id))).contains(&format!("-{}-", plain(bare)))
 }
 
 fn no_alias(id: &str) -> String {

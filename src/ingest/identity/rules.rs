@@ -25,7 +25,7 @@ pub(super) enum Rewrite {
     Prefix(&'static str),
     /// Leaves a suffix out.
     Suffix(&'static str),
-    /// Leaves a suffix out of the ids of one publisher.
+    /// Leaves a suffix out of the ids of one publisher: what is left must be a model of that publisher.
     SuffixOf(&'static str, &'static str),
     /// Writes one suffix for another.
     SuffixTo(&'static str, &'static str),
@@ -35,6 +35,8 @@ pub(super) enum Rewrite {
     AppPath,
     /// Writes the text for `from` wherever it stands between two version digits, for models of one publisher or of all.
     VersionMark(char, &'static str, Option<&'static str>),
+    /// Writes a dot between the two digits of a version that stands by itself: `gpt-52` for `gpt-5.2`.
+    GluedDigits,
     /// Writes `-` for a character.
     Dash(char),
     /// Writes a hyphen before the first digit of a name and a dot in its version: `llama3-3-` for `llama-3.3-`.
@@ -65,6 +67,8 @@ const FREE_PLANS: &[&str] = &["aihubmix", "llmgateway", "opencode", "zenmux"];
 const UNDERSCORE_FOR_DOT: &[&str] = &["clarifai", "nano-gpt", "nebius", "nvidia"];
 
 const REGION: &str = "an inference profile names the region that serves, not another model";
+const THINKING: &str = "a switch of the request: the maker calls no model so";
+const EFFORT: &str = "how much it reasons is set by the request";
 const PRECISION: &str = "the same weights at a lower serving precision";
 
 /// The rules. Their order means nothing.
@@ -87,6 +91,7 @@ pub(super) const RULES: &[Rule] = &[
     at(BEDROCK, Rewrite::SuffixOf("-v1", "anthropic"), "the first upload; no model of Anthropic's is called so"),
     at(BEDROCK, Rewrite::GluedVersion("llama"), "Bedrock writes `llama3-3` for Llama 3.3"),
     at(VERTEX, Rewrite::Suffix("@default"), "the default version of a model that has one version"),
+    at(VERTEX, Rewrite::Suffix("-maas"), "a model of others, served as a service"),
     at(VERTEX, Rewrite::Dash('@'), "Vertex writes `@` before the date; the dated id must itself be an alias"),
     everywhere(Rewrite::Prefix("@cf/"), "Cloudflare's catalog prefix"),
     at(CLOUDFLARE, Rewrite::Prefix("workers-ai/"), "Cloudflare's gateway names its own backend"),
@@ -111,6 +116,7 @@ pub(super) const RULES: &[Rule] = &[
     at(&["deepinfra", "togetherai"], Rewrite::SuffixTo("-instruct-turbo", "-instruct"), "they so name an FP8 copy"),
     // Of Anthropic's only: `x-3.4` and `x-3-4` of another publisher may be two models.
     everywhere(Rewrite::VersionMark('.', "-", Some("anthropic")), "Anthropic's own ids have no dots"),
+    at(&["venice"], Rewrite::GluedDigits, "the provider's ids leave the dot of a version out"),
     at(DASH_FOR_DOT, Rewrite::VersionMark('-', ".", None), "the provider's ids have no dots"),
     at(UNDERSCORE_FOR_DOT, Rewrite::VersionMark('_', ".", None), "the provider's ids have no dots"),
     everywhere(Rewrite::Suffix(":free"), "a plan without charge of the same model"),
@@ -126,6 +132,30 @@ pub(super) const RULES: &[Rule] = &[
     everywhere(Rewrite::Suffix("-awq"), PRECISION),
     everywhere(Rewrite::Suffix("-gptq"), PRECISION),
     at(&["routing-run"], Rewrite::Suffix("-6bit"), PRECISION),
+    // Modes of a request. Only of makers who call no model so: `kimi-k2-thinking` and `qwen3-…-thinking` are models.
+    everywhere(Rewrite::SuffixOf("-thinking", "anthropic"), THINKING),
+    everywhere(Rewrite::SuffixOf(":thinking", "anthropic"), THINKING),
+    everywhere(Rewrite::SuffixOf("-think", "anthropic"), THINKING),
+    everywhere(Rewrite::SuffixOf("-thinking", "google"), THINKING),
+    everywhere(Rewrite::SuffixOf(":thinking", "google"), THINKING),
+    everywhere(Rewrite::SuffixOf("-nothink", "google"), THINKING),
+    everywhere(Rewrite::SuffixOf("-nothinking", "google"), THINKING),
+    everywhere(Rewrite::SuffixOf("-thinking", "deepseek"), THINKING),
+    everywhere(Rewrite::SuffixOf(":thinking", "deepseek"), THINKING),
+    everywhere(Rewrite::SuffixOf("-thinking", "xiaomi"), THINKING),
+    everywhere(Rewrite::SuffixOf(":thinking", "xiaomi"), THINKING),
+    everywhere(Rewrite::SuffixOf("-thinking", "zhipuai"), THINKING),
+    everywhere(Rewrite::SuffixOf(":thinking", "zhipuai"), THINKING),
+    everywhere(Rewrite::SuffixOf("-fast", "anthropic"), "a speed of a request, at another price"),
+    everywhere(Rewrite::SuffixOf("-highspeed", "minimax"), "the maker's faster service of the same model"),
+    everywhere(Rewrite::SuffixOf("-highspeed", "moonshotai"), "the maker's faster service of the same model"),
+    everywhere(Rewrite::SuffixOf("-lightning", "minimax"), "the maker's faster service of the same model"),
+    // Efforts of a request.
+    everywhere(Rewrite::SuffixOf("-high", "openai"), EFFORT),
+    everywhere(Rewrite::SuffixOf("-medium", "openai"), EFFORT),
+    everywhere(Rewrite::SuffixOf("-low", "openai"), EFFORT),
+    everywhere(Rewrite::SuffixOf("-xhigh", "openai"), EFFORT),
+    everywhere(Rewrite::SuffixOf("-minimal", "openai"), EFFORT),
 ];
 
 impl Rule {
@@ -144,11 +174,13 @@ impl Rule {
             Rewrite::Prefix(prefix) => same(strip_prefix(text, prefix).map(str::to_owned)),
             Rewrite::Suffix(suffix) => same(strip_suffix(text, suffix).map(str::to_owned)),
             Rewrite::SuffixOf(suffix, publisher) => {
-                let of = from.publisher.as_deref() == Some(*publisher);
-                same(of.then(|| strip_suffix(text, suffix).map(str::to_owned)).flatten())
+                let rest = strip_suffix(text, suffix).map(str::to_owned);
+                let of = |rest| of_publisher(from, rest, Some((*publisher).to_owned()));
+                rest.and_then(of).into_iter().collect()
             }
             Rewrite::SuffixTo(suffix, other) => same(strip_suffix(text, suffix).map(|rest| format!("{rest}{other}"))),
             Rewrite::Dash(mark) => same(text.contains(*mark).then(|| text.replace(*mark, "-"))),
+            Rewrite::GluedDigits => same(with_dot(text)),
             Rewrite::AppPath => same(without_app(text)),
             Rewrite::GluedVersion(name) => same(unglued(text, name)),
             Rewrite::Organization(mark) => organizations(from, *mark, index),
@@ -195,6 +227,21 @@ fn strip_prefix<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
 fn strip_suffix<'a>(text: &'a str, suffix: &str) -> Option<&'a str> {
     let (rest, tail) = text.split_at_checked(text.len().checked_sub(suffix.len())?)?;
     (tail.eq_ignore_ascii_case(suffix) && !rest.is_empty()).then_some(rest)
+}
+
+/// `gpt-52-codex` → `gpt-5.2-codex`, `minimax-m25` → `minimax-m2.5`: the first part of a name that is two digits and at
+/// most one letter before them.
+fn with_dot(text: &str) -> Option<String> {
+    let mut parts: Vec<String> = text.split('-').map(str::to_owned).collect();
+    let part = parts.iter_mut().skip(1).find_map(|part| {
+        let at = part.find(|c: char| c.is_ascii_digit())?;
+        let (head, digits) = part.split_at_checked(at)?;
+        let version = head.len() <= 1 && digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit());
+        version.then(|| format!("{head}{}.{}", &digits[..1], &digits[1..])).map(|dotted| (part, dotted))
+    });
+    let (part, dotted) = part?;
+    *part = dotted;
+    Some(parts.join("-"))
 }
 
 fn without_app(text: &str) -> Option<String> {
@@ -266,6 +313,17 @@ mod tests {
         assert_eq!(version_mark("glm-5p1", 'p', ".").as_deref(), Some("glm-5.1"));
         assert_eq!(version_mark("qwen3p7-plus", 'p', ".").as_deref(), Some("qwen3.7-plus"));
         assert_eq!(version_mark("claude-opus-4.6", '.', "-").as_deref(), Some("claude-opus-4-6"));
+    }
+
+    #[test]
+    fn a_dot_comes_back_where_two_digits_are_a_version() {
+        let check = |from: &str, to: Option<&str>| assert_eq!(with_dot(from).as_deref(), to, "{from}");
+        check("openai-gpt-52-codex", Some("openai-gpt-5.2-codex"));
+        check("minimax-m25", Some("minimax-m2.5"));
+        check("gpt-5", None);
+        check("qwen3-14b", None);
+        check("gpt-120", None);
+        check("52", None);
     }
 
     #[test]

@@ -100,6 +100,21 @@ fn what_providers_put_around_an_id_is_cleaned() {
     check("venice zai-org-glm-5-1", "Cleaned zhipuai/glm-5.1");
     check("openrouter anthropic/claude-haiku-4.5", "Cleaned anthropic/claude-haiku-4-5");
     check("ollama-cloud gpt-oss:120b", "Cleaned openai/gpt-oss-120b");
+    check("google-vertex openai/gpt-oss-120b-maas", "Cleaned openai/gpt-oss-120b");
+    check("venice zai-org-glm-51", "Cleaned zhipuai/glm-5.1");
+}
+
+/// Of makers who call no model so: whichever mode the request asks for, the weights are the same.
+#[test]
+fn a_mode_of_the_request_is_no_model() {
+    check("venice claude-opus-4-6-fast", "Cleaned anthropic/claude-opus-4-6");
+    check("x claude-opus-4-6-thinking", "Cleaned anthropic/claude-opus-4-6");
+    check("nano-gpt anthropic/claude-opus-4.6:thinking", "Cleaned anthropic/claude-opus-4-6");
+    check("x deepseek/deepseek-v3.2-thinking", "Cleaned deepseek/deepseek-v3.2");
+    check("x zai-org/GLM-5.1:thinking", "Cleaned zhipuai/glm-5.1");
+    check("x gpt-4o-high", "Cleaned openai/gpt-4o");
+    // A model of its own is met before its name is cleaned.
+    check("x moonshotai/kimi-k2-thinking", "Name moonshotai/kimi-k2-thinking");
 }
 
 #[test]
@@ -118,7 +133,9 @@ fn what_may_be_another_model_is_never_cleaned_away() {
         "openai gpt-4o-2024-05-13",
         "google-vertex claude-opus-4-6@20260101",
         "nano-gpt moonshotai/kimi-k2:thinking",
-        "venice claude-opus-4-6-fast",
+        "venice kimi-k2-fast",
+        "x moonshotai/kimi-k2.6-thinking",
+        "x glm-5-turbo",
         "openrouter z-ai/glm-5-preview",
         "x qwen3.5-9b-latest",
         "amazon-bedrock mistral.mistral-7b-instruct-v0:2",

@@ -165,6 +165,12 @@ pub fn remarks(tables: &Tables<'_>, record: &SourceRecord) -> Vec<String> {
     choose::remarks(tables, record)
 }
 
+/// Ids that are certain for the model that a record is about.
+pub fn certain_ids(record: &SourceRecord) -> impl Iterator<Item = Box<str>> + '_ {
+    let identity = &record.identity;
+    identity.repositories.iter().chain(&identity.keys).cloned().chain(place::bare_keys(identity))
+}
+
 /// The model that a base model's name stands for, in the index or among the new models.
 #[must_use]
 pub fn resolve_base(index: &dyn AliasIndex, places: &Places, name: &str) -> BaseRef {

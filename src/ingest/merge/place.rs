@@ -110,7 +110,7 @@ impl Places {
 
     fn made_by_id(&self, tables: &Tables<'_>, identity: &Identity) -> BTreeSet<ModelName> {
         let of_ids = |ids: &[Box<str>]| -> BTreeSet<ModelName> {
-            let spellings = ids.iter().flat_map(|id| [fold(id), fold(&of_publisher(tables, id))]);
+            let spellings = ids.iter().flat_map(|id| spellings(tables, id)).map(|id| fold(&id));
             spellings.filter_map(|id| self.by_id.get(&id)).flatten().cloned().collect()
         };
         let by_key = of_ids(&identity.keys);
@@ -130,12 +130,13 @@ impl Places {
     fn remember(&mut self, tables: &Tables<'_>, model: &ModelName, identity: &Identity) {
         let aliases = self.aliases.entry(model.clone()).or_default();
         aliases.extend(identity.repositories.iter().chain(&identity.keys).cloned());
+        aliases.extend(bare_keys(identity));
         let own = format!("{}/{}", model.publisher(), model.model());
         for id in identity.repositories.iter().chain(&identity.keys).map(|id| fold(id)).chain([fold(&own)]) {
             self.by_id.entry(id).or_default().insert(model.clone());
         }
-        for repository in &identity.repositories {
-            self.by_id.entry(fold(&of_publisher(tables, repository))).or_default().insert(model.clone());
+        for id in identity.repositories.iter().flat_map(|repository| spellings(tables, repository)) {
+            self.by_id.entry(fold(&id)).or_default().insert(model.clone());
         }
         let names = identity.names.iter().map(|name| fold(name)).chain([fold(model.model())]);
         for name in names.collect::<BTreeSet<_>>() {
@@ -146,17 +147,38 @@ impl Places {
 
 /// The known models with a repository or key, as it stands or under the publisher whose organization it is.
 fn by_id(index: &dyn AliasIndex, tables: &Tables<'_>, id: &str) -> Vec<ModelName> {
-    for id in [id, &of_publisher(tables, id)] {
-        if let Some(model) = index.exact(id) {
+    for id in spellings(tables, id) {
+        if let Some(model) = index.exact(&id) {
             return vec![model];
         }
-        match index.folded(&fold(id)) {
+        match index.folded(&fold(&id)) {
             Folded::None => {}
             Folded::One(model, _) => return vec![model],
             Folded::Ambiguous(models) => return models,
         }
     }
     Vec::new()
+}
+
+/// The last part of each key: the maker's own id, by which many providers sell the model.
+pub(super) fn bare_keys(identity: &Identity) -> impl Iterator<Item = Box<str>> + '_ {
+    identity.keys.iter().filter_map(|key| key.split_once('/')).map(|(_, model)| model.into())
+}
+
+/// An id as it stands, under its publisher, and with a dot for the `_` that the hub wants between digits.
+fn spellings(tables: &Tables<'_>, id: &str) -> Vec<String> {
+    let of_publisher = of_publisher(tables, id);
+    let dotted = dotted(&of_publisher);
+    vec![id.to_owned(), of_publisher, dotted]
+}
+
+/// `3_3` → `3.3`.
+fn dotted(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let digit = |at: Option<usize>| at.and_then(|at| bytes.get(at)).is_some_and(u8::is_ascii_digit);
+    let mark =
+        |(at, c): (usize, char)| if c == '_' && digit(at.checked_sub(1)) && digit(Some(at + 1)) { '.' } else { c };
+    text.char_indices().map(mark).collect()
 }
 
 /// A repository under the id of the publisher whose organization it is in.
@@ -170,12 +192,18 @@ fn of_publisher(tables: &Tables<'_>, id: &str) -> String {
 /// The known models with a name, of one of the publishers that the record states.
 fn by_names(index: &dyn AliasIndex, tables: &Tables<'_>, identity: &Identity) -> BTreeSet<ModelName> {
     let publishers = publishers(tables, identity);
-    let hits = identity.names.iter().flat_map(|name| match index.folded(&fold(name)) {
-        Folded::None => Vec::new(),
-        Folded::One(model, _) => vec![model],
-        Folded::Ambiguous(models) => models,
-    });
-    hits.filter(|model| publishers.iter().any(|publisher| **publisher == *model.publisher())).collect()
+    let mut found = BTreeSet::new();
+    for name in &identity.names {
+        // A name may be known by itself, or as the id that it is of its publisher.
+        let ids = publishers.iter().map(|publisher| format!("{publisher}/{name}")).chain([name.to_string()]);
+        let hits = ids.flat_map(|id| match index.folded(&fold(&id)) {
+            Folded::None => Vec::new(),
+            Folded::One(model, _) => vec![model],
+            Folded::Ambiguous(models) => models,
+        });
+        found.extend(hits.filter(|model| publishers.iter().any(|publisher| **publisher == *model.publisher())));
+    }
+    found
 }
 
 fn publishers(tables: &Tables<'_>, identity: &Identity) -> Vec<Box<str>> {

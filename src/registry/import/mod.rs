@@ -7,6 +7,8 @@
 mod known;
 mod rebuild;
 mod records;
+#[cfg(all(test, feature = "shared-data"))]
+mod shared_data;
 
 use std::sync::Arc;
 

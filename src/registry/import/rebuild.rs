@@ -324,12 +324,10 @@ fn further_ids(before: &ModelsBeforeMerge<'_>, statements: &[SourceRecord], plac
         places.aliases.iter().map(|(model, ids)| (model.clone(), ids.iter().cloned().collect())).collect();
     for (record, place) in statements.iter().zip(&places.places) {
         let (Place::Known(model), DataSource::ModelsDevCatalog) = (place, record.source) else { continue };
-        for id in record.identity.repositories.iter().chain(&record.identity.keys) {
-            if before.exact(id).is_none() {
-                let ids = more.entry(model.clone()).or_default();
-                if !ids.contains(id) {
-                    ids.push(id.clone());
-                }
+        for id in merge::certain_ids(record).filter(|id| before.exact(id).is_none()) {
+            let ids = more.entry(model.clone()).or_default();
+            if !ids.contains(&id) {
+                ids.push(id);
             }
         }
     }
