@@ -129,9 +129,16 @@ fn read_row<'a>(get: &impl Fn(&str) -> &'a str, limits: &Limits) -> Result<Sourc
             None => warnings.push(format!("`{column}` is `{}`, no known access: left out", shown(word))),
         }
     };
+    let class = match get("Model accessibility") {
+        "Open weights (non-commercial)" => Some("non-commercial"),
+        "Open weights (unrestricted)" => Some("commercial"),
+        // Restrictions of any kind, on commercial use or not.
+        _ => None,
+    };
     access("Model accessibility", WEIGHTS, ComponentKind::ModelWeights);
     access("Training code accessibility", CODE, ComponentKind::TrainingCode);
     access("Inference code accessibility", CODE, ComponentKind::InferenceCode);
+    out.maybe(Field::LicenseClass, class.map(Box::from), Value::Text);
     let bases: Vec<_> = get("Base model")
         .split(',')
         .map(|name| name.split_whitespace().collect::<Vec<_>>().join(" "))

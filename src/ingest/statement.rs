@@ -86,6 +86,8 @@ pub enum Field {
     License(ComponentKind),
     /// Where a part is.
     Url(ComponentKind),
+    /// Of which class the license of the weights is, where a source knows no more: `non-commercial` or `commercial`.
+    LicenseClass,
 }
 
 const PLAIN: &[(Field, &str)] = &[
@@ -102,6 +104,7 @@ const PLAIN: &[(Field, &str)] = &[
     (Field::KnowledgeCutoff, "knowledge_cutoff"),
     (Field::BaseModels, "base_models"),
     (Field::Notes, "notes"),
+    (Field::LicenseClass, "license_class"),
 ];
 
 impl fmt::Display for Field {
@@ -208,7 +211,9 @@ impl Value {
             _ => None,
         };
         match field {
-            Field::DisplayName | Field::Family | Field::Url(_) => one().map(|text| Self::Text(text.into())),
+            Field::DisplayName | Field::Family | Field::LicenseClass | Field::Url(_) => {
+                one().map(|text| Self::Text(text.into()))
+            }
             Field::ContextTokens | Field::MaxOutputTokens | Field::TotalParameters | Field::ActiveParameters => {
                 one()?.parse().ok().map(Self::Number)
             }

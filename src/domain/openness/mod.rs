@@ -7,7 +7,7 @@ pub use mof::{Mof, MofClass, MofFramework, MofLicenses, Requirement};
 pub use rules::{ContentType, content_type, is_open_data, is_open_software, is_open_weights, is_osi_approved};
 
 use super::license::Expression;
-use super::model::{Availability, Component, ComponentKind, Model};
+use super::model::{Availability, Component, ComponentKind, Evidence, Model};
 use super::words::words;
 
 words! {
@@ -98,6 +98,9 @@ fn counts(component: &Component) -> Result<String, String> {
             return Err("it was withdrawn".into());
         }
         Some(Availability::Available | Availability::Gated | Availability::Withdrawn) => {}
+    }
+    if component.evidence == Evidence::Conflict {
+        return Err("it is available, and sources contradict each other about its license".into());
     }
     let Some(expression) = &component.expression else {
         // A mix of public data sets may carry mixed or unnamed licenses.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::ContentType;
 use crate::domain::date::Date;
-use crate::domain::model::{Availability, Component, ComponentKind};
+use crate::domain::model::{Availability, Component, ComponentKind, Evidence};
 use crate::domain::name::LicenseId;
 use crate::domain::words::words;
 
@@ -111,7 +111,10 @@ impl MofFramework {
     #[must_use]
     pub fn is_open(&self, component: &Component) -> bool {
         let can_be_had = matches!(component.availability, Some(Availability::Available | Availability::Gated));
-        can_be_had && component.expression.as_ref().is_some_and(|e| e.satisfied_by(&|id| self.licenses.accept(id)))
+        let contradicted = component.evidence == Evidence::Conflict;
+        can_be_had
+            && !contradicted
+            && component.expression.as_ref().is_some_and(|e| e.satisfied_by(&|id| self.licenses.accept(id)))
     }
 
     // Everything a class requires: the classes build on each other, so that of the lower ones too.

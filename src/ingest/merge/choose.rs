@@ -43,6 +43,12 @@ pub(super) fn merge(
             claims.entry(field).or_default().push(claim);
         }
     }
+    // A class is no license: it is only held against the one that is chosen.
+    let classes = claims.remove(&Field::LicenseClass).unwrap_or_default();
+    if !claims.contains_key(&Field::TotalParameters) && !base.contains_key(&Field::TotalParameters) {
+        let named = claims.get(&Field::DisplayName).into_iter().flatten().filter_map(of_name).collect::<Vec<_>>();
+        claims.insert(Field::TotalParameters, named);
+    }
     for claim in of_offerings(flags) {
         claims.entry(Field::Availability(ComponentKind::ModelWeights)).or_default().push(claim);
     }
@@ -74,6 +80,7 @@ pub(super) fn merge(
             }
         }
     }
+    check_class(tables, base, &classes, &mut merged);
     let entries = provenance.into_iter().map(|((source, record, date, url), fields)| Provenance {
         source,
         record,
@@ -142,16 +149,7 @@ fn one<'a>(field: Field, claims: &'a [Claim], merged: &mut Merged) -> Vec<&'a Cl
             // Nobody read the text, and those who report it disagree: that is for a person.
             concluded.evidence = Evidence::Conflict;
         }
-        let mut sides: Vec<_> = claims
-            .iter()
-            .map(|claim| ConflictClaim {
-                source: claim.source,
-                record: claim.record.clone(),
-                date: claim.date.clone(),
-                url: claim.url.clone(),
-                value: text(&claim.value),
-            })
-            .collect();
+        let mut sides: Vec<_> = claims.iter().map(side).collect();
         sides.sort();
         sides.dedup();
         merged.conflicts.push(Conflict { field, claims: sides, chosen: text(&chosen.value), rule });
@@ -190,12 +188,12 @@ fn of_record(tables: &Tables<'_>, record: &SourceRecord, resolve: &dyn Fn(&str) 
             (_, value) => Settled::Plain(value.clone()),
         };
         let claim = Claim {
+            rank: rank_of(statement.field, record.source, &statement.part, &value),
             value,
             source: record.source,
             record: record.id.clone(),
             date: record.date.clone(),
             url: record.url.clone(),
-            rank: rank(statement.field, record.source, &statement.part),
             counts: true,
             before: false,
         };
@@ -241,6 +239,60 @@ pub(super) fn remarks(tables: &Tables<'_>, record: &SourceRecord) -> Vec<String>
     }
     out.sort();
     out
+}
+
+/// Holds what a source knows of the class of a license against the license that was chosen.
+fn check_class(tables: &Tables<'_>, base: &Base, classes: &[Claim], merged: &mut Merged) {
+    let field = Field::License(ComponentKind::ModelWeights);
+    let before = base.get(&field);
+    // What is set by now is no curated license: those stand as they are.
+    let curated = !merged.set.contains_key(&field) && before.is_some_and(|value| value.source == DataSource::Curated);
+    let settled = merged.set.get(&field).or(before.map(|value| &value.value));
+    let Some(Settled::License(concluded)) = settled else { return };
+    let Some(commercial) = (tables.commercial_use)(&concluded.expression) else { return };
+    let same = if commercial { "commercial" } else { "non-commercial" };
+    let against: Vec<_> = classes.iter().filter(|claim| text(&claim.value) != same).map(side).collect();
+    if against.is_empty() {
+        return;
+    }
+    let mut concluded = concluded.clone();
+    match merged.conflicts.iter_mut().find(|conflict| conflict.field == field) {
+        Some(conflict) => conflict.claims.extend(against),
+        None => merged.conflicts.push(Conflict {
+            field,
+            claims: against,
+            chosen: text(&Settled::License(concluded.clone())),
+            rule: rule(field).unwrap_or_default(),
+        }),
+    }
+    if !curated {
+        concluded.evidence = Evidence::Conflict;
+        merged.set.insert(field, Settled::License(concluded));
+    }
+}
+
+/// The size that stands in a name, where no source states one: `Widget 7B`.
+fn of_name(claim: &Claim) -> Option<Claim> {
+    let size = |word: &str| {
+        let number = word.strip_suffix(['B', 'b'])?;
+        let plain = number.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+        number.parse::<f64>().ok().filter(|_| plain).and_then(|billions| crate::ingest::parameters(billions * 1e9))
+    };
+    let name = text(&claim.value);
+    let mut sizes = name.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').filter_map(size);
+    // Of two sizes one is that of a part, or of another model.
+    let total = sizes.next().filter(|_| sizes.next().is_none())?;
+    Some(Claim { value: Settled::Plain(Value::Number(total)), rank: u8::MAX, ..claim.clone() })
+}
+
+fn side(claim: &Claim) -> ConflictClaim {
+    ConflictClaim {
+        source: claim.source,
+        record: claim.record.clone(),
+        date: claim.date.clone(),
+        url: claim.url.clone(),
+        value: text(&claim.value),
+    }
 }
 
 /// A provider's "yes" is weak and its "no" says next to nothing.
@@ -301,6 +353,16 @@ fn rank(field: Field, source: DataSource, part: &str) -> u8 {
     at.and_then(|at| u8::try_from(at + 1).ok()).unwrap_or(u8::MAX)
 }
 
+/// Epoch looks once, near publication: that there were weights stays true, that there were none may not. So its "none"
+/// comes after the word of those who looked later.
+fn rank_of(field: Field, source: DataSource, part: &str, value: &Settled) -> u8 {
+    let closed = *value == Settled::Plain(Value::Availability(Availability::Unavailable));
+    if closed && field == Field::Availability(ComponentKind::ModelWeights) && source == DataSource::Epoch {
+        return rank(field, DataSource::Mot, part).saturating_add(1);
+    }
+    rank(field, source, part)
+}
+
 /// What the catalog says that nobody looked up gives way to every source.
 fn rank_before(field: Field, value: &BaseValue) -> u8 {
     match &value.value {
@@ -312,7 +374,7 @@ fn rank_before(field: Field, value: &BaseValue) -> u8 {
 /// The rule that chooses, as a sentence; `None` for fields whose values only differ in wording.
 fn rule(field: Field) -> Option<&'static str> {
     match field {
-        Field::DisplayName | Field::Family | Field::Notes | Field::Url(_) => None,
+        Field::DisplayName | Field::Family | Field::Notes | Field::LicenseClass | Field::Url(_) => None,
         // Each of them lists what it looked at.
         Field::InputModalities | Field::OutputModalities | Field::Capabilities => None,
         Field::License(_) => Some(

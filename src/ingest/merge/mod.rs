@@ -26,6 +26,8 @@ pub use place::{Place, Places, place};
 pub struct Tables<'a> {
     /// What a declared license stands for.
     pub licenses: &'a LicenseNames,
+    /// Whether a license grants commercial use; `None` where its terms are not known.
+    pub commercial_use: &'a dyn Fn(&Expression) -> Option<bool>,
     /// The publisher of a name for people, as sources spell it.
     pub publisher_by_name: &'a dyn Fn(&str) -> Option<Box<str>>,
     /// The publisher of an organization of the hub; the organization itself where no row names it.

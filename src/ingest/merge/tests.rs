@@ -27,7 +27,12 @@ fn with_tables<T>(test: impl FnOnce(&Tables<'_>) -> T) -> T {
         "acme-ai" => "acme".into(),
         other => other.to_ascii_lowercase().into(),
     };
-    let tables = Tables { licenses: &names, publisher_by_name: &by_name, publisher_by_organization: &by_organization };
+    let tables = Tables {
+        licenses: &names,
+        commercial_use: &|expression| Some(!expression.as_str().contains("-NC-")),
+        publisher_by_name: &by_name,
+        publisher_by_organization: &by_organization,
+    };
     test(&tables)
 }
 
@@ -194,6 +199,63 @@ fn a_provider_never_closes_a_model_and_opens_one_only_alone() {
     // Gated, partial and free weights are all public.
     let osai = record(DataSource::Osai, "b", &[(field, available(Availability::Partial), "")]);
     assert_eq!(merged(&Base::new(), &[open[0].clone(), osai], flags(3, 0)).conflicts, []);
+}
+
+#[test]
+fn that_there_were_no_weights_when_epoch_looked_gives_way_to_those_who_looked_later() {
+    let field = Field::Availability(WEIGHTS);
+    let epoch = |a| record(DataSource::Epoch, "e", &[(field, available(a), "")]);
+    let mot = |a| record(DataSource::Mot, "m", &[(field, available(a), "")]);
+    let chosen =
+        |records: &[SourceRecord]| merged(&Base::new(), records, OfferingFlags::default()).conflicts[0].chosen.clone();
+    assert_eq!(chosen(&[epoch(Availability::Unavailable), mot(Availability::Available)]), "AVAILABLE");
+    assert_eq!(chosen(&[epoch(Availability::Available), mot(Availability::Unavailable)]), "AVAILABLE");
+    let alone = merged(&Base::new(), &[epoch(Availability::Unavailable)], OfferingFlags { open: 1, closed: 0 });
+    assert_eq!(alone.conflicts[0].chosen, "UNAVAILABLE");
+}
+
+#[test]
+fn a_class_is_no_license_and_contradicts_one() {
+    let field = Field::License(WEIGHTS);
+    let class = |class: &str| record(DataSource::Epoch, "e", &[(Field::LicenseClass, Value::Text(class.into()), "")]);
+    let mot = |text: &str| record(DataSource::Mot, "m", &[(field, license(text), "")]);
+    assert!(merged(&Base::new(), &[class("non-commercial")], OfferingFlags::default()).is_empty());
+    check_license(
+        &merged(&Base::new(), &[class("non-commercial"), mot("MIT")], OfferingFlags::default()),
+        Some("MIT CONFLICT"),
+    );
+    check_license(
+        &merged(&Base::new(), &[class("commercial"), mot("CC-BY-NC-4.0")], OfferingFlags::default()),
+        Some("CC-BY-NC-4.0 CONFLICT"),
+    );
+    let agreed = merged(&Base::new(), &[class("commercial"), mot("MIT")], OfferingFlags::default());
+    check_license(&agreed, Some("MIT SECONDARY"));
+    assert!(agreed.conflicts.is_empty());
+    let read = Base::from([base_license("MIT", Evidence::TextRead, DataSource::Curated)]);
+    let found = merged(&read, &[class("non-commercial")], OfferingFlags::default());
+    assert_eq!((found.set.len(), found.conflicts.len()), (0, 1));
+    let taken = Base::from([base_license("MIT", Evidence::Secondary, DataSource::Mot)]);
+    check_license(&merged(&taken, &[class("non-commercial")], OfferingFlags::default()), Some("MIT CONFLICT"));
+}
+
+#[test]
+fn the_size_in_a_name_counts_where_nobody_states_one() {
+    let name = |text: &str| record(DataSource::Osai, "o", &[(Field::DisplayName, Value::Text(text.into()), "")]);
+    let size = |records: &[SourceRecord]| match merged(&Base::new(), records, OfferingFlags::default())
+        .set
+        .remove(&Field::TotalParameters)
+    {
+        Some(Settled::Plain(Value::Number(number))) => Some(number),
+        None => None,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(size(&[name("Widget 7B Chat")]), Some(7_000_000_000));
+    assert_eq!(size(&[name("Widget-1.5b")]), Some(1_500_000_000));
+    assert_eq!(size(&[name("Widget 8x7B")]), None);
+    assert_eq!(size(&[name("Widget 30B on 7B")]), None);
+    assert_eq!(size(&[name("Widget A3B")]), None);
+    let stated = record(DataSource::Mot, "m", &[(Field::TotalParameters, Value::Number(6_700_000_000), "")]);
+    assert_eq!(size(&[name("Widget 7B"), stated]), Some(6_700_000_000));
 }
 
 #[test]

@@ -108,12 +108,18 @@ fn record(key: &str, map: &Map, limits: &Limits) -> SourceRecord {
 
 fn weights(reader: &mut Reader<'_>, map: &Map, out: &mut Statements) {
     let kind = ComponentKind::ModelWeights;
-    let availability = reader.flag(map, "open_weights").map(|open| match open {
-        true => Availability::Available,
-        false => Availability::Unavailable,
-    });
+    let repositories = repositories(reader, map);
+    let availability = match (reader.flag(map, "open_weights"), repositories.as_slice()) {
+        (Some(true), _) => Some(Availability::Available),
+        (Some(false), []) => Some(Availability::Unavailable),
+        (Some(false), _) => {
+            reader.warn("open_weights", "is false beside an address of weights: left out");
+            None
+        }
+        (None, _) => None,
+    };
     out.maybe(Field::Availability(kind), availability, Value::Availability);
-    if let Some(repository) = repositories(reader, map).first() {
+    if let Some(repository) = repositories.first() {
         out.add(Field::Url(kind), Value::Text(format!("https://huggingface.co/{repository}").into()));
     }
     if let Some(text) = reader.text(map, "license") {

@@ -10,8 +10,10 @@ use jiff::Timestamp;
 use super::known::{ModelsAfterMerge, ModelsBeforeMerge};
 use crate::catalog::{Layer, Snapshot};
 use crate::convert;
+use crate::domain::eligibility::Records;
+use crate::domain::license::{Expression, PermissionStatus};
 use crate::domain::model::BaseRef;
-use crate::domain::name::ModelName;
+use crate::domain::name::{LicenseId, ModelName};
 use crate::ingest::document::Reading;
 use crate::ingest::identity::{AliasIndex, Resolution, resolve};
 use crate::ingest::merge::{self, Merged, OfferingFlags, Place, Places, Tables};
@@ -59,8 +61,11 @@ impl<'a> Rebuild<'a> {
             let publisher = publishers.by_organization(organization);
             publisher.map_or_else(|| organization.to_ascii_lowercase().into(), Box::from)
         };
+        let snapshot = self.snapshot;
+        let commercial_use = |expression: &Expression| grants_commercial_use(snapshot, expression);
         let tables = Tables {
             licenses: &builtin.license_names,
+            commercial_use: &commercial_use,
             publisher_by_name: &by_name,
             publisher_by_organization: &by_organization,
         };
@@ -305,6 +310,19 @@ impl<'a> Rebuild<'a> {
 
 type Flags = BTreeMap<ModelName, OfferingFlags>;
 type FurtherIds = BTreeMap<ModelName, Vec<Box<str>>>;
+
+/// Whether every license of an expression grants commercial use, whatever it asks for that; `None` where the terms of one
+/// of them are not known or leave it open, or where they differ.
+fn grants_commercial_use(snapshot: &Snapshot, expression: &Expression) -> Option<bool> {
+    let granted = |id: &LicenseId| match Records::license(snapshot, id)?.permissions.commercial_use.status {
+        PermissionStatus::Allowed | PermissionStatus::Conditional => Some(true),
+        PermissionStatus::Prohibited => Some(false),
+        PermissionStatus::Unspecified => None,
+    };
+    let all: Vec<bool> = expression.licenses().into_iter().map(granted).collect::<Option<_>>()?;
+    let first = *all.first()?;
+    all.iter().all(|one| *one == first).then_some(first)
+}
 
 fn count(flags: &mut Flags, model: &ModelName, open: bool) {
     let of_model = flags.entry(model.clone()).or_default();

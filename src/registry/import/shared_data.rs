@@ -255,6 +255,7 @@ fn mot_models() -> Vec<(String, Model, Vec<String>)> {
     let by_organization = |organization: &str| organization.to_ascii_lowercase().into();
     let tables = Tables {
         licenses: &builtin.license_names,
+        commercial_use: &|_| None,
         publisher_by_name: &by_name,
         publisher_by_organization: &by_organization,
     };

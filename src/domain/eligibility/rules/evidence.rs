@@ -15,6 +15,10 @@ pub(super) fn check<'a>(
     expression: Option<&'a Expression>,
     out: &mut Out<'a>,
 ) {
+    // Where no license is known there is no statement to weigh: that is a review of its own.
+    if expression.is_none() && weights.evidence != Evidence::Conflict {
+        return;
+    }
     let origin = Origin { model: Some(model), ..Origin::default() };
     let detail = Detail::Evidence { component: weights, expression };
     match weights.evidence {
