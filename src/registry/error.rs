@@ -61,8 +61,8 @@ pub enum RegistryError {
         /// Etag it has now; empty when it is gone.
         current: String,
     },
-    /// A built-in record cannot be deleted.
-    #[error("`{name}` is built in and cannot be deleted: overlay it with an update instead")]
+    /// A record that no operator wrote cannot be deleted.
+    #[error("`{name}` is built in or comes from an import, and cannot be deleted: overlay it with an update instead")]
     BuiltIn {
         /// Its name.
         name: String,

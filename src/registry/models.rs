@@ -264,7 +264,8 @@ impl Registry {
         };
         check_etag(name.as_str(), &etag, entry.layer, entry.revision)?;
         // Without it its own ancestors would be lost to those made from it.
-        if snapshot.model_in(Layer::BuiltIn, &name).is_none() {
+        let below = [Layer::BuiltIn, Layer::Imported].iter().any(|layer| snapshot.model_in(*layer, &name).is_some());
+        if !below {
             let made_from_it = |other: &&Arc<Entry<Model>>| {
                 other.record.base_models.iter().any(|base| base.model == BaseRef::Record(name.clone()))
             };

@@ -16,8 +16,6 @@ mod cli;
 mod harness;
 mod import;
 mod malformed;
-#[cfg(feature = "shared-data")]
-mod mot_fixtures;
 mod normalise;
 mod records;
 mod service;

@@ -7,7 +7,7 @@
     reason = "a test stops at the first thing that is not as it expects"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,12 +16,13 @@ use serde_json::Value;
 use super::known::KnownModels;
 use crate::catalog::{Entry, Snapshot};
 use crate::convert;
-use crate::domain::model::{Availability, BaseRef, Model};
+use crate::domain::model::{Availability, BaseRef, Evidence, Model};
 use crate::domain::name::ModelName;
 use crate::domain::openness::{MofClass, assess};
 use crate::ingest::document::File;
 use crate::ingest::identity::{Resolution, resolve};
 use crate::ingest::merge::{self, Base, OfferingFlags, Tables};
+use crate::ingest::statement::SourceRecord;
 use crate::ingest::{Limits, mot};
 use crate::pb::weighbridge::v1 as pb;
 use crate::registry::resolve::Resolved;
@@ -247,8 +248,8 @@ async fn the_order_of_the_real_imports_does_not_show() {
     }
 }
 
-/// What the Model Openness Tool says of each release, by itself, as a model.
-fn mot_models() -> Vec<(String, Model, Vec<String>)> {
+/// What the Model Openness Tool says of each release of a folder, by itself, as a model.
+fn mot_models(files: &str) -> Vec<(String, Model, Vec<String>)> {
     let builtin = builtin::builtin().unwrap();
     let publishers = &builtin.reference.publishers;
     let by_name = |name: &str| publishers.by_name(name).map(Box::from);
@@ -259,10 +260,10 @@ fn mot_models() -> Vec<(String, Model, Vec<String>)> {
         publisher_by_name: &by_name,
         publisher_by_organization: &by_organization,
     };
-    let reading = mot::read(&folder("mot/models"), &Limits::default()).unwrap();
-    assert_eq!((reading.records.len(), reading.rejected.len()), (273, 0));
+    let reading = mot::read(&folder(files), &Limits::default()).unwrap();
+    assert_eq!(reading.rejected, []);
     let name = ModelName::new("mot", "model").unwrap();
-    let model = |record: &crate::ingest::statement::SourceRecord| {
+    let model = |record: &SourceRecord| {
         let resolve = |name: &str| BaseRef::Written(name.into());
         let merged = merge::merge(&tables, &Base::new(), &[record], OfferingFlags::default(), &resolve);
         let message = convert::merged_model(&name, None, &merged);
@@ -273,28 +274,53 @@ fn mot_models() -> Vec<(String, Model, Vec<String>)> {
 
 #[test]
 fn every_release_of_mot_yields_components_and_a_license_or_says_why_not() {
-    for (id, model, remarks) in mot_models() {
+    let models = mot_models("mot/models");
+    assert_eq!(models.len(), 273);
+    for (id, model, remarks) in models {
         assert!(!model.components.is_empty(), "{id}");
         let license = model.weights().and_then(|weights| weights.expression.as_ref());
         assert!(license.is_some() || !remarks.is_empty(), "{id}");
-        assert!(model.components.iter().all(|c| c.evidence != crate::domain::model::Evidence::Confirmed), "{id}");
+        assert!(model.components.iter().all(|c| c.evidence != Evidence::Confirmed), "{id}");
     }
 }
 
 #[test]
-fn the_classes_of_mot_are_those_of_the_tool() {
+fn the_releases_of_mot_have_the_classes_of_the_tool() {
     let builtin = builtin::builtin().unwrap();
-    let mut classes: BTreeMap<Option<MofClass>, BTreeSet<String>> = BTreeMap::new();
-    for (id, model, _) in mot_models() {
-        let class = assess(&model, &builtin.reference.mof).mof.class;
-        classes.entry(class).or_default().insert(id);
+    let mut classes: BTreeMap<Option<MofClass>, u32> = BTreeMap::new();
+    for (_, model, _) in mot_models("mot/models") {
+        *classes.entry(assess(&model, &builtin.reference.mof).mof.class).or_default() += 1;
     }
-    let count = |class| classes.get(&class).map_or(0, BTreeSet::len);
-    for (class, ids) in &classes {
-        if class.is_some() {
-            println!("{class:?}: {ids:?}");
-        }
+    let expected = [(None, 242), (Some(MofClass::I), 14), (Some(MofClass::II), 1), (Some(MofClass::III), 16)];
+    assert_eq!(classes, BTreeMap::from(expected));
+}
+
+/// The tool's own test cases: class and progress of each.
+#[test]
+fn every_fixture_of_mot_has_the_class_and_progress_of_the_tool() {
+    let builtin = builtin::builtin().unwrap();
+    let expected = json("mot/fixtures/expected_results.json");
+    let expected: BTreeMap<&str, &Value> = expected["models"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| (model["release"]["name"].as_str().unwrap(), &model["classification"]))
+        .collect();
+    let fixtures = mot_models("mot/fixtures");
+    assert_eq!((expected.len(), fixtures.len()), (27, 27));
+    for (id, model, _) in fixtures {
+        let classification = expected[&*model.display_name];
+        let class = match classification["class"].as_u64().unwrap() {
+            0 => None,
+            1 => Some(MofClass::I),
+            2 => Some(MofClass::II),
+            3 => Some(MofClass::III),
+            other => panic!("{id}: class {other}"),
+        };
+        let mof = assess(&model, &builtin.reference.mof).mof;
+        assert_eq!(mof.class, class, "{id}");
+        let percent = |key: &str| classification["progress"][key].as_f64().unwrap();
+        let progress = [(MofClass::I, percent("1")), (MofClass::II, percent("2")), (MofClass::III, percent("3"))];
+        assert_eq!(mof.progress, progress, "{id}");
     }
-    let found = (count(Some(MofClass::I)), count(Some(MofClass::II)), count(Some(MofClass::III)), count(None));
-    assert_eq!(found, (14, 1, 16, 242));
 }

@@ -8,7 +8,6 @@ use serde_json::Value;
 use super::super::{normalise, read};
 use crate::domain::name::ModelName;
 use crate::ingest::identity::table::Table;
-use crate::ingest::identity::{Resolution, resolve};
 use crate::ingest::{Import, Limits, Outcome};
 
 fn bytes(file: &str) -> Vec<u8> {
@@ -60,52 +59,6 @@ fn every_record_of_the_document_is_read() {
         assert_eq!(import.unknown_fields, BTreeMap::new(), "{file}");
         assert_eq!(import, self::import(file), "{file}");
     }
-}
-
-/// Links of the source that are plainly wrong, as its description lists them.
-const WRONG_LINKS: &[(&str, &str)] = &[
-    ("cloudflare-workers-ai", "@cf/deepseek-ai/deepseek-r1-distill-qwen-32b"),
-    ("databricks", "databricks-claude-sonnet-4"),
-    ("friendli", "Qwen/Qwen3-235B-A22B-Instruct-2507"),
-    ("neon", "claude-sonnet-4"),
-    ("routing-run", "route/mimo-v2.5"),
-    ("routing-run", "route/mistral-small-2503"),
-    ("scaleway", "qwen3-235b-a22b-instruct-2507"),
-];
-
-/// A dated snapshot and its undated alias that are two records count as the same answer.
-fn undated(model: &ModelName) -> String {
-    let text = model.as_str();
-    match text.rsplit_once('-') {
-        Some((rest, date)) if date.len() == 8 && date.bytes().all(|b| b.is_ascii_digit()) => rest.to_owned(),
-        _ => text.strip_suffix("-0").unwrap_or(text).to_owned(),
-    }
-}
-
-#[test]
-fn no_resolution_contradicts_the_links_of_the_source() {
-    let (index, models, api) = (known_models(), json("models.json"), json("api.json"));
-    let (mut right, mut wrong) = (0, vec![]);
-    for (provider, links) in json("base_model.json") {
-        for (id, key) in links.as_object().unwrap() {
-            if WRONG_LINKS.contains(&(provider.as_str(), id.as_str())) {
-                continue;
-            }
-            let key = key.as_str().unwrap();
-            let expected = record_name(key, &models[key]);
-            let name = api[&provider]["models"][id]["name"].as_str();
-            match resolve(&index, Some(&provider), id, name) {
-                Resolution::Matched { model, .. } if undated(&model) == undated(&expected) => right += 1,
-                Resolution::Matched { model, stage, .. } => {
-                    wrong.push(format!("{provider} {id} is {model} by {stage:?}, linked to {expected}"));
-                }
-                Resolution::Ambiguous(_) | Resolution::Unresolved { .. } => {}
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    // Of 1,340 links.
-    assert!(right >= 1_240, "only {right} of the links are found");
 }
 
 #[test]
