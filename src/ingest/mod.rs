@@ -18,6 +18,7 @@ pub mod mot;
 pub mod osai;
 mod reader;
 pub mod source;
+pub mod source_errors;
 pub mod statement;
 #[cfg(test)]
 mod tests;

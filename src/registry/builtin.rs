@@ -17,6 +17,7 @@ use crate::domain::name::{LicenseId, ModelName};
 use crate::domain::publisher::{Publisher, Publishers};
 use crate::domain::vocabulary::{UseCategory, Vocabulary};
 use crate::ingest::license_names::LicenseNames;
+use crate::ingest::source_errors::SourceErrors;
 use crate::pb::weighbridge::storage::v1 as storage;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
@@ -37,6 +38,8 @@ pub struct Builtin {
     pub attributions: Vec<String>,
     /// What a declared license stands for.
     pub license_names: LicenseNames,
+    /// Statements of data sets that are known to be wrong.
+    pub source_errors: SourceErrors,
 }
 
 impl Builtin {
@@ -133,6 +136,7 @@ pub fn read(files: &Files<'_>) -> Result<Builtin, Vec<String>> {
                 records: loaded.records,
                 attributions: loaded.attributions,
                 license_names,
+                source_errors: loaded.source_errors,
             })
         }
         _ => Err(problems),
@@ -153,6 +157,7 @@ struct Loaded {
     further_ids: Vec<(String, AliasesRow)>,
     hub_tags: String,
     license_names: String,
+    source_errors: SourceErrors,
     attributions: Vec<String>,
 }
 
@@ -176,6 +181,10 @@ impl Loaded {
             "" if shown == "publishers.toml" => match toml::from_str(&String::from_utf8_lossy(content)) {
                 Ok(file) => self.publishers = file,
                 Err(error) => problems.push(format!("{shown}: {}", error.message())),
+            },
+            "" if shown == "source-errors.toml" => match SourceErrors::read(&String::from_utf8_lossy(content)) {
+                Ok(errors) => self.source_errors = errors,
+                Err(found) => problems.extend(found.into_iter().map(|problem| format!("{shown}: {problem}"))),
             },
             "" if shown == "hub-tags.toml" => self.hub_tags = String::from_utf8_lossy(content).into_owned(),
             "" if shown == "license-names.toml" => self.license_names = String::from_utf8_lossy(content).into_owned(),

@@ -67,7 +67,7 @@ const FREE_PLANS: &[&str] = &["aihubmix", "llmgateway", "opencode", "zenmux"];
 const UNDERSCORE_FOR_DOT: &[&str] = &["clarifai", "nano-gpt", "nebius", "nvidia"];
 
 const REGION: &str = "an inference profile names the region that serves, not another model";
-const THINKING: &str = "a switch of the request: the maker calls no model so";
+const THINKING: &str = "a switch of the request: the weights are the same";
 const EFFORT: &str = "how much it reasons is set by the request";
 const PRECISION: &str = "the same weights at a lower serving precision";
 
@@ -132,19 +132,16 @@ pub(super) const RULES: &[Rule] = &[
     everywhere(Rewrite::Suffix("-awq"), PRECISION),
     everywhere(Rewrite::Suffix("-gptq"), PRECISION),
     at(&["routing-run"], Rewrite::Suffix("-6bit"), PRECISION),
-    // Modes of a request. Only of makers who call no model so: `kimi-k2-thinking` and `qwen3-…-thinking` are models.
+    // Modes of a request. `-thinking` only of makers who call no model so: `kimi-k2-thinking`, `qwen3-…-thinking`,
+    // `glm-4.1v-9b-thinking` and `gemini-2.0-flash-thinking` are models. `:thinking` is what routers write for the switch.
     everywhere(Rewrite::SuffixOf("-thinking", "anthropic"), THINKING),
     everywhere(Rewrite::SuffixOf(":thinking", "anthropic"), THINKING),
     everywhere(Rewrite::SuffixOf("-think", "anthropic"), THINKING),
-    everywhere(Rewrite::SuffixOf("-thinking", "google"), THINKING),
     everywhere(Rewrite::SuffixOf(":thinking", "google"), THINKING),
-    everywhere(Rewrite::SuffixOf("-nothink", "google"), THINKING),
-    everywhere(Rewrite::SuffixOf("-nothinking", "google"), THINKING),
     everywhere(Rewrite::SuffixOf("-thinking", "deepseek"), THINKING),
     everywhere(Rewrite::SuffixOf(":thinking", "deepseek"), THINKING),
     everywhere(Rewrite::SuffixOf("-thinking", "xiaomi"), THINKING),
     everywhere(Rewrite::SuffixOf(":thinking", "xiaomi"), THINKING),
-    everywhere(Rewrite::SuffixOf("-thinking", "zhipuai"), THINKING),
     everywhere(Rewrite::SuffixOf(":thinking", "zhipuai"), THINKING),
     everywhere(Rewrite::SuffixOf("-fast", "anthropic"), "a speed of a request, at another price"),
     everywhere(Rewrite::SuffixOf("-highspeed", "minimax"), "the maker's faster service of the same model"),

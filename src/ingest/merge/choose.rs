@@ -173,6 +173,9 @@ fn of_record(tables: &Tables<'_>, record: &SourceRecord, resolve: &dyn Fn(&str) 
         })
         .collect();
     let claim = |statement: &Statement| {
+        if tables.errors.reason(record.source, &record.id, statement.field).is_some() {
+            return None;
+        }
         let value = match (&statement.field, &statement.value) {
             (Field::Availability(kind), _) if absent.contains(kind) => {
                 // Of weights its silence says nothing: several such releases are open in truth.
@@ -226,6 +229,10 @@ pub(super) fn remarks(tables: &Tables<'_>, record: &SourceRecord) -> Vec<String>
     let mut stated = false;
     let mut out = Vec::new();
     for statement in &record.statements {
+        if let Some(reason) = tables.errors.reason(record.source, &record.id, statement.field) {
+            out.push(format!("`{}` is known to be wrong and not believed: it {reason}", statement.field));
+            continue;
+        }
         let (Field::License(_), Value::License(declared)) = (statement.field, &statement.value) else { continue };
         let mapped = tables.licenses.map(record.source, declared);
         stated |= statement.field == weights && !matches!(mapped, Mapped::Silent | Mapped::Absent);

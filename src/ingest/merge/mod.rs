@@ -1,7 +1,7 @@
 //! One record per real model, out of what the catalog and every source state.
 //!
 //! The result is a function of the *set* of statements: neither the order of imports nor how often one was repeated
-//! shows. [`place`] says which model each record is about; [`choose`] picks, field by field, whose word counts, keeps
+//! shows. [`place`] says which model each record is about; `choose` picks, field by field, whose word counts, keeps
 //! where it is from, and keeps every disagreement. Nothing is voted on: on several models all data sets but the maker's
 //! own are wrong together.
 
@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use super::identity::AliasIndex;
 use super::license_names::LicenseNames;
 use super::source::DataSource;
+use super::source_errors::SourceErrors;
 use super::statement::{Field, SourceRecord, Value};
 use crate::domain::license::Expression;
 use crate::domain::model::{BaseRef, Evidence, Relation};
@@ -26,6 +27,8 @@ pub use place::{Place, Places, place};
 pub struct Tables<'a> {
     /// What a declared license stands for.
     pub licenses: &'a LicenseNames,
+    /// Statements that are known to be wrong.
+    pub errors: &'a SourceErrors,
     /// Whether a license grants commercial use; `None` where its terms are not known.
     pub commercial_use: &'a dyn Fn(&Expression) -> Option<bool>,
     /// The publisher of a name for people, as sources spell it.

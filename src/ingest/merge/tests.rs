@@ -8,6 +8,7 @@ use crate::domain::model::{Availability, BaseRef, ComponentKind, Evidence, Relat
 use crate::ingest::identity::table::Table;
 use crate::ingest::license_names::LicenseNames;
 use crate::ingest::source::DataSource;
+use crate::ingest::source_errors::SourceErrors;
 use crate::ingest::statement::{DeclaredLicense, Field, Identity, NamedBase, SourceRecord, Statement, Value};
 
 const WEIGHTS: ComponentKind = ComponentKind::ModelWeights;
@@ -27,7 +28,10 @@ fn with_tables<T>(test: impl FnOnce(&Tables<'_>) -> T) -> T {
         "acme-ai" => "acme".into(),
         other => other.to_ascii_lowercase().into(),
     };
+    let errors = "[[errors]]\nsource = 'mot'\nrecords = ['wrong']\nreason = 'is'\nfield = 'components[MODEL_WEIGHTS].license_expression'";
+    let errors = SourceErrors::read(errors).unwrap();
     let tables = Tables {
+        errors: &errors,
         licenses: &names,
         commercial_use: &|expression| Some(!expression.as_str().contains("-NC-")),
         publisher_by_name: &by_name,
@@ -120,6 +124,18 @@ fn sources_that_agree_are_no_conflict() {
     assert!(merged(&Base::new(), &both, OfferingFlags::default()).conflicts.is_empty());
     let either = [both[0].clone(), record(DataSource::Comparia, "b", &[(field, license("ISC OR MIT"), "")])];
     assert_eq!(merged(&Base::new(), &either, OfferingFlags::default()).conflicts.len(), 1);
+}
+
+#[test]
+fn a_statement_that_is_known_to_be_wrong_is_not_believed_and_named() {
+    let field = Field::License(WEIGHTS);
+    let wrong =
+        record(DataSource::Mot, "wrong", &[(field, license("MIT"), ""), (Field::Family, Value::Text("f".into()), "")]);
+    let found = merged(&Base::new(), std::slice::from_ref(&wrong), OfferingFlags::default());
+    check_license(&found, None);
+    assert!(found.set.contains_key(&Field::Family));
+    let said = with_tables(|tables| super::remarks(tables, &wrong));
+    assert!(said.iter().any(|text| text.contains("known to be wrong")), "{said:?}");
 }
 
 #[test]

@@ -65,6 +65,7 @@ impl<'a> Rebuild<'a> {
         let commercial_use = |expression: &Expression| grants_commercial_use(snapshot, expression);
         let tables = Tables {
             licenses: &builtin.license_names,
+            errors: &builtin.source_errors,
             commercial_use: &commercial_use,
             publisher_by_name: &by_name,
             publisher_by_organization: &by_organization,

@@ -256,6 +256,7 @@ fn mot_models(files: &str) -> Vec<(String, Model, Vec<String>)> {
     let by_organization = |organization: &str| organization.to_ascii_lowercase().into();
     let tables = Tables {
         licenses: &builtin.license_names,
+        errors: &builtin.source_errors,
         commercial_use: &|_| None,
         publisher_by_name: &by_name,
         publisher_by_organization: &by_organization,
@@ -322,5 +323,24 @@ fn every_fixture_of_mot_has_the_class_and_progress_of_the_tool() {
         let percent = |key: &str| classification["progress"][key].as_f64().unwrap();
         let progress = [(MofClass::I, percent("1")), (MofClass::II, percent("2")), (MofClass::III, percent("3"))];
         assert_eq!(mof.progress, progress, "{id}");
+    }
+}
+
+/// A known error that the data sets no longer hold would hide what they say today.
+#[test]
+fn every_known_error_is_still_there() {
+    use crate::ingest::source::DataSource;
+    use crate::ingest::{comparia, osai};
+    let limits = Limits::default();
+    let comparia = documents().remove(3).1;
+    let mut read = Vec::new();
+    read.extend(mot::read(&folder("mot/models"), &limits).unwrap().records);
+    read.extend(osai::read(&folder("osai-index/models"), &limits).unwrap().records);
+    read.extend(comparia::read(&comparia, &limits).unwrap().records);
+    for (source, id, field) in builtin::builtin().unwrap().source_errors.iter() {
+        assert!(matches!(source, DataSource::Mot | DataSource::Osai | DataSource::Comparia), "{source}");
+        let record = read.iter().find(|record| record.source == source && *record.id == *id);
+        let record = record.unwrap_or_else(|| panic!("{source} has no `{id}`"));
+        assert!(record.statements.iter().any(|statement| statement.field == field), "{source} {id} {field}");
     }
 }
