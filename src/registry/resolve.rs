@@ -70,13 +70,30 @@ pub(super) fn resolve(snapshot: &Snapshot, id: &str) -> Result<Resolved, Registr
         }
         Folded::Ambiguous(names) => return Err(ambiguous(id, &names)),
     }
-    match identity::resolve(&KnownModels(snapshot), None, id, None) {
+    match identity_of(snapshot, id) {
         identity::Resolution::Matched { model, stage, alias } => {
             found(&model, stage, &alias, None).ok_or_else(|| not_found(snapshot, id))
         }
         identity::Resolution::Ambiguous(names) => Err(ambiguous(id, &names)),
         identity::Resolution::Unresolved { .. } => Err(not_found(snapshot, id)),
     }
+}
+
+/// What an id stands for that no alias and no offering explains. `{provider}/{id}` opens the rules of that provider, unless
+/// the first part can as well be the organization that published the rest.
+fn identity_of(snapshot: &Snapshot, id: &str) -> identity::Resolution {
+    let index = KnownModels(snapshot);
+    if let Some((provider, rest)) = id.split_once('/')
+        && let Ok(known) = ProviderId::new(provider)
+        && snapshot.provider(&known).is_some()
+        && snapshot.reference().publishers.by_organization(provider).is_none()
+    {
+        let found = identity::resolve(&index, Some(provider), rest, None);
+        if !matches!(found, identity::Resolution::Unresolved { .. }) {
+            return found;
+        }
+    }
+    identity::resolve(&index, None, id, None)
 }
 
 /// An offering by resource name or as `{provider}/{offering id}`.

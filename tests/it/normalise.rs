@@ -278,6 +278,26 @@ async fn an_id_that_two_models_bear_is_answered_with_both() {
 }
 
 #[tokio::test]
+async fn an_id_of_a_provider_is_read_as_that_provider_writes_it() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let api = r#"{"amazon-bedrock": {"models": {"x": {}}}, "nvidia": {"models": {"x": {}}}}"#;
+    import(&channel, &(pb::ImportSource::ModelsDev, vec![("api.json", api.into())])).await;
+    let mut client = ModelServiceClient::new(channel);
+    let mut named = async |alias: &str| {
+        let request = pb::ResolveModelRequest { alias: alias.into() };
+        client.resolve_model(request).await.map(|r| r.into_inner().model.unwrap_or_default().name)
+    };
+    let haiku = "publishers/anthropic/models/claude-haiku-4-5-20251001";
+    assert_eq!(named("amazon-bedrock/us.anthropic.claude-haiku-4-5-20251001-v1:0").await.unwrap(), haiku);
+    let arn = "amazon-bedrock/arn:aws:bedrock:eu-west-1::foundation-model/anthropic.claude-haiku-4-5-20251001-v1:0";
+    assert_eq!(named(arn).await.unwrap(), haiku);
+    // A publisher that also serves: its own copy of a model is another model.
+    refused(named("nvidia/Llama-3.3-70B-Instruct-FP8").await, Code::NotFound);
+    refused(named("us.anthropic.claude-haiku-4-5-20251001-v1:0").await, Code::NotFound);
+}
+
+#[tokio::test]
 async fn an_operators_new_alias_reaches_what_was_imported_before_it() {
     let server = TestServer::in_memory();
     let channel = server.connect().await;

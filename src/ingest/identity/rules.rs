@@ -23,6 +23,8 @@ pub(super) struct Rule {
 pub(super) enum Rewrite {
     /// Leaves a prefix out.
     Prefix(&'static str),
+    /// Leaves out all up to the second text, of an id that begins with the first.
+    After(&'static str, &'static str),
     /// Leaves a suffix out.
     Suffix(&'static str),
     /// Leaves a suffix out of the ids of one publisher: what is left must be a model of that publisher.
@@ -76,6 +78,10 @@ const PRECISION: &str = "the same weights at a lower serving precision";
 pub(super) const RULES: &[Rule] = &[
     everywhere(Rewrite::Organization('/'), "the publisher's organization before the id, as on a hub"),
     everywhere(Rewrite::Organization('-'), "the publisher's name glued to the id; the rest must be its alias"),
+    everywhere(Rewrite::Prefix("https://huggingface.co/"), "the address of a hub's repository"),
+    everywhere(Rewrite::Prefix("hf.co/"), "the short address of a hub's repository"),
+    everywhere(Rewrite::After("arn:aws:bedrock:", ":foundation-model/"), "Bedrock's full name of a model"),
+    everywhere(Rewrite::After("arn:aws:bedrock:", ":inference-profile/"), "Bedrock's full name of a profile"),
     at(BEDROCK, Rewrite::Organization('.'), "the vendor stands before a dot"),
     at(BEDROCK, Rewrite::Prefix("us."), REGION),
     at(BEDROCK, Rewrite::Prefix("eu."), REGION),
@@ -169,6 +175,10 @@ impl Rule {
         };
         match &self.rewrite {
             Rewrite::Prefix(prefix) => same(strip_prefix(text, prefix).map(str::to_owned)),
+            Rewrite::After(start, until) => {
+                let rest = text.split_once(until).filter(|(head, _)| strip_prefix(head, start).is_some());
+                same(rest.map(|(_, rest)| rest.to_owned()))
+            }
             Rewrite::Suffix(suffix) => same(strip_suffix(text, suffix).map(str::to_owned)),
             Rewrite::SuffixOf(suffix, publisher) => {
                 let rest = strip_suffix(text, suffix).map(str::to_owned);

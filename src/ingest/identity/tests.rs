@@ -101,6 +101,11 @@ fn what_providers_put_around_an_id_is_cleaned() {
     check("openrouter anthropic/claude-haiku-4.5", "Cleaned anthropic/claude-haiku-4-5");
     check("ollama-cloud gpt-oss:120b", "Cleaned openai/gpt-oss-120b");
     check("google-vertex openai/gpt-oss-120b-maas", "Cleaned openai/gpt-oss-120b");
+    check("x https://huggingface.co/zai-org/GLM-5.1", "Cleaned zhipuai/glm-5.1");
+    check(
+        "amazon-bedrock arn:aws:bedrock:us-east-1::foundation-model/anthropic.claude-haiku-4-5-20251001-v1:0",
+        "Cleaned anthropic/claude-haiku-4-5-20251001",
+    );
     check("venice zai-org-glm-51", "Cleaned zhipuai/glm-5.1");
 }
 
