@@ -210,6 +210,10 @@ impl LicenseNames {
         if &*tag == "other" {
             return self.map_other(declared);
         }
+        // A name beside a tag that is one already speaks of another text, or of more than the tag.
+        if !declared.name.is_empty() && key(&declared.name) != tag {
+            return unmapped("the card names another license beside its tag");
+        }
         match self.tags.get(&tag) {
             Some(row) => mapped(row, Evidence::Tag),
             None if tag.is_empty() => Mapped::Silent,
@@ -348,6 +352,8 @@ mod tests {
         check(card, "other", "modified-mit", "https://x", "unmapped");
         check(card, "other", "", "https://x", "unmapped");
         check(card, "apache 2.0", "", "", "unmapped");
+        check(card, "mit", "modified-mit", "https://x", "unmapped");
+        check(card, "mit", "MIT", "https://x", "MIT TAG");
         check(card, "", "", "", "silent");
     }
 
