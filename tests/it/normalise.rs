@@ -260,6 +260,16 @@ async fn a_document_that_no_longer_holds_a_record_takes_its_word_back() {
     import(&channel, &other).await;
     let names: Vec<_> = contents(&channel).await.into_keys().filter(|name| !before.contains_key(name)).collect();
     assert_eq!(names, [""; 0], "the models that only MOT knew are gone with it");
+
+    // Of offerings as well.
+    let api =
+        |models: &str| (pb::ImportSource::ModelsDev, vec![("api.json", format!(r#"{{"p": {{"models": {models}}}}}"#))]);
+    import(&channel, &api(r#"{"a/b": {}, "c": {}, "d": {}}"#)).await;
+    let report = import(&channel, &api(r#"{"a/b": 7, "c": {}, "c": {}, "e": {}}"#)).await;
+    assert_eq!((report.rejected, report.deleted, report.created), (3, 1, 1), "{:?}", report.entries);
+    let names: Vec<_> = contents(&channel).await.into_keys().filter(|name| !before.contains_key(name)).collect();
+    let offerings = ["a%2Fb", "c", "e"].map(|id| format!("providers/p/offerings/{id}"));
+    assert_eq!(names, offerings);
 }
 
 #[tokio::test]

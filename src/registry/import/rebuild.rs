@@ -8,12 +8,13 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::known::{ModelsAfterMerge, ModelsBeforeMerge};
-use crate::catalog::{Layer, Snapshot};
+use crate::catalog::{self, Layer, Snapshot};
 use crate::convert;
 use crate::domain::eligibility::Records;
 use crate::domain::license::{Expression, PermissionStatus};
 use crate::domain::model::BaseRef;
-use crate::domain::name::{LicenseId, ModelName};
+use crate::domain::name::{LicenseId, ModelName, OfferingName, shown};
+use crate::domain::offering::Offering;
 use crate::ingest::document::Reading;
 use crate::ingest::identity::{AliasIndex, Resolution, resolve};
 use crate::ingest::merge::{self, Merged, OfferingFlags, Place, Places, Tables};
@@ -158,8 +159,12 @@ impl<'a> Rebuild<'a> {
             let kind = Kind::Provider(convert::provider_message(record));
             self.put(&Key::Provider(record.id.clone()), kind, old.as_ref())?;
         }
+        // What could not be read this time is not gone.
+        let rejected = import.entries.iter().filter(|entry| entry.outcome == Outcome::Rejected);
+        let rejected: BTreeSet<&str> = rejected.map(|entry| entry.record.as_str()).collect();
         let gone = self.snapshot.providers().map(|entry| entry.record.id.clone());
-        for id in gone.filter(|id| !named.contains(id)).collect::<Vec<_>>() {
+        let gone = gone.filter(|id| !named.contains(id) && !rejected.contains(id.resource_name().as_str()));
+        for id in gone.collect::<Vec<_>>() {
             self.delete(&Key::Provider(id));
         }
         let mut flags = Flags::new();
@@ -173,9 +178,14 @@ impl<'a> Rebuild<'a> {
             let kind = Kind::Offering(convert::offering_message(record, &source));
             self.put(&Key::Offering(record.name.clone()), kind, old.as_ref())?;
         }
-        let gone = self.snapshot.offerings().map(|entry| entry.record.name.clone());
-        for name in gone.filter(|name| !named.contains(name)).collect::<Vec<_>>() {
-            self.delete(&Key::Offering(name));
+        let snapshot = self.snapshot.clone();
+        for entry in snapshot.offerings().filter(|entry| !named.contains(&entry.record.name)) {
+            let name = &entry.record.name;
+            if rejected.contains(as_rejected(name).as_str()) {
+                self.link(entry, index, &mut flags)?;
+            } else {
+                self.delete(&Key::Offering(name.clone()));
+            }
         }
         Ok(flags)
     }
@@ -185,21 +195,31 @@ impl<'a> Rebuild<'a> {
         let mut flags = Flags::new();
         let snapshot = self.snapshot.clone();
         for entry in snapshot.offerings() {
-            let (Kind::Offering(mut message), _) = records::stored(&entry.payload)? else { continue };
-            let name = &entry.record.name;
-            let before = message.clone();
-            let found = resolve(index, Some(name.provider().as_str()), name.offering(), Some(&message.display_name));
-            convert::link_offering(&mut message, &found);
-            if let Resolution::Matched { model, .. } = &found
-                && let Some(open) = message.open_weights
-            {
-                count(&mut flags, model, open);
-            }
-            if message != before {
-                self.put(&Key::Offering(name.clone()), Kind::Offering(message), Some(&entry.payload))?;
-            }
+            self.link(entry, index, &mut flags)?;
         }
         Ok(flags)
+    }
+
+    fn link(
+        &mut self,
+        entry: &catalog::Entry<Offering>,
+        index: &dyn AliasIndex,
+        flags: &mut Flags,
+    ) -> Result<(), RegistryError> {
+        let (Kind::Offering(mut message), _) = records::stored(&entry.payload)? else { return Ok(()) };
+        let name = &entry.record.name;
+        let before = message.clone();
+        let found = resolve(index, Some(name.provider().as_str()), name.offering(), Some(&message.display_name));
+        convert::link_offering(&mut message, &found);
+        if let Resolution::Matched { model, .. } = &found
+            && let Some(open) = message.open_weights
+        {
+            count(flags, model, open);
+        }
+        if message != before {
+            self.put(&Key::Offering(name.clone()), Kind::Offering(message), Some(&entry.payload))?;
+        }
+        Ok(())
     }
 
     /// The merged models, and the writes for those that differ. Returns what is to be said of single ones.
@@ -329,6 +349,11 @@ fn count(flags: &mut Flags, model: &ModelName, open: bool) {
     let of_model = flags.entry(model.clone()).or_default();
     let side = if open { &mut of_model.open } else { &mut of_model.closed };
     *side = side.saturating_add(1);
+}
+
+/// An offering as the report of an import names one that it rejects.
+fn as_rejected(name: &OfferingName) -> String {
+    format!("providers/{}/offerings/{}", name.provider(), shown(name.offering()))
 }
 
 /// A rejected entry names the file or record; an id is its stem.
