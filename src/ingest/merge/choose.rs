@@ -81,6 +81,7 @@ pub(super) fn merge(
         }
     }
     check_class(tables, base, &classes, &mut merged);
+    keep_contradicted(base, &mut merged);
     let entries = provenance.into_iter().map(|((source, record, date, url), fields)| Provenance {
         source,
         record,
@@ -246,6 +247,19 @@ pub(super) fn remarks(tables: &Tables<'_>, record: &SourceRecord) -> Vec<String>
     }
     out.sort();
     out
+}
+
+/// A license that was contradicted when the catalog was made stays so: of the sources of that time only some may have been
+/// imported since, and the one that is missing is not in the running here.
+fn keep_contradicted(base: &Base, merged: &mut Merged) {
+    for (field, value) in base {
+        let Settled::License(before) = &value.value else { continue };
+        if before.evidence == Evidence::Conflict
+            && let Some(Settled::License(now)) = merged.set.get_mut(field)
+        {
+            now.evidence = Evidence::Conflict;
+        }
+    }
 }
 
 /// Holds what a source knows of the class of a license against the license that was chosen.

@@ -196,6 +196,16 @@ fn what_the_catalog_took_from_a_source_is_replaced_by_what_it_says_today() {
 }
 
 #[test]
+fn a_license_that_was_contradicted_stays_so_when_only_one_side_is_imported_again() {
+    let field = Field::License(WEIGHTS);
+    let base = Base::from([base_license("MIT", Evidence::Conflict, DataSource::Comparia)]);
+    let comparia = record(DataSource::Comparia, "a", &[(field, license("MIT"), "")]);
+    check_license(&merged(&base, &[comparia], OfferingFlags::default()), Some("MIT CONFLICT"));
+    let card = record(DataSource::ModelCard, "a", &[(field, license("mit"), "")]);
+    check_license(&merged(&base, &[card], OfferingFlags::default()), Some("MIT CONFLICT"));
+}
+
+#[test]
 fn a_provider_never_closes_a_model_and_opens_one_only_alone() {
     let field = Field::Availability(WEIGHTS);
     let flags = |open, closed| OfferingFlags { open, closed };
