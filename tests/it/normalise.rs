@@ -288,6 +288,25 @@ async fn an_id_that_two_models_bear_is_answered_with_both() {
 }
 
 #[tokio::test]
+async fn an_imported_id_never_takes_the_place_of_a_known_models_name() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let mut client = ModelServiceClient::new(channel.clone());
+    let mut named = async |alias: &str| {
+        let request = pb::ResolveModelRequest { alias: alias.into() };
+        client.resolve_model(request).await.map(|r| r.into_inner().model.unwrap_or_default().name)
+    };
+    let before = named("llama-3.3-70b-instruct").await.unwrap();
+    let catalog = r#"{"acme-lab/Llama-3.3-70B-Instruct": {"name": "Other", "license": "MIT"}, "acme-lab/new-one": {}}"#;
+    import(&channel, &(pb::ImportSource::ModelsDevCatalog, vec![("models.json", catalog.into())])).await;
+    // The name of both is refused; an alias of the known one still leads to it, and the new ones have ids of their own.
+    assert!(["", before.as_str()].contains(&named("llama-3.3-70b-instruct").await.unwrap().as_str()));
+    assert!(["", before.as_str()].contains(&named("Llama-3.3-70B-Instruct").await.unwrap().as_str()));
+    assert_eq!(named("meta-llama/Llama-3.3-70B-Instruct").await.unwrap(), before);
+    assert_eq!(named("new-one").await.unwrap(), "publishers/acme-lab/models/new-one");
+}
+
+#[tokio::test]
 async fn an_id_of_a_provider_is_read_as_that_provider_writes_it() {
     let server = TestServer::in_memory();
     let channel = server.connect().await;

@@ -10,13 +10,14 @@ use jiff::Timestamp;
 use super::known::{ModelsAfterMerge, ModelsBeforeMerge};
 use crate::catalog::{self, Layer, Snapshot};
 use crate::convert;
+use crate::domain::alias::fold;
 use crate::domain::eligibility::Records;
 use crate::domain::license::{Expression, PermissionStatus};
 use crate::domain::model::BaseRef;
 use crate::domain::name::{LicenseId, ModelName, OfferingName, shown};
 use crate::domain::offering::Offering;
 use crate::ingest::document::Reading;
-use crate::ingest::identity::{AliasIndex, Resolution, resolve};
+use crate::ingest::identity::{AliasIndex, Folded, Resolution, resolve};
 use crate::ingest::merge::{self, Merged, OfferingFlags, Place, Places, Tables};
 use crate::ingest::source::DataSource;
 use crate::ingest::statement::SourceRecord;
@@ -375,7 +376,20 @@ fn further_ids(before: &ModelsBeforeMerge<'_>, statements: &[SourceRecord], plac
             }
         }
     }
+    for (model, ids) in &mut more {
+        // A bare id would be met before the name of a known model that it only resembles, and take its place.
+        ids.retain(|id| id.contains('/') || !is_anothers(before, model, id));
+    }
+    more.retain(|model, ids| !ids.is_empty() || places.aliases.contains_key(model));
     more
+}
+
+fn is_anothers(before: &ModelsBeforeMerge<'_>, model: &ModelName, id: &str) -> bool {
+    match before.folded(&fold(id)) {
+        Folded::None => false,
+        Folded::One(other, _) => other != *model,
+        Folded::Ambiguous(_) => true,
+    }
 }
 
 fn without_itself(name: &ModelName, merged: &mut Merged) {
