@@ -201,7 +201,15 @@ SAME = {
 
 
 # What one provider means by an id that is another model elsewhere.
-AT_PROVIDER = {("nvidia", "nemotron-nano-12b-v2-vl"): {"amazon-bedrock/nvidia.nemotron-nano-12b-v2"}}
+AT_PROVIDER = {
+    ("nvidia", "nemotron-nano-12b-v2-vl"): {"amazon-bedrock/nvidia.nemotron-nano-12b-v2"},
+    ("moonshotai", "kimi-k2.6"): {"kimi-for-coding/k2p6"},
+    ("moonshotai", "kimi-k2.7-code"): {
+        "kimi-for-coding/k2p7",
+        "umans-ai/umans-kimi-k2.7",
+        "umans-ai-coding-plan/umans-kimi-k2.7",
+    },
+}
 # Repositories that were renamed on the hub: one model each.
 RENAMED = {
     f"meta/llama-3.1-{size}-instruct": [f"meta-llama/Llama-3.1-{size.upper()}-Instruct", f"meta-llama/Meta-Llama-3.1-{size.upper()}-Instruct"]

@@ -69,7 +69,10 @@ pub fn read(files: &[File], limits: &Limits) -> Result<Reading, ImportError> {
         match node {
             Node::Object(map) => organization(map, &licenses, limits, &mut reading),
             other => {
-                reading.reject(&format!("[{at}]"), format!("an organisation is an object, this is {}", other.kind()));
+                reading.reject_unnamed(
+                    &format!("[{at}]"),
+                    format!("an organisation is an object, this is {}", other.kind()),
+                );
             }
         }
     }
@@ -104,17 +107,17 @@ fn organization(map: &Map, licenses: &BTreeMap<Box<str>, Availability>, limits: 
     let shown = name.as_deref().unwrap_or("an organisation without a name").to_owned();
     let models = reader.list(map, "models");
     if models.is_empty() {
-        reading.reject(&shown, "it holds no models".to_owned());
+        reading.reject_unnamed(&shown, "it holds no models".to_owned());
     }
     for node in models {
         let Node::Object(model_map) = node else {
-            reading.reject(&shown, format!("a model is an object, this is {}", node.kind()));
+            reading.reject_unnamed(&shown, format!("a model is an object, this is {}", node.kind()));
             continue;
         };
         count_unknown(&mut reading.unknown_fields, model_map, "*.models.*.", MODEL_FIELDS);
         match model(name.as_deref(), model_map, licenses, limits) {
             Ok(record) => reading.records.push(record),
-            Err(reason) => reading.reject(&shown, reason),
+            Err(reason) => reading.reject_unnamed(&shown, reason),
         }
     }
 }

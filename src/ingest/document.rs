@@ -1,6 +1,6 @@
 //! Documents as importers take them: one file or the files of a folder, and what was read of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::statement::SourceRecord;
 use super::{Entry, ImportError, Limits, Outcome};
@@ -37,6 +37,8 @@ pub struct Reading {
     pub records: Vec<SourceRecord>,
     /// What was not read, each with its reason.
     pub rejected: Vec<Entry>,
+    /// Rejected records whose id is not known: any record may be one of them.
+    pub unnamed: usize,
     /// How often each field that the importer does not know occurs, by path.
     pub unknown_fields: BTreeMap<String, u32>,
 }
@@ -47,17 +49,17 @@ impl Reading {
         self.rejected.push(Entry { record, outcome: Outcome::Rejected, messages: vec![reason] });
     }
 
+    /// Rejects what has no id of its own; `place` says where it stands.
+    pub(super) fn reject_unnamed(&mut self, place: &str, reason: String) {
+        self.unnamed += 1;
+        self.reject(place, reason);
+    }
+
     /// Sorted. Of records with one id none is taken: which of them counts would depend on their order.
     pub(super) fn finish(mut self) -> Self {
         self.records.sort_by(|a, b| a.id.cmp(&b.id));
-        let ids: Vec<_> = self.records.iter().map(|record| record.id.clone()).collect();
-        let doubled: Vec<_> = ids
-            .windows(2)
-            .filter_map(|pair| match pair {
-                [a, b] => (a == b).then(|| a.clone()),
-                _ => None,
-            })
-            .collect();
+        let pairs = self.records.iter().zip(self.records.iter().skip(1));
+        let doubled: BTreeSet<_> = pairs.filter(|(a, b)| a.id == b.id).map(|(a, _)| a.id.clone()).collect();
         for record in self.records.iter().filter(|record| doubled.contains(&record.id)) {
             let messages = vec!["its id is given more than once in the document".to_owned()];
             self.rejected.push(Entry { record: shown(&record.id), outcome: Outcome::Rejected, messages });

@@ -80,13 +80,18 @@ pub fn read(files: &[File], limits: &Limits) -> Result<Reading, ImportError> {
                 let get = |column: &str| columns.get(column).and_then(|at| row.get(*at)).map_or("", str::trim);
                 match read_row(&get, limits) {
                     Ok(record) => reading.records.push(record),
-                    Err(reason) => reading.reject(&here, reason),
+                    Err(reason) if get(MODEL).is_empty() => reading.reject_unnamed(&here, reason),
+                    Err(reason) => reading.reject(&one_line(get(MODEL)), reason),
                 }
             }
-            Err(error) => reading.reject(&here, shown(&error.to_string())),
+            Err(error) => reading.reject_unnamed(&here, shown(&error.to_string())),
         }
     }
     Ok(reading.finish())
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn csv_error(error: &csv::Error) -> ImportError {
@@ -94,7 +99,7 @@ fn csv_error(error: &csv::Error) -> ImportError {
 }
 
 fn read_row<'a>(get: &impl Fn(&str) -> &'a str, limits: &Limits) -> Result<SourceRecord, String> {
-    let name = get(MODEL).split_whitespace().collect::<Vec<_>>().join(" ");
+    let name = one_line(get(MODEL));
     if name.is_empty() {
         return Err(format!("its `{MODEL}` is empty"));
     }
@@ -141,7 +146,7 @@ fn read_row<'a>(get: &impl Fn(&str) -> &'a str, limits: &Limits) -> Result<Sourc
     out.maybe(Field::LicenseClass, class.map(Box::from), Value::Text);
     let bases: Vec<_> = get("Base model")
         .split(',')
-        .map(|name| name.split_whitespace().collect::<Vec<_>>().join(" "))
+        .map(one_line)
         .filter(|base| !base.is_empty() && *base != name)
         .map(|name| NamedBase { relation: Relation::FineTune, name: name.into() })
         .collect();

@@ -18,6 +18,9 @@ const RELATIONS: &[(&str, Relation)] = &[
     ("quantized", Relation::Quantized),
 ];
 
+/// What stands for a license or a base model that could not be read.
+const UNREADABLE: &str = "(unreadable)";
+
 /// Parts of a card that are read.
 const GATE_FIELDS: &[&str] = &["extra_gated_prompt", "extra_gated_fields", "extra_gated_heading"];
 
@@ -75,8 +78,7 @@ fn card(repository: &str, map: &Map, limits: &Limits) -> SourceRecord {
         out.add(Field::License(weights), Value::License(license));
     }
     let relation = relation(&mut reader, map);
-    let bases: Vec<_> = reader
-        .words(map, "base_model")
+    let bases: Vec<_> = stated(&mut reader, map, "base_model")
         .into_iter()
         .filter(|name| !name.eq_ignore_ascii_case(repository))
         .map(|name| NamedBase { relation, name })
@@ -112,14 +114,32 @@ fn availability(reader: &mut Reader<'_>, map: &Map) -> Availability {
     if asks || gated { Availability::Gated } else { Availability::Available }
 }
 
+/// The texts of a field for which "not there" would be the more permissive reading: what can not be read of it is stated,
+/// and nothing is known by its name.
+fn stated(reader: &mut Reader<'_>, map: &Map, path: &str) -> Vec<Box<str>> {
+    let entries: Vec<&Node> = match map.iter().find(|(key, _)| **key == *path).map(|(_, node)| node) {
+        None | Some(Node::Null) => return Vec::new(),
+        Some(Node::List(list)) => list.iter().collect(),
+        Some(one) => vec![one],
+    };
+    let mut read = |node: &Node| {
+        let one = [(path.into(), node.clone())];
+        match node {
+            Node::Text(text) if text.trim().is_empty() => None,
+            _ => Some(reader.word(&one, path).unwrap_or_else(|| UNREADABLE.into())),
+        }
+    };
+    entries.into_iter().filter_map(&mut read).collect()
+}
+
 /// Several licenses are not one of them, so they are declared as they stand.
 fn license(reader: &mut Reader<'_>, map: &Map) -> Option<DeclaredLicense> {
-    let tags = reader.words(map, "license");
+    let tags = stated(reader, map, "license");
     if tags.is_empty() {
         return None;
     }
     let text = tags.join(", ").into();
-    let name = reader.word(map, "license_name").unwrap_or_default();
+    let name = stated(reader, map, "license_name").join(", ").into();
     let link = reader.word(map, "license_link").unwrap_or_default();
     Some(DeclaredLicense { text, name, link })
 }

@@ -5,7 +5,7 @@ use super::hub;
 use super::json::{Map, Node};
 use super::reader::{Reader, count_unknown};
 use super::source::DataSource;
-use super::statement::{DeclaredLicense, Field, Identity, SourceRecord, Statements, Value};
+use super::statement::{DeclaredLicense, Field, Identity, SourceRecord, Statement, Statements, Value};
 use super::{ImportError, Limits, yaml};
 use crate::domain::model::{Availability, ComponentKind};
 use crate::domain::openness::{ContentType, content_type};
@@ -94,7 +94,20 @@ fn release(file: &File, node: &Node, limits: &Limits, reading: &mut Reading) -> 
         count_unknown(&mut reading.unknown_fields, component, "release.components.*.", COMPONENT_FIELDS);
         read_component(&mut reader, component, globals, &mut out);
     }
-    let statements = out.finish();
+    let identity = identity(&mut reader, map, name);
+    let mut statements = out.finish();
+    if identity.repositories.is_empty() && !weights_have_a_place(map) {
+        // It lists weights of Claude, under MIT: of weights that are nowhere nothing is believed.
+        let of_weights = |s: &Statement| {
+            [Field::Availability(ComponentKind::ModelWeights), Field::License(ComponentKind::ModelWeights)]
+                .contains(&s.field)
+        };
+        let before = statements.len();
+        statements.retain(|statement| !of_weights(statement));
+        if statements.len() < before {
+            reader.warn("release.components", "lists final weights and no place of them: left out");
+        }
+    }
     for (pair, next) in statements.iter().zip(statements.iter().skip(1)) {
         if pair.field == next.field {
             return Err(format!("it lists a component twice: `{}` is stated more than once", pair.field));
@@ -113,10 +126,26 @@ fn release(file: &File, node: &Node, limits: &Limits, reading: &mut Reading) -> 
         id: file.stem().into(),
         url: "".into(),
         date: date.into(),
-        identity: identity(&mut reader, map, name),
+        identity,
         statements,
         warnings: reader.finish(),
     })
+}
+
+/// Whether the release names a place of its weights, or of its sources.
+fn weights_have_a_place(map: &Map) -> bool {
+    let text = |map: &Map, key: &str| {
+        let found = map.iter().find(|(name, _)| **name == *key).map(|(_, node)| node);
+        matches!(found, Some(Node::Text(text)) if text.trim().starts_with("http"))
+    };
+    let components = map.iter().find(|(name, _)| **name == *"components").map(|(_, node)| node);
+    let listed = match components {
+        Some(Node::List(list)) => list.as_slice(),
+        _ => &[],
+    };
+    text(map, "repository")
+        || text(map, "huggingface")
+        || listed.iter().any(|node| matches!(node, Node::Object(component) if text(component, "component_path")))
 }
 
 fn identity(reader: &mut Reader<'_>, map: &Map, name: Option<Box<str>>) -> Identity {

@@ -52,8 +52,8 @@ const PARTS: &[(&str, ComponentKind)] = &[
     ("datasheet", ComponentKind::DataCard),
 ];
 
-/// Words that stand where a base model would.
-const NO_BASE: &[&str] = &["", "-", "n/a", "na", "none", "unknown", "unclear", "unspecified", "various"];
+/// What stands where there is no base model. `unknown` says that there is one, and which is not known.
+const NO_BASE: &[&str] = &["", "-", "n/a", "na", "none"];
 
 /// Reads a folder of judgements.
 ///
@@ -97,13 +97,14 @@ fn judgement(file: &File, node: &Node, limits: &Limits, reading: &mut Reading) -
     out.add(Field::DisplayName, Value::Text(name.clone()));
     out.maybe(Field::ReleaseDate, reader.date(system, "system.releasedate"), Value::Date);
     outputs(&mut reader, system, &mut out);
-    availability(&mut reader, top, &mut out);
+    let weights = reader.object(top, "weights_endmodel").unwrap_or_default();
+    let repository = repository(&mut reader, weights);
+    availability(&mut reader, top, repository.is_some(), &mut out);
     licenses(&mut reader, system, top, &mut out);
     base(&mut reader, system, &name, &mut out);
-    let weights = reader.object(top, "weights_endmodel").unwrap_or_default();
     let organization = reader.word(org, "org.name");
     let identity = Identity {
-        repositories: repository(&mut reader, weights).into_iter().collect(),
+        repositories: repository.into_iter().collect(),
         names: vec![name],
         publishers: organization.map(|text| super::publishers_of(&text)).unwrap_or_default(),
         ..Identity::default()
@@ -184,9 +185,15 @@ fn class(reader: &mut Reader<'_>, top: &Map, criterion: &str) -> Option<Availabi
     }
 }
 
-fn availability(reader: &mut Reader<'_>, top: &Map, out: &mut Statements) {
+fn availability(reader: &mut Reader<'_>, top: &Map, has_repository: bool, out: &mut Statements) {
     for (criterion, kind) in PARTS {
-        out.maybe(Field::Availability(*kind), class(reader, top, criterion), Value::Availability);
+        let mut found = class(reader, top, criterion);
+        let closed = *kind == ComponentKind::ModelWeights && found == Some(Availability::Unavailable);
+        if closed && has_repository {
+            reader.warn("weights_endmodel.class", "is closed beside an address of weights: left out");
+            found = None;
+        }
+        out.maybe(Field::Availability(*kind), found, Value::Availability);
     }
     let base = class(reader, top, "datasources_basemodel");
     let end = class(reader, top, "datasources_endmodel");
@@ -199,24 +206,36 @@ fn availability(reader: &mut Reader<'_>, top: &Map, out: &mut Statements) {
 }
 
 fn licenses(reader: &mut Reader<'_>, system: &Map, top: &Map, out: &mut Statements) {
-    let mut license = |kind, text: Box<str>, part: &str| {
-        let declared = DeclaredLicense { text, ..DeclaredLicense::default() };
-        out.add_part(Field::License(kind), Value::License(declared), part);
-    };
+    let weights = ComponentKind::ModelWeights;
     // Four files spell the key with a blank.
     let head = reader.word(system, "system.endmodellicense");
     let head = head.or_else(|| reader.word(system, "system.endmodel license"));
     if let Some(text) = head {
-        license(ComponentKind::ModelWeights, text, PART_HEAD);
+        declare(out, weights, text, PART_HEAD);
     }
     let notes = reader.object(top, "licenses").and_then(|map| reader.prose(map, PART_NOTES));
     let notes = notes.unwrap_or_default();
     for (labels, kind) in LABELS {
         if let Some(text) = labelled(&notes, labels) {
-            license(*kind, text.into(), PART_NOTES);
+            declare(out, *kind, text.into(), PART_NOTES);
         }
     }
+    // Notes that are not by part may speak of any, and are held against the license of the weights all the same.
+    let labels = LABELS.iter().find(|(_, kind)| *kind == weights).map_or(&[][..], |(labels, _)| labels);
+    let said = labelled(&notes, labels).unwrap_or(&notes).to_ascii_lowercase();
+    if NON_COMMERCIAL.iter().any(|words| said.contains(words)) {
+        out.add(Field::LicenseClass, Value::Text("non-commercial".into()));
+    }
 }
+
+fn declare(out: &mut Statements, kind: ComponentKind, text: Box<str>, part: &str) {
+    let declared = DeclaredLicense { text, ..DeclaredLicense::default() };
+    out.add_part(Field::License(kind), Value::License(declared), part);
+}
+
+/// Words of notes that say more than the license in the head: held against one that grants commercial use.
+const NON_COMMERCIAL: &[&str] =
+    &["non-commercial", "noncommercial", "non-profit", "research purposes", "research-only", "research only", "-nc"];
 
 /// What the notes write before the license of a part. Data comes under several licenses at once, in prose.
 const LABELS: &[(&[&str], ComponentKind)] =

@@ -11,6 +11,7 @@ use crate::domain::name::shown;
 /// Warnings of one record, and different unknown fields of a document, at most: a document of nothing else must not
 /// grow in memory.
 const WARNINGS_MAX: usize = 64;
+const LIST_MAX: usize = 64;
 const UNKNOWN_FIELDS_MAX: usize = 1000;
 
 /// Reads the fields of one record. A field is named by its path in the record, whose last part is its key.
@@ -137,7 +138,10 @@ impl<'a> Reader<'a> {
             return self.word(map, path).into_iter().collect();
         };
         let mut found = Vec::new();
-        for node in list {
+        if list.len() > LIST_MAX {
+            self.warn(path, &format!("has {} entries: the first {LIST_MAX} are read", list.len()));
+        }
+        for node in list.iter().take(LIST_MAX) {
             let one = [(path.into(), node.clone())];
             found.extend(self.word(&one, path));
         }

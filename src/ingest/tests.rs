@@ -136,6 +136,40 @@ fn mot_gives_components_with_their_licenses() {
     assert_eq!(record.warnings, expected);
 }
 
+/// It lists weights of Claude, under MIT.
+#[test]
+fn weights_that_are_nowhere_are_not_believed_to_be_under_a_license() {
+    let weights = |place: &str| {
+        let text = MOT.replace("huggingface: https://huggingface.co/acme/X-7B", place);
+        let reading = mot::read(&[file("x.yml", text.as_bytes())], &Limits::default()).unwrap();
+        stated(&reading.records[0]).iter().filter(|line| line.starts_with("components[MODEL_WEIGHTS]")).count()
+    };
+    assert_eq!(weights("huggingface: https://huggingface.co/acme/X-7B"), 2);
+    assert_eq!(weights("repository: https://code.example/x"), 2);
+    assert_eq!(weights("repository: ''"), 0);
+    assert_eq!(weights("huggingface: 'X: an open model'"), 0);
+}
+
+/// The head of one judgement grants what its notes do not.
+#[test]
+fn notes_of_osai_are_held_against_its_head() {
+    let lines = |from: &str, to: &str| {
+        let reading = osai::read(&[file("x.yaml", OSAI.replace(from, to).as_bytes())], &Limits::default()).unwrap();
+        (stated(&reading.records[0]), reading.records[0].warnings.clone())
+    };
+    let has = |lines: &[String], line: &str| lines.iter().any(|l| l == line);
+    let (notes, _) = lines("Weights: MIT. Code: ISC.", "Weights: for research purposes only.");
+    assert!(has(&notes, "license_class=non-commercial"), "{notes:?}");
+    let (notes, _) = lines("Weights: MIT. Code: ISC.", "Weights: MIT. Data: CC-BY-NC-4.0.");
+    assert!(!notes.iter().any(|line| line.starts_with("license_class")), "{notes:?}");
+    // A base that is not known is a base.
+    assert!(has(&lines("X-Base", "unknown").0, "base_models=FINE_TUNE|unknown"));
+    assert!(!lines("X-Base", "n/a").0.iter().any(|line| line.starts_with("base_models")));
+    let (closed, warnings) = lines("class: partial", "class: closed");
+    assert!(!closed.iter().any(|line| line.starts_with("components[MODEL_WEIGHTS].availability")), "{closed:?}");
+    assert!(warnings.iter().any(|w| w.contains("closed beside an address")), "{warnings:?}");
+}
+
 #[test]
 fn osai_gives_the_judged_model_with_both_license_statements() {
     let reading = read(DataSource::Osai);
@@ -211,6 +245,24 @@ fn a_card_gives_what_its_maker_states() {
     assert_eq!(stated(&reading.records[0]), expected);
     let bad = model_card::read(&[file("README.md", CARD.as_bytes())], "no repository", &Limits::default());
     assert!(matches!(bad, Err(ImportError::Repository { .. })));
+}
+
+/// Read as absent these would be a yes.
+#[test]
+fn what_a_card_states_unreadably_is_not_taken_for_absent() {
+    let read = |front: &str| {
+        let card = format!("---\n{front}\n---\n");
+        let reading = model_card::read(&[file("README.md", card.as_bytes())], "acme/x", &Limits::default()).unwrap();
+        let lines = stated(&reading.records[0]);
+        lines.into_iter().filter(|line| line.contains("base_models") || line.contains("license")).collect::<Vec<_>>()
+    };
+    let license = |text: &str| format!("components[MODEL_WEIGHTS].license_expression={text}");
+    assert_eq!(read("base_model: {name: a/b}"), ["base_models=FINE_TUNE|(unreadable)"]);
+    assert_eq!(read("base_model: [[a/b], a/c]"), ["base_models=FINE_TUNE|(unreadable)|FINE_TUNE|a/c"]);
+    assert_eq!(read("license: {a: b}"), [license("(unreadable)||")]);
+    assert_eq!(read("license: mit\nlicense_name: [modified-mit]"), [license("mit|modified-mit|")]);
+    assert_eq!(read("license: mit\nlicense_name: {a: b}"), [license("mit|(unreadable)|")]);
+    assert_eq!(read("license:\nbase_model: ''\nlicense_name: x"), [""; 0]);
 }
 
 #[test]

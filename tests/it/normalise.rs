@@ -56,6 +56,7 @@ const MOT_NAMED: &str = "release:
   name: Llama-2-7b-hf
   date: '2025-01-02'
   producer: Meta
+  repository: https://code.example/llama
   components:
     - { name: 'Model parameters (Final)', license: Our own terms }
 ";
@@ -237,6 +238,21 @@ async fn what_several_sources_say_becomes_one_record() {
     let offerings = coverage.offerings.unwrap();
     assert_eq!((offerings.total, offerings.resolved, offerings.open, offerings.open_licensed), (3, 3, 2, 0));
     assert_eq!(coverage.providers[0].provider, "providers/groq");
+}
+
+/// Where it is not known which record could not be read, it may be any: nothing is taken for gone.
+#[tokio::test]
+async fn a_record_that_could_not_be_read_and_has_no_name_keeps_all() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let source = pb::ImportSource::Comparia;
+    let document = |text: String| (source, vec![("models.json", text)]);
+    import(&channel, &document(COMPARIA.into())).await;
+    for (unreadable, deleted) in [(", 7", 0), ("", 2)] {
+        let other = COMPARIA.replace("Widget-7B", "Widget-8B").replace("widget-7b", "widget-8b");
+        let report = import(&channel, &document(other.replace("]}]", &format!("{unreadable}]}}]")))).await;
+        assert_eq!(report.deleted, deleted, "{:?}", report.entries);
+    }
 }
 
 #[tokio::test]

@@ -96,11 +96,27 @@ fn whole(index: &dyn AliasIndex, provider: Option<&str>, id: &str) -> Option<Res
     if products::is_moving(provider, id) {
         return Some(unresolved(products::MOVING_REASON.to_owned()));
     }
-    exact(index, id).or_else(|| match index.folded(&fold(id)) {
+    let found = exact(index, id).or_else(|| match index.folded(&fold(id)) {
         Folded::None => None,
         Folded::One(model, alias) => Some(Resolution::Matched { model, stage: MatchStage::FoldedAlias, alias }),
         Folded::Ambiguous(models) => Some(ambiguous(models)),
-    })
+    });
+    found.map(|found| follow_latest(provider, id, found))
+}
+
+/// `…-latest` that leads to a dated model is what the maker's own API means by it today, and what an id without a provider
+/// means. Others keep serving what it meant when they added it.
+fn follow_latest(provider: Option<&str>, id: &str, found: Resolution) -> Resolution {
+    let latest =
+        |text: &str| text.split([':', '@']).next().is_some_and(|bare| bare.to_ascii_lowercase().ends_with("-latest"));
+    match &found {
+        Resolution::Matched { model, .. }
+            if latest(id) && !latest(model.model()) && provider.is_some_and(|p| p != model.publisher()) =>
+        {
+            unresolved(products::MOVING_REASON.to_owned())
+        }
+        _ => found,
+    }
 }
 
 fn exact(index: &dyn AliasIndex, alias: &str) -> Option<Resolution> {
@@ -126,9 +142,14 @@ fn cleaned(index: &dyn AliasIndex, provider: Option<&str>, id: &str) -> Option<R
     for _ in 0..STEPS_MAX {
         let to = seen.len();
         one_step(index, &mut seen, from, provider)?;
+        if seen.iter().skip(to).any(|candidate| products::is_moving(provider, &candidate.text)) {
+            return Some(unresolved(products::MOVING_REASON.to_owned()));
+        }
         let hits: Vec<_> = seen.iter().skip(to).filter_map(|candidate| look_up(index, candidate)).collect();
         if !hits.is_empty() {
-            return Some(agreed(hits));
+            let found = agreed(hits);
+            let ids = seen.iter().skip(to);
+            return Some(ids.fold(found, |found, candidate| follow_latest(provider, &candidate.text, found)));
         }
         if seen.len() == to {
             return None;

@@ -25,6 +25,7 @@ fn index() -> Table {
         ("anthropic/claude-haiku-4-5-20251001", &[]),
         ("anthropic/claude-opus-4-6", &[]),
         ("mistral/mistral-7b-instruct", &[]),
+        ("mistral/codestral-2508", &["codestral-latest", "mistral/codestral-latest", "merge/codestral-latest"]),
         ("nvidia/nemotron-nano-9b", &[]),
         ("one/twin", &[]),
         ("two/twin", &[]),
@@ -150,6 +151,17 @@ fn what_may_be_another_model_is_never_cleaned_away() {
     ] {
         check(id, "-");
     }
+}
+
+#[test]
+fn latest_is_what_it_is_today_at_its_maker_alone() {
+    check("mistral codestral-latest", "Alias mistral/codestral-2508");
+    check("groq codestral-latest", "-");
+    check("groq mistral/codestral-latest", "-");
+    check("groq Codestral-Latest:free", "-");
+    check("kilo ~deepseek/deepseek-chat", "-");
+    check_id("codestral-latest", "Alias mistral/codestral-2508");
+    check("merge codestral-latest", "Alias mistral/codestral-2508");
 }
 
 #[test]

@@ -54,8 +54,10 @@ pub(super) fn merge(
     }
     for (field, value) in base {
         let of_field = claims.entry(*field).or_default();
-        // What a source says today replaces what the catalog once took from it.
-        let newer = value.source != DataSource::Curated && of_field.iter().any(|claim| claim.source == value.source);
+        // What a source says today replaces what the catalog once took from it, but for ancestors: those of several sources
+        // stand there as one, and leaving any out would leave its terms out.
+        let replaced = value.source != DataSource::Curated && *field != Field::BaseModels;
+        let newer = replaced && of_field.iter().any(|claim| claim.source == value.source);
         if !newer {
             of_field.push(Claim {
                 value: value.value.clone(),
@@ -375,11 +377,11 @@ fn rank(field: Field, source: DataSource, part: &str) -> u8 {
 }
 
 /// Epoch looks once, near publication: that there were weights stays true, that there were none may not. So its "none"
-/// comes after the word of those who looked later.
+/// comes after everybody's word, a provider's included: a closed model's license is not looked at.
 fn rank_of(field: Field, source: DataSource, part: &str, value: &Settled) -> u8 {
     let closed = *value == Settled::Plain(Value::Availability(Availability::Unavailable));
     if closed && field == Field::Availability(ComponentKind::ModelWeights) && source == DataSource::Epoch {
-        return rank(field, DataSource::Mot, part).saturating_add(1);
+        return rank(field, DataSource::ModelsDev, part).saturating_add(1);
     }
     rank(field, source, part)
 }
@@ -388,6 +390,8 @@ fn rank_of(field: Field, source: DataSource, part: &str, value: &Settled) -> u8 
 fn rank_before(field: Field, value: &BaseValue) -> u8 {
     match &value.value {
         Settled::License(concluded) if concluded.evidence == Evidence::GeneralKnowledge => u8::MAX,
+        // In which part of its record it stood is not kept: it counts as the weaker one.
+        Settled::License(_) if value.source == DataSource::Osai => rank(field, value.source, osai::PART_HEAD),
         _ => rank(field, value.source, ""),
     }
 }

@@ -7,6 +7,7 @@ use crate::domain::alias::fold;
 use crate::domain::model::BaseRef;
 use crate::domain::name::{ModelName, shown};
 use crate::ingest::identity::{AliasIndex, Folded};
+use crate::ingest::source::DataSource;
 use crate::ingest::statement::{Identity, SourceRecord};
 
 /// Where a record belongs.
@@ -54,7 +55,7 @@ pub fn place(index: &dyn AliasIndex, tables: &Tables<'_>, records: &[SourceRecor
     let mut order: Vec<usize> = (0..records.len()).collect();
     let key = |at: &usize| records.get(*at).map(|record| (record.source, &record.id));
     order.sort_by(|a, b| key(a).cmp(&key(b)));
-    let certain = |at: &usize| records.get(*at).is_some_and(|record| has_ids(&record.identity));
+    let certain = |at: &usize| records.get(*at).is_some_and(|record| has_ids(&believed(record)));
     let mut places = Places { places: vec![Place::None { reason: String::new() }; records.len()], ..Places::default() };
     for at in order.iter().filter(|at| certain(at)).chain(order.iter().filter(|at| !certain(at))) {
         let Some(record) = records.get(*at) else { continue };
@@ -66,13 +67,57 @@ pub fn place(index: &dyn AliasIndex, tables: &Tables<'_>, records: &[SourceRecor
     places
 }
 
+/// The identity of a record without a repository that is another model's than the name says: data sets that are kept by
+/// hand link to the wrong size, to the base, or to another maker's model.
+fn believed(record: &SourceRecord) -> Identity {
+    let mut identity = record.identity.clone();
+    match record.source {
+        DataSource::Mot | DataSource::Osai | DataSource::Comparia => {
+            // The name of the file too: one is called after the model it links to, and holds another's name.
+            let names = [std::slice::from_ref(&record.id), &*record.identity.names].concat();
+            identity.repositories.retain(|repository| names.iter().any(|name| says_the_same(name, repository)));
+        }
+        // The repository is the record's own id, or the key says which model it is.
+        DataSource::Curated
+        | DataSource::ModelCard
+        | DataSource::ModelsDevCatalog
+        | DataSource::Epoch
+        | DataSource::ModelsDev => {}
+    }
+    identity
+}
+
+/// Whether a name and the last part of a repository hold one another, and no two sizes.
+fn says_the_same(name: &str, repository: &str) -> bool {
+    let plain = |text: &str| -> String {
+        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let last = repository.rsplit('/').next().unwrap_or(repository);
+    let (name_plain, last_plain) = (plain(name), plain(last));
+    let within = last_plain.contains(&name_plain) || name_plain.contains(&last_plain);
+    let (ours, theirs) = (sizes(name), sizes(last));
+    within && !name_plain.is_empty() && (ours.is_empty() || theirs.is_empty() || ours == theirs)
+}
+
+/// The sizes in a name: `7b`, `1.5b`, `8x22b`.
+fn sizes(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').map(str::to_ascii_lowercase);
+    let size = |word: &String| {
+        word.strip_suffix(['b', 'm']).is_some_and(|n| {
+            n.bytes().next().is_some_and(|b| b.is_ascii_digit())
+                && n.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'x'))
+        })
+    };
+    words.filter(size).collect()
+}
+
 fn has_ids(identity: &Identity) -> bool {
     !identity.repositories.is_empty() || !identity.keys.is_empty()
 }
 
 impl Places {
     fn one(&mut self, index: &dyn AliasIndex, tables: &Tables<'_>, record: &SourceRecord) -> Place {
-        let identity = &record.identity;
+        let identity = &believed(record);
         // A key says which model a record is about; the weights it links to can be another's.
         let of_ids =
             |ids: &[Box<str>]| -> BTreeSet<ModelName> { ids.iter().flat_map(|id| by_id(index, tables, id)).collect() };

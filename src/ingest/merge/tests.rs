@@ -237,7 +237,9 @@ fn that_there_were_no_weights_when_epoch_looked_gives_way_to_those_who_looked_la
     assert_eq!(chosen(&[epoch(Availability::Unavailable), mot(Availability::Available)]), "AVAILABLE");
     assert_eq!(chosen(&[epoch(Availability::Available), mot(Availability::Unavailable)]), "AVAILABLE");
     let alone = merged(&Base::new(), &[epoch(Availability::Unavailable)], OfferingFlags { open: 1, closed: 0 });
-    assert_eq!(alone.conflicts[0].chosen, "UNAVAILABLE");
+    assert_eq!(alone.conflicts[0].chosen, "AVAILABLE");
+    let alone = merged(&Base::new(), &[epoch(Availability::Unavailable)], OfferingFlags::default());
+    assert_eq!(alone.set.get(&field), Some(&Settled::Plain(available(Availability::Unavailable))));
 }
 
 #[test]
@@ -349,7 +351,11 @@ fn check_place(records: &[SourceRecord], expected: &[&str]) {
 #[test]
 fn a_record_is_placed_by_what_is_certain() {
     use DataSource as S;
-    check_place(&[named(S::Mot, "a", "acme-ai/Known-7B", "", "Something else", "Nobody")], &["known acme/known-7b"]);
+    check_place(&[named(S::Mot, "a", "acme-ai/Known-7B", "", "Known", "Nobody")], &["known acme/known-7b"]);
+    // A link to another model, or to another size, is not believed: the name decides, with the publisher.
+    check_place(&[named(S::Mot, "a", "acme-ai/Known-7B", "", "Something else", "Nobody")], &["-"]);
+    check_place(&[named(S::Osai, "a", "acme-ai/Known-7B", "", "Known 13B", "Acme")], &["new acme/known-13b"]);
+    check_place(&[named(S::Osai, "a", "other/Something-7B", "", "Known 7B", "Acme")], &["known acme/known-7b"]);
     check_place(&[named(S::Mot, "a", "", "", "Known 7B", "ACME")], &["known acme/known-7b"]);
     check_place(&[named(S::Mot, "a", "", "", "Known 7B", "Nobody")], &["-"]);
     check_place(&[named(S::Mot, "a", "", "", "Known 8B", "ACME")], &["new acme/known-8b"]);

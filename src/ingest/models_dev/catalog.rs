@@ -33,6 +33,9 @@ const FIELDS: &[&str] = &[
     "weights",
 ];
 
+/// Repositories of one model at most; the most that a record has is two.
+const REPOSITORIES_MAX: usize = 16;
+
 /// Reads `models.json`.
 ///
 /// # Errors
@@ -129,7 +132,7 @@ fn weights(reader: &mut Reader<'_>, map: &Map, out: &mut Statements) {
 
 fn repositories(reader: &mut Reader<'_>, map: &Map) -> Vec<Box<str>> {
     let mut found = Vec::new();
-    for node in reader.list(map, "weights") {
+    for node in reader.list(map, "weights").iter().take(REPOSITORIES_MAX) {
         let Node::Object(item) = node else {
             reader.warn("weights", &format!("holds {}, not an object: left out", node.kind()));
             continue;

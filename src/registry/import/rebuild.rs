@@ -102,7 +102,7 @@ impl<'a> Rebuild<'a> {
     ) -> Result<Vec<SourceRecord>, RegistryError> {
         let mut all = Vec::new();
         let mut stored: HashMap<&str, &Bytes> = HashMap::new();
-        let rejected: BTreeSet<&str> = reading.rejected.iter().map(|entry| entry.record.as_str()).collect();
+        let rejected: BTreeSet<&str> = reading.rejected.iter().flat_map(|entry| ids_of(&entry.record)).collect();
         let read: BTreeSet<&str> = reading.records.iter().map(|record| &*record.id).collect();
         let mut gone = Vec::new();
         for ((of, id), payload) in self.snapshot.source_records() {
@@ -113,7 +113,7 @@ impl<'a> Rebuild<'a> {
                     continue;
                 }
                 // What could not be read this time is not gone.
-                let unreadable = rejected.iter().any(|record| names(record, id));
+                let unreadable = reading.unnamed > 0 || rejected.contains(shown(id).as_str());
                 if source.is_some_and(DataSource::is_complete) && !unreadable {
                     gone.push(Key::SourceRecord((of.clone(), id.clone())));
                     continue;
@@ -357,10 +357,10 @@ fn as_rejected(name: &OfferingName) -> String {
     format!("providers/{}/offerings/{}", name.provider(), shown(name.offering()))
 }
 
-/// A rejected entry names the file or record; an id is its stem.
-fn names(rejected: &str, id: &str) -> bool {
+/// A rejected entry names a record, or the file whose stem is its id.
+fn ids_of(rejected: &str) -> impl Iterator<Item = &str> {
     let last = rejected.rsplit('/').next().unwrap_or(rejected);
-    rejected == id || last.rsplit_once('.').is_some_and(|(stem, _)| stem == id)
+    [Some(rejected), last.rsplit_once('.').map(|(stem, _)| stem)].into_iter().flatten()
 }
 
 /// Ids of the models that sources make, and those of known ones that their source is certain of and nobody has.
@@ -407,7 +407,7 @@ fn without_itself(name: &ModelName, merged: &mut Merged) {
 fn without_circles(snapshot: &Snapshot, made: &mut BTreeMap<ModelName, pb::Model>) -> Vec<Entry> {
     let mut entries = Vec::new();
     let mut read: BTreeMap<ModelName, crate::domain::model::Model> = BTreeMap::new();
-    for (name, message) in made.iter().filter(|(_, message)| !message.base_models.is_empty()) {
+    for (name, message) in &*made {
         if let Ok(model) = convert::model(message.clone(), "") {
             read.insert(name.clone(), model);
         }
