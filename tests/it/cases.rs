@@ -1,5 +1,6 @@
-//! Table cases: a model of the built-in catalog and a use in, verdict and reasons out. Each says which clause it follows
-//! from. They are read from `tests/cases/*.toml`; whoever adds a license adds a case.
+//! Table cases: a model and a use in, verdict and reasons out. Each says which clause it follows from. The model is one of
+//! the built-in catalog, one of the case's own records, or one that has nothing but a license. They are read from
+//! `tests/cases/*.toml`; whoever adds a license adds a case.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,7 +28,15 @@ struct Case {
     name: String,
     /// The clause, and what it says.
     why: String,
+    /// An id of the catalog, or the name of one of `records`.
+    #[serde(default)]
     model: String,
+    /// Instead: a license expression, of a model of text with public weights that has nothing else.
+    #[serde(default)]
+    license: String,
+    /// `Model`s in text form that are not in the catalog, ancestors before what was made from them.
+    #[serde(default)]
+    records: Vec<serde_json::Value>,
     /// A `Use` in text form.
     #[serde(rename = "use")]
     use_: serde_json::Value,
@@ -92,13 +101,59 @@ fn misspelled(case: &Case) -> Vec<String> {
     if case.why.is_empty() {
         out.push("it does not say why".to_owned());
     }
+    if case.model.is_empty() == case.license.is_empty() {
+        out.push("it names either a model or a license".to_owned());
+    }
     out
 }
 
+fn read<T: prost::Message + Default>(value: &serde_json::Value, message: &str) -> Result<T, String> {
+    let descriptor = convert::descriptor(message).unwrap();
+    convert::text::read_as(value, &descriptor).map_err(|problems| format!("{message}: {problems:?}"))
+}
+
+async fn create(registry: &Registry, model: pb::Model) -> Result<String, String> {
+    let (parent, id) = model.name.split_once("/models/").ok_or("a record has a name: `publishers/…/models/…`")?;
+    let (parent, model_id) = (parent.to_owned(), id.to_owned());
+    let request = pb::CreateModelRequest { parent, model_id, model: Some(model), ..Default::default() };
+    let created = registry.create_model(request).await.map_err(|error| error.to_string())?;
+    Ok(created.name)
+}
+
+/// The id to check: the case's own records are created before.
+async fn subject(registry: &Registry, case: &Case) -> Result<String, String> {
+    for record in &case.records {
+        create(registry, read(record, "weighbridge.v1.Model")?).await?;
+    }
+    if case.license.is_empty() {
+        return Ok(case.model.clone());
+    }
+    let id: String =
+        case.name.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' }).collect();
+    let weights = pb::Component {
+        kind: pb::component::Kind::ModelWeights as i32,
+        availability: pb::component::Availability::Available as i32,
+        license_expression: case.license.clone(),
+        ..Default::default()
+    };
+    let text = vec![pb::Modality::Text as i32];
+    let model = pb::Model {
+        name: format!("publishers/case/models/c{id}"),
+        components: vec![weights],
+        input_modalities: text.clone(),
+        output_modalities: text,
+        ..Default::default()
+    };
+    create(registry, model).await
+}
+
 async fn decide(registry: &Registry, case: &Case) -> Result<pb::Decision, String> {
-    let descriptor = convert::descriptor("weighbridge.v1.Use").unwrap();
-    let read: pb::Use = convert::text::read_as(&case.use_, &descriptor).map_err(|problems| format!("{problems:?}"))?;
-    let request = pb::CheckEligibilityRequest { model: case.model.clone(), r#use: Some(read), ..Default::default() };
+    let model = subject(registry, case).await?;
+    let request = pb::CheckEligibilityRequest {
+        model,
+        r#use: Some(read(&case.use_, "weighbridge.v1.Use")?),
+        ..Default::default()
+    };
     let answer = service::check_eligibility(registry, request).await.map_err(|status| status.message().to_owned())?;
     Ok(answer.decision.unwrap())
 }
