@@ -12,6 +12,8 @@ const PROTOS: &[&str] = &[
     "weighbridge/v1/model.proto",
     "weighbridge/v1/offering.proto",
     "weighbridge/v1/types.proto",
+    "weighbridge/v1/use_profile.proto",
+    "weighbridge/v1/waiver.proto",
     "weighbridge/storage/v1/record.proto",
 ];
 

@@ -20,7 +20,8 @@ use tonic_health::pb::health_server::{Health, HealthServer};
 use crate::pb::weighbridge::v1::{
     admin_service_server::AdminServiceServer, eligibility_service_server::EligibilityServiceServer,
     license_service_server::LicenseServiceServer, model_service_server::ModelServiceServer,
-    offering_service_server::OfferingServiceServer,
+    offering_service_server::OfferingServiceServer, use_profile_service_server::UseProfileServiceServer,
+    waiver_service_server::WaiverServiceServer,
 };
 use crate::registry::Registry;
 use crate::service::Services;
@@ -36,6 +37,8 @@ const HEALTH_SERVICES: &[&str] = &[
     "weighbridge.v1.OfferingService",
     "weighbridge.v1.LicenseService",
     "weighbridge.v1.EligibilityService",
+    "weighbridge.v1.UseProfileService",
+    "weighbridge.v1.WaiverService",
     "weighbridge.v1.AdminService",
 ];
 /// Calls at once on one connection.
@@ -201,6 +204,8 @@ fn router(registry: Arc<Registry>, health: HealthServer<impl Health>, options: S
         .add_service(ModelServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(OfferingServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(LicenseServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(UseProfileServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(WaiverServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(AdminServiceServer::new(services).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(health)
         .add_service(v1)

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::aliases::Aliases;
 use super::mof as mof_table;
-use crate::domain::eligibility::Records;
+use crate::domain::eligibility::{Records, Waiver};
 use crate::domain::license::{Coverage, License, UseRestriction};
 use crate::domain::model::Model;
 use crate::domain::name::{LicenseId, ModelName, OfferingName, ProviderId};
@@ -98,6 +98,10 @@ pub enum Change {
     Offering(OfferingName, Option<Put<Offering>>),
     /// What a data set says of a model, by data set and id; unread.
     SourceRecord(SourceId, Option<Bytes>),
+    /// A named set of facts, unread.
+    UseProfile(Box<str>, Option<Put<()>>),
+    /// An exception.
+    Waiver(Box<str>, Option<Put<Waiver>>),
 }
 
 /// A record of a data set: the data set and its id there.
@@ -131,6 +135,8 @@ pub struct Snapshot {
     offerings: Map<OfferingName, Arc<Entry<Offering>>>,
     resolved_offerings: usize,
     source_records: Map<SourceId, Bytes>,
+    use_profiles: Map<Box<str>, Arc<Entry<()>>>,
+    waivers: Map<Box<str>, Arc<Entry<Waiver>>>,
     aliases: Aliases,
     service_terms: Index<Box<str>, smallvec::SmallVec<[LicenseId; 1]>>,
     /// How many offerings of a provider are of a model.
@@ -152,6 +158,8 @@ impl Snapshot {
             offerings: Map::new(),
             resolved_offerings: 0,
             source_records: Map::new(),
+            use_profiles: Map::new(),
+            waivers: Map::new(),
             aliases: Aliases::default(),
             service_terms: Index::default(),
             served: Index::default(),
@@ -172,6 +180,18 @@ impl Snapshot {
                     };
                 }
                 Change::Offering(name, put) => self.apply_offering(revision, name, put),
+                Change::UseProfile(id, put) => {
+                    match put {
+                        Some(put) => self.use_profiles.insert(id, Arc::new(entry(revision, Layer::Operator, put))),
+                        None => self.use_profiles.remove(&id),
+                    };
+                }
+                Change::Waiver(id, put) => {
+                    match put {
+                        Some(put) => self.waivers.insert(id, Arc::new(entry(revision, Layer::Operator, put))),
+                        None => self.waivers.remove(&id),
+                    };
+                }
                 Change::SourceRecord(id, payload) => {
                     match payload {
                         Some(payload) => self.source_records.insert(id, payload),
@@ -401,6 +421,43 @@ impl Snapshot {
     /// Every shared list of barred uses.
     pub fn use_policies(&self) -> impl Iterator<Item = &Arc<Entry<UsePolicyList>>> {
         self.use_policies.values()
+    }
+
+    /// A named set of facts, unread.
+    #[must_use]
+    pub fn use_profile(&self, id: &str) -> Option<&Arc<Entry<()>>> {
+        self.use_profiles.get(id)
+    }
+
+    /// Ids of the named sets of facts, in order.
+    pub fn use_profile_ids(&self) -> impl Iterator<Item = &str> {
+        self.use_profiles.keys().map(|id| &**id)
+    }
+
+    /// A page of named sets of facts by id, after `after`.
+    #[must_use]
+    pub fn page_use_profiles(&self, after: Option<&str>, size: usize) -> Page<()> {
+        let after = after.map(Box::from);
+        let rest = range_after(&self.use_profiles, after.as_ref()).map(|(_, entry)| entry);
+        page(rest, size, self.use_profiles.len())
+    }
+
+    /// An exception.
+    #[must_use]
+    pub fn waiver(&self, id: &str) -> Option<&Arc<Entry<Waiver>>> {
+        self.waivers.get(id)
+    }
+
+    /// Every exception by id, expired ones included.
+    pub fn waivers(&self) -> impl Iterator<Item = &Arc<Entry<Waiver>>> {
+        self.waivers.values()
+    }
+
+    /// A page of exceptions by id, after `after`.
+    #[must_use]
+    pub fn page_waivers(&self, after: Option<&str>, size: usize) -> Page<Waiver> {
+        let after = after.map(Box::from);
+        page(range_after(&self.waivers, after.as_ref()).map(|(_, entry)| entry), size, self.waivers.len())
     }
 
     /// A provider.

@@ -5,9 +5,11 @@ mod client;
 mod compare;
 mod document;
 mod export;
+mod facts;
 mod import;
 mod licenses;
 mod models;
+mod named;
 mod notice;
 mod offerings;
 mod output;
@@ -19,6 +21,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use tonic::transport::Channel;
+
+use crate::pb::weighbridge::v1::use_profile_service_client::UseProfileServiceClient;
+use crate::pb::weighbridge::v1::waiver_service_client::WaiverServiceClient;
 use output::Output;
 
 /// May we use this AI model, this way, here, at our size, and what must we then do?
@@ -57,6 +63,12 @@ enum Command {
     /// Look at and change licenses.
     #[command(subcommand)]
     Licenses(licenses::LicensesCommand),
+    /// Look at and change use profiles: named sets of facts, for `check --profile`.
+    #[command(subcommand)]
+    Profiles(named::NamedCommand),
+    /// Look at and change waivers: recorded exceptions that silence findings until they expire.
+    #[command(subcommand)]
+    Waivers(named::NamedCommand),
     /// Write one attribution text for the models in use: the notices, names and phrases that their licenses, and those of
     /// the models whose weights they contain, want kept or shown.
     Notice(notice::NoticeArguments),
@@ -122,6 +134,8 @@ fn execute(command: Command, out: &Output) -> Result<u8, Failure> {
             Command::Models(command) => models::run(command, out).await,
             Command::Offerings(command) => offerings::run(command, out).await,
             Command::Licenses(command) => licenses::run(command, out).await,
+            Command::Profiles(command) => named::run::<UseProfileServiceClient<Channel>>(command, out).await,
+            Command::Waivers(command) => named::run::<WaiverServiceClient<Channel>>(command, out).await,
             Command::Notice(arguments) => notice::run(arguments, out).await,
             Command::Import(command) => import::run(command, out).await,
             Command::Export(arguments) => export::run(arguments, out).await,

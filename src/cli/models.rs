@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use serde_json::json;
 
 use super::Failure;
 use super::client::{ServerArguments, failed, read_message, read_tree};
+use super::facts::FactArguments;
 use super::output::{Output, Style};
 use crate::convert;
 use crate::pb::weighbridge::v1 as pb;
+use crate::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
 use crate::pb::weighbridge::v1::model_service_client::ModelServiceClient;
 
 const MODEL: &str = "weighbridge.v1.Model";
@@ -27,6 +30,8 @@ pub(super) enum ModelsCommand {
         #[command(flatten)]
         server: ServerArguments,
     },
+    /// List the models that may be used as described, with their verdicts.
+    Eligible(Box<EligibleArguments>),
     /// Show a model: its resource name, or any id it is known by.
     Get {
         /// The model.
@@ -71,9 +76,25 @@ pub(super) enum ModelsCommand {
     },
 }
 
+/// Which models, for which use.
+#[derive(Debug, Args)]
+pub(super) struct EligibleArguments {
+    #[command(flatten)]
+    facts: FactArguments,
+    /// Only those of a publisher, for example meta.
+    #[arg(long)]
+    publisher: Option<String>,
+    /// Which verdicts to list; eligible and eligible-with-conditions without it.
+    #[arg(long = "verdict", value_name = "VERDICT")]
+    verdicts: Vec<String>,
+    #[command(flatten)]
+    server: ServerArguments,
+}
+
 pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Failure> {
     match command {
         ModelsCommand::List { publisher, filter, server } => list(publisher, &filter, &server, out).await,
+        ModelsCommand::Eligible(arguments) => eligible(&arguments, out).await,
         ModelsCommand::Get { model, server } => {
             let mut client = ModelServiceClient::new(server.connect().await?);
             let request = pb::ResolveModelRequest { alias: model.clone() };
@@ -122,6 +143,50 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
             Ok(0)
         }
     }
+}
+
+const ELIGIBLE: &str = "weighbridge.v1.ListEligibleModelsRequest";
+
+async fn eligible(arguments: &EligibleArguments, out: &Output) -> Result<u8, Failure> {
+    // Read as a message, so that a misspelled verdict gets the nearest ones.
+    let verdicts = json!({ "verdicts": arguments.verdicts });
+    let read: pb::ListEligibleModelsRequest = read_message("--verdict", &verdicts, ELIGIBLE)?;
+    let mut request = pb::ListEligibleModelsRequest {
+        r#use: Some(arguments.facts.read()?),
+        use_profile: arguments.facts.profile(),
+        parent: arguments.publisher.as_ref().map_or_else(String::new, |p| format!("publishers/{p}")),
+        page_size: 1_000,
+        ..read
+    };
+    let mut client = EligibilityServiceClient::new(arguments.server.connect().await?);
+    let mut all = pb::ListEligibleModelsResponse { complete: true, ..Default::default() };
+    loop {
+        let page = client.list_eligible_models(request.clone()).await.map_err(|s| failed(&s))?.into_inner();
+        all.models.extend(page.models);
+        all.complete &= page.complete;
+        (all.total_size, all.revision, all.verdict_counts) = (page.total_size, page.revision, page.verdict_counts);
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        request.page_token = page.next_page_token;
+    }
+    if out.is_json() {
+        return out.json("weighbridge.v1.ListEligibleModelsResponse", &all).map(|()| 0);
+    }
+    for model in &all.models {
+        let verdict = model.verdict().as_str_name().trim_start_matches("VERDICT_");
+        let license = if model.license_expression.is_empty() { "-" } else { &model.license_expression };
+        out.line(&format!("{verdict:<24} {:<70} {license}", model.model))?;
+    }
+    let count = |c: &pb::list_eligible_models_response::VerdictCount| {
+        format!("{} {}", c.models, c.verdict().as_str_name().trim_start_matches("VERDICT_"))
+    };
+    let counts: Vec<String> = all.verdict_counts.iter().map(count).collect();
+    out.line(&out.styled(Style::Dim, &format!("of all models: {}", counts.join(", "))))?;
+    if !all.complete {
+        out.line("the registry changed in between: run it again for a list that is complete")?;
+    }
+    Ok(0)
 }
 
 fn read(file: &std::path::Path) -> Result<pb::Model, Failure> {

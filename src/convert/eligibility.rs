@@ -7,6 +7,7 @@ use super::violations::{Violation, Violations};
 use crate::domain::date::Date;
 use crate::domain::eligibility::{
     Activities, BusinessTypes, Decision, Finding, Hosting, Measure, Organization, Origin, Requirements, Role, Use,
+    Verdict,
 };
 use crate::domain::license::{DutyKinds, GateSubject, ScaleGate};
 use crate::domain::name::{LicenseId, ProviderId, shown};
@@ -26,6 +27,10 @@ pub struct UseRequest {
     pub model: String,
     /// The facts.
     pub use_: Use,
+    /// The profile whose facts it holds; empty: none.
+    pub use_profile: String,
+    /// When the use happens, in seconds since 1970; `None`: now.
+    pub at: Option<i64>,
     /// Answer from this revision or a newer one.
     pub min_revision: u64,
 }
@@ -39,20 +44,18 @@ pub enum RequestRefused {
     Unimplemented(Vec<Violation>),
 }
 
-/// Reads a check request.
+/// Reads a check request. `profile` holds the facts of the profile that it names.
 ///
 /// # Errors
 /// Every violation at once; fields whose feature does not exist yet are refused, never ignored.
 pub fn check_request(
     message: pb::CheckEligibilityRequest,
+    profile: Option<pb::Use>,
     vocabulary: &Vocabulary,
 ) -> Result<UseRequest, RequestRefused> {
     let pb::CheckEligibilityRequest { model, r#use, use_profile, min_revision, as_of_revision, record, explain } =
         message;
     let mut missing = Violations::at("");
-    if !use_profile.is_empty() {
-        missing.add("use_profile", "use profiles are not built yet: put the facts into `use`");
-    }
     if as_of_revision != 0 {
         missing.add("as_of_revision", "answers as of an earlier revision are not built yet");
     }
@@ -67,17 +70,92 @@ pub fn check_request(
         v.add("model", "it must be set: a resource name, or any id the model is known by");
     }
     v.text("model", model.clone(), ID_CHARS_MAX);
-    let min_revision = u64::try_from(min_revision).unwrap_or_else(|_| {
-        v.add("min_revision", format_args!("{min_revision} is negative"));
-        0
-    });
-    let use_ = v.within("use", |v| read_use(v, &mut missing, r#use.unwrap_or_default(), vocabulary));
-    let read = v.finish(Some(use_)).map_err(RequestRefused::Invalid)?;
+    let min_revision = read_revision(&mut v, min_revision);
+    let (use_, at) = read_facts(&mut v, &mut missing, r#use, profile, vocabulary);
+    let use_ = v.finish(Some(use_)).map_err(RequestRefused::Invalid)?;
     missing.finish(Some(())).map_err(RequestRefused::Unimplemented)?;
-    Ok(UseRequest { model, use_: read, min_revision })
+    Ok(UseRequest { model, use_, use_profile, at, min_revision })
 }
 
-fn read_use(v: &mut Violations, missing: &mut Violations, message: pb::Use, vocabulary: &Vocabulary) -> Use {
+/// A request for the models that may be used as described, read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EligibleRequest {
+    /// The facts; its model is empty.
+    pub asked: UseRequest,
+    /// Which verdicts to list, in order, without repeats.
+    pub verdicts: Vec<Verdict>,
+}
+
+/// Reads a request for the models that may be used as described. `profile` holds the facts of the profile that it names.
+///
+/// # Errors
+/// As for [`check_request`].
+pub fn eligible_request(
+    message: pb::ListEligibleModelsRequest,
+    profile: Option<pb::Use>,
+    vocabulary: &Vocabulary,
+) -> Result<EligibleRequest, RequestRefused> {
+    let pb::ListEligibleModelsRequest {
+        r#use,
+        use_profile,
+        parent: _,
+        verdicts,
+        filter,
+        page_size: _,
+        page_token: _,
+        min_revision,
+    } = message;
+    let mut missing = Violations::at("");
+    if !filter.is_empty() {
+        missing.add("filter", "filters on models are not built yet: list all and choose");
+    }
+    let mut v = Violations::at("");
+    let min_revision = read_revision(&mut v, min_revision);
+    let (use_, at) = read_facts(&mut v, &mut missing, r#use, profile, vocabulary);
+    let mut verdicts: Vec<Verdict> = enums::list(&mut v, "verdicts", &verdicts);
+    if verdicts.is_empty() {
+        verdicts = vec![Verdict::Eligible, Verdict::EligibleWithConditions];
+    }
+    verdicts.sort_unstable();
+    verdicts.dedup();
+    let use_ = v.finish(Some(use_)).map_err(RequestRefused::Invalid)?;
+    missing.finish(Some(())).map_err(RequestRefused::Unimplemented)?;
+    Ok(EligibleRequest { asked: UseRequest { model: String::new(), use_, use_profile, at, min_revision }, verdicts })
+}
+
+fn read_revision(v: &mut Violations, revision: i64) -> u64 {
+    u64::try_from(revision).unwrap_or_else(|_| {
+        v.add("min_revision", format_args!("{revision} is negative"));
+        0
+    })
+}
+
+/// The facts of a request with those of its profile, and when the use happens.
+fn read_facts(
+    v: &mut Violations,
+    missing: &mut Violations,
+    asked: Option<pb::Use>,
+    profile: Option<pb::Use>,
+    vocabulary: &Vocabulary,
+) -> (Use, Option<i64>) {
+    let facts = joined(asked.unwrap_or_default(), profile);
+    let at = facts.at.map(|at| at.seconds);
+    (v.within("use", |v| use_facts(v, missing, facts, vocabulary)), at)
+}
+
+fn joined(asked: pb::Use, profile: Option<pb::Use>) -> pb::Use {
+    match profile {
+        Some(profile) => super::join_use(asked, profile),
+        None => asked,
+    }
+}
+
+pub(super) fn use_facts(
+    v: &mut Violations,
+    missing: &mut Violations,
+    message: pb::Use,
+    vocabulary: &Vocabulary,
+) -> Use {
     let pb::Use {
         purpose,
         role,
@@ -97,9 +175,6 @@ fn read_use(v: &mut Violations, missing: &mut Violations, message: pb::Use, voca
     } = message;
     if !labels.is_empty() {
         missing.add("use.labels", "labels are for organization policies, which are not built yet");
-    }
-    if at.is_some() {
-        missing.add("use.at", "uses at another time than now are not built yet");
     }
     let hosting = optional(v, "hosting", hosting);
     let provider = read_provider(v, &provider);
@@ -344,17 +419,44 @@ fn read_day(v: &mut Violations, at: prost_types::Timestamp) -> Option<Date> {
     day
 }
 
+/// A model of a list with its verdict.
+#[must_use]
+pub fn eligible_model(decision: &Decision<'_>, model: &str) -> pb::EligibleModel {
+    let mut duty_kinds: Vec<String> = decision.duties().map(|finding| duty(finding).kind).collect();
+    duty_kinds.sort_unstable();
+    duty_kinds.dedup();
+    pb::EligibleModel {
+        model: model.to_owned(),
+        verdict: decision.verdict.number(),
+        summary: decision.summary(),
+        model_tier: decision.tier.map_or(0, Wire::number),
+        license_expression: expression(decision),
+        duty_kinds,
+    }
+}
+
+/// How many models have a verdict.
+#[must_use]
+pub fn verdict_count(verdict: Verdict, models: usize) -> pb::list_eligible_models_response::VerdictCount {
+    let models = i32::try_from(models).unwrap_or(i32::MAX);
+    pb::list_eligible_models_response::VerdictCount { verdict: verdict.number(), models }
+}
+
+fn expression(decision: &Decision<'_>) -> String {
+    let expression = decision.model.and_then(|m| m.weights()).and_then(|w| w.expression.as_ref());
+    expression.map_or_else(String::new, ToString::to_string)
+}
+
 /// A decision as a message.
 #[must_use]
 pub fn decision(decision: &Decision<'_>, model: &str, revision: u64) -> pb::Decision {
-    let expression = decision.model.and_then(|m| m.weights()).and_then(|w| w.expression.as_ref());
     pb::Decision {
         name: String::new(),
         verdict: decision.verdict.number(),
         summary: decision.summary(),
         model: model.to_owned(),
         model_tier: decision.tier.map_or(0, Wire::number),
-        license_expression: expression.map_or_else(String::new, ToString::to_string),
+        license_expression: expression(decision),
         findings: decision.findings.iter().map(finding).collect(),
         duties: decision.duties().map(duty).collect(),
         missing_facts: decision.missing_facts(),
@@ -372,7 +474,7 @@ fn finding(finding: &Finding<'_>) -> pb::Finding {
         message: finding.message(),
         origin: Some(origin(&finding.origin)),
         facts: finding.facts.iter().map(|fact| fact.as_str().to_owned()).collect(),
-        waived_by: String::new(),
+        waived_by: finding.waived_by.map_or_else(String::new, |waiver| waiver.name.to_string()),
     }
 }
 

@@ -14,10 +14,15 @@ mod schema;
 mod source_record;
 pub mod status;
 pub mod text;
+mod use_profile;
 mod violations;
+mod waiver;
 
 pub use coverage::coverage;
-pub use eligibility::{RequestRefused, UseRequest, check_request, decision};
+pub use eligibility::{
+    EligibleRequest, RequestRefused, UseRequest, check_request, decision, eligible_model, eligible_request,
+    verdict_count,
+};
 pub use license::{license, listed_license, restrictions};
 pub use mask::merge;
 pub use merged::{merge_base, merged_model};
@@ -28,7 +33,9 @@ pub use offering::{
 pub use record::{RecordError, decode, encode};
 pub use schema::{license_schema, model_schema};
 pub use source_record::{source_record, source_record_message};
+pub use use_profile::{check_use_profile, join_use};
 pub use violations::Violation;
+pub use waiver::waiver;
 
 use std::sync::LazyLock;
 

@@ -2,10 +2,12 @@
 
 use std::collections::HashMap;
 
+use prost::Message as _;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 use super::{Violation, did_you_mean};
+use crate::pb::weighbridge::v1 as pb;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
@@ -50,6 +52,9 @@ pub fn status(error: &RegistryError) -> Status {
         RegistryError::ModelInUse { name, .. } => {
             with_info(Code::FailedPrecondition, error.to_string(), "MODEL_IN_USE", [("name", name.clone())])
         }
+        RegistryError::UseProfileInUse { name, .. } => {
+            with_info(Code::FailedPrecondition, error.to_string(), "USE_PROFILE_IN_USE", [("name", name.clone())])
+        }
         RegistryError::NothingToImport { .. } => {
             invalid(&[Violation { field: "chunk".into(), description: error.to_string() }])
         }
@@ -84,6 +89,13 @@ pub fn refused(refused: &super::RequestRefused) -> Status {
         super::RequestRefused::Invalid(violations) => invalid(violations),
         super::RequestRefused::Unimplemented(violations) => unimplemented(violations),
     }
+}
+
+/// A status as the answer to one item of a batch.
+#[must_use]
+pub fn item(status: &Status) -> pb::ItemStatus {
+    let details = tonic_types::pb::Status::decode(status.details()).map(|status| status.details).unwrap_or_default();
+    pb::ItemStatus { code: status.code() as i32, message: status.message().to_owned(), details }
 }
 
 /// Bad input: every violation, in the message and as `BadRequest`.

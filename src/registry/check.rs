@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::resolve::{Resolved, resolve};
 use super::{Registry, RegistryError};
 use crate::catalog::Snapshot;
 use crate::convert::UseRequest;
-use crate::domain::eligibility::{Decision, Hosting, Use, evaluate, unresolved};
-use crate::domain::name::OfferingName;
+use crate::domain::eligibility::{Decision, Hosting, Use, Waiver, Waivers, evaluate, unresolved};
+use crate::domain::name::{ModelName, OfferingName};
 
 /// A decision with what it was made on.
 #[derive(Debug)]
@@ -45,15 +47,14 @@ impl Registry {
         request: &UseRequest,
         then: impl FnOnce(&Checked<'_>) -> R,
     ) -> Result<R, RegistryError> {
-        // A lost overlay would let a milder record show through: what is left answers no check.
-        if self.incomplete {
-            return Err(RegistryError::Incomplete);
-        }
+        self.check_complete()?;
         let revision = snapshot.revision();
         match resolve(snapshot, &request.model)? {
             Resolved::Model { entry, offering, .. } => {
                 let use_ = by_offering(&request.use_, offering.as_deref());
-                let decision = evaluate(&**snapshot, &entry.record, &use_, self.today());
+                let list = waivers(snapshot, &entry.record.name, &request.use_profile);
+                let waivers = Waivers { list: &list, at: self.at(request) };
+                let decision = evaluate(&**snapshot, &entry.record, &use_, self.today(), waivers);
                 Ok(then(&Checked { decision, name: entry.record.name.as_str(), revision }))
             }
             Resolved::Unresolved(offering) => {
@@ -63,6 +64,22 @@ impl Registry {
             }
         }
     }
+
+    /// A lost overlay would let a milder record show through: what is left answers no check.
+    pub(super) fn check_complete(&self) -> Result<(), RegistryError> {
+        if self.incomplete { Err(RegistryError::Incomplete) } else { Ok(()) }
+    }
+
+    /// When the use happens, in seconds since 1970.
+    pub(super) fn at(&self, request: &UseRequest) -> i64 {
+        request.at.unwrap_or_else(|| (self.clock)().as_second())
+    }
+}
+
+/// The waivers whose scope a check is in.
+pub(super) fn waivers<'a>(snapshot: &'a Snapshot, model: &ModelName, use_profile: &str) -> SmallVec<[&'a Waiver; 4]> {
+    let all = snapshot.waivers().map(|entry| &entry.record);
+    all.filter(|waiver| waiver.concerns(model, use_profile)).collect()
 }
 
 /// An id that names a provider's offering says who serves it, where the use is silent on that.

@@ -77,6 +77,14 @@ pub enum RegistryError {
         /// One of them.
         example: String,
     },
+    /// A use profile is still named.
+    #[error("use profile `{name}` is named by `{waiver}`: change that first")]
+    UseProfileInUse {
+        /// Its name.
+        name: String,
+        /// A waiver that names it.
+        waiver: String,
+    },
     /// A model would be its own ancestor.
     #[error("the lineage would go in a circle: {}", .path.join(" → "))]
     LineageCycle {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::catalog::{Layer, SourceId};
-use crate::domain::name::{LicenseId, ModelName, OfferingName, ProviderId};
+use crate::domain::name::{LicenseId, ModelName, OfferingName, ProviderId, is_segment};
 
 /// A record of the store by name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,6 +20,10 @@ pub(super) enum Key {
     Offering(OfferingName),
     /// What a data set says of a model.
     SourceRecord(SourceId),
+    /// A named set of facts.
+    UseProfile(Box<str>),
+    /// An exception.
+    Waiver(Box<str>),
 }
 
 impl Key {
@@ -33,6 +37,8 @@ impl Key {
             Self::Offering(name) => {
                 format!("{}/offerings/{}/{}", letter(Layer::Imported), name.provider(), name.offering())
             }
+            Self::UseProfile(id) => format!("{}/use-profiles/{id}", letter(Layer::Operator)),
+            Self::Waiver(id) => format!("{}/waivers/{id}", letter(Layer::Operator)),
             Self::SourceRecord((source, id)) => format!("{}/sources/{source}/{id}", letter(Layer::Imported)),
         };
         text.into_bytes().into()
@@ -61,6 +67,8 @@ impl Key {
                 let (provider, offering) = name.split_once('/')?;
                 Some(Self::Offering(OfferingName::new(ProviderId::new(provider).ok()?, offering).ok()?))
             }
+            ("use-profiles", Layer::Operator) => is_segment(name).then(|| Self::UseProfile(name.into())),
+            ("waivers", Layer::Operator) => is_segment(name).then(|| Self::Waiver(name.into())),
             ("sources", Layer::Imported) => {
                 let (source, id) = name.split_once('/').filter(|(source, id)| !source.is_empty() && !id.is_empty())?;
                 Some(Self::SourceRecord((source.into(), id.into())))
@@ -92,6 +100,8 @@ mod tests {
             Key::Provider(provider.clone()),
             Key::Offering(OfferingName::new(provider, "openai/gpt-oss-120b").unwrap()),
             Key::SourceRecord(("mot".into(), "a/b c".into())),
+            Key::UseProfile("eu-production".into()),
+            Key::Waiver("meta-2026".into()),
         ];
         for key in keys {
             assert_eq!(Key::read(&key.bytes()), Some(key.clone()), "{key:?}");

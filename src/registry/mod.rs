@@ -6,6 +6,7 @@
 
 pub mod builtin;
 mod check;
+mod eligible;
 mod error;
 mod feed;
 mod import;
@@ -13,6 +14,7 @@ mod key;
 mod licenses;
 mod lineage;
 mod models;
+mod named;
 mod notice;
 mod offerings;
 mod openness;
@@ -20,6 +22,8 @@ mod page;
 mod records;
 mod resolve;
 mod status;
+mod use_profiles;
+mod waivers;
 
 pub use crate::ingest::document::File as ImportFile;
 pub use check::Checked;
@@ -29,6 +33,7 @@ pub use import::ImportRequest;
 /// Largest document that an import takes, in bytes.
 pub const DOCUMENT_BYTES_MAX: usize = import::DOCUMENT_BYTES_MAX;
 pub use models::ConflictFilter;
+pub use named::{Named, NamedPage, Output, Update};
 pub use page::PageRequest;
 pub use resolve::Resolved;
 pub use status::Status;

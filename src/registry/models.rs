@@ -303,7 +303,7 @@ fn find<'a>(snapshot: &'a Snapshot, field: &str, name: &str) -> Result<&'a Arc<E
 }
 
 /// The publisher of a parent; `None` for all.
-fn parent_of(parent: &str) -> Result<Option<String>, RegistryError> {
+pub(super) fn parent_of(parent: &str) -> Result<Option<String>, RegistryError> {
     match parent.strip_prefix("publishers/") {
         None if parent.is_empty() => Ok(None),
         Some("-") => Ok(None),

@@ -41,6 +41,11 @@ pub(super) fn change(key: &[u8], value: Option<&Bytes>) -> Result<Option<Change>
             let record = convert::offering(message).map_err(invalid)?;
             Change::Offering(name, Some(Put { record, payload }))
         }
+        (Key::UseProfile(id), Some(Kind::UseProfile(_))) => Change::UseProfile(id, Some(Put { record: (), payload })),
+        (Key::Waiver(id), Some(Kind::Waiver(message))) => {
+            let record = convert::waiver(message, "").map_err(invalid)?;
+            Change::Waiver(id, Some(Put { record, payload }))
+        }
         (Key::SourceRecord(id), Some(Kind::SourceRecord(_))) => Change::SourceRecord(id, Some(payload)),
         (key, _) => {
             let name = String::from_utf8_lossy(&key.bytes()).into_owned();
@@ -58,6 +63,8 @@ fn deletion(key: Key) -> Change {
         Key::Provider(id) => Change::Provider(id, None),
         Key::Offering(name) => Change::Offering(name, None),
         Key::SourceRecord(id) => Change::SourceRecord(id, None),
+        Key::UseProfile(id) => Change::UseProfile(id, None),
+        Key::Waiver(id) => Change::Waiver(id, None),
     }
 }
 

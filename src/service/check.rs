@@ -1,11 +1,20 @@
-//! `CheckEligibility`.
+//! `CheckEligibility`, `BatchCheckEligibility`, `ListEligibleModels`.
+
+use std::sync::Arc;
 
 use tonic::Status;
 
-use crate::convert;
-use crate::convert::status::{refused, status};
+use super::lists;
+use crate::catalog::Snapshot;
+use crate::convert::status::{invalid, item, refused, status};
+use crate::convert::{self, UseRequest, Violation};
 use crate::pb::weighbridge::v1 as pb;
-use crate::registry::Registry;
+use crate::pb::weighbridge::v1::batch_check_eligibility_response::Result as Answered;
+use crate::pb::weighbridge::v1::batch_check_eligibility_response::result::Outcome;
+use crate::registry::{Checked, Registry, RegistryError};
+
+/// Most checks of one batch.
+const BATCH_MAX: usize = 1_000;
 
 /// Checks one use of one model. The command line's `check --offline` calls it too, so that both give one answer.
 ///
@@ -15,12 +24,95 @@ pub async fn check_eligibility(
     registry: &Registry,
     request: pb::CheckEligibilityRequest,
 ) -> Result<pb::CheckEligibilityResponse, Status> {
-    let snapshot = registry.snapshot();
-    let request = convert::check_request(request, &snapshot.reference().vocabulary).map_err(|error| refused(&error))?;
-    drop(snapshot);
-    let decision = registry
-        .check(&request, |checked| convert::decision(&checked.decision, checked.name, checked.revision))
-        .await
-        .map_err(|error| status(&error))?;
+    let request = read(registry, &registry.snapshot(), request)?;
+    let decision = registry.check(&request, message).await.map_err(|error| status(&error))?;
     Ok(pb::CheckEligibilityResponse { decision: Some(decision) })
+}
+
+fn read(
+    registry: &Registry,
+    snapshot: &Arc<Snapshot>,
+    request: pb::CheckEligibilityRequest,
+) -> Result<UseRequest, Status> {
+    let profile = registry.profile_facts(snapshot, &request.use_profile).map_err(|error| status(&error))?;
+    convert::check_request(request, profile, &snapshot.reference().vocabulary).map_err(|error| refused(&error))
+}
+
+fn message(checked: &Checked<'_>) -> pb::Decision {
+    convert::decision(&checked.decision, checked.name, checked.revision)
+}
+
+/// Checks many uses on one snapshot; an item that cannot be answered costs the others nothing.
+///
+/// # Errors
+/// The batch as a whole is not as it must be, or its revision does not come.
+pub(super) async fn batch_check_eligibility(
+    registry: &Registry,
+    request: pb::BatchCheckEligibilityRequest,
+) -> Result<pb::BatchCheckEligibilityResponse, Status> {
+    let pb::BatchCheckEligibilityRequest { requests, min_revision } = request;
+    let mut violations = Vec::new();
+    let mut violation = |field: &str, description: String| {
+        violations.push(Violation { field: field.to_owned(), description });
+    };
+    if requests.is_empty() || requests.len() > BATCH_MAX {
+        violation("requests", format!("it has {} entries; 1 to {BATCH_MAX} are allowed", requests.len()));
+    }
+    let least = u64::try_from(min_revision);
+    if least.is_err() {
+        violation("min_revision", format!("{min_revision} is negative"));
+    }
+    let Ok(least) = least else { return Err(invalid(&violations)) };
+    if !violations.is_empty() {
+        return Err(invalid(&violations));
+    }
+    let snapshot = registry.snapshot_from(least).await.map_err(|error| status(&error))?;
+    let mut results = Vec::with_capacity(requests.len());
+    for request in requests {
+        let outcome = match check_item(registry, &snapshot, request) {
+            Ok(decision) => Outcome::Decision(decision),
+            Err(refused) => Outcome::Status(item(&refused)),
+        };
+        results.push(Answered { outcome: Some(outcome) });
+        // A batch takes as long as its checks: the connections beside it get their turn in between.
+        tokio::task::consume_budget().await;
+    }
+    let revision = i64::try_from(snapshot.revision()).unwrap_or(i64::MAX);
+    Ok(pb::BatchCheckEligibilityResponse { results, revision })
+}
+
+fn check_item(
+    registry: &Registry,
+    snapshot: &Arc<Snapshot>,
+    request: pb::CheckEligibilityRequest,
+) -> Result<pb::Decision, Status> {
+    let request = read(registry, snapshot, request)?;
+    let (asked, current) = (request.min_revision, snapshot.revision());
+    if asked > current {
+        return Err(status(&RegistryError::RevisionNotReached { asked, current }));
+    }
+    registry.check_on(snapshot, &request, message).map_err(|error| status(&error))
+}
+
+/// Lists the models that may be used as described.
+///
+/// # Errors
+/// The status that a client gets.
+pub(super) async fn list_eligible_models(
+    registry: &Arc<Registry>,
+    request: pb::ListEligibleModelsRequest,
+) -> Result<pb::ListEligibleModelsResponse, Status> {
+    let snapshot = registry.snapshot();
+    let profile = registry.profile_facts(&snapshot, &request.use_profile).map_err(|error| status(&error))?;
+    let page = lists::page(request.page_size, request.page_token.clone());
+    let parent = request.parent.clone();
+    let vocabulary = &snapshot.reference().vocabulary;
+    let request = convert::eligible_request(request, profile, vocabulary).map_err(|error| refused(&error))?;
+    let snapshot = registry.snapshot_from(request.asked.min_revision).await.map_err(|error| status(&error))?;
+    let registry = registry.clone();
+    // Every model is looked at, which would hold up the connections of this worker.
+    let listed =
+        tokio::task::spawn_blocking(move || registry.eligible_models(&snapshot, &request, &parent, &page)).await;
+    let listed = listed.map_err(|_| status(&RegistryError::Closed))?;
+    listed.map_err(|error| status(&error))
 }

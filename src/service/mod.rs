@@ -13,7 +13,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::convert::status::status;
 use crate::pb::weighbridge::v1 as pb;
-use crate::registry::Registry;
+use crate::registry::{NamedPage, Registry, Update};
 
 /// Every service of the package, on one registry.
 #[derive(Clone)]
@@ -138,6 +138,87 @@ impl pb::eligibility_service_server::EligibilityService for Services {
         request: Request<pb::CheckEligibilityRequest>,
     ) -> Answer<pb::CheckEligibilityResponse> {
         check_eligibility(&self.registry, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn batch_check_eligibility(
+        &self,
+        request: Request<pb::BatchCheckEligibilityRequest>,
+    ) -> Answer<pb::BatchCheckEligibilityResponse> {
+        check::batch_check_eligibility(&self.registry, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_eligible_models(
+        &self,
+        request: Request<pb::ListEligibleModelsRequest>,
+    ) -> Answer<pb::ListEligibleModelsResponse> {
+        check::list_eligible_models(&self.registry, request.into_inner()).await.map(Response::new)
+    }
+}
+
+#[async_trait]
+impl pb::use_profile_service_server::UseProfileService for Services {
+    async fn get_use_profile(&self, request: Request<pb::GetUseProfileRequest>) -> Answer<pb::UseProfile> {
+        answer(self.registry.named(&request.into_inner().name))
+    }
+
+    async fn list_use_profiles(
+        &self,
+        request: Request<pb::ListUseProfilesRequest>,
+    ) -> Answer<pb::ListUseProfilesResponse> {
+        let pb::ListUseProfilesRequest { page_size, page_token } = request.into_inner();
+        let listed = self.registry.list_named(&lists::page(page_size, page_token));
+        answer(listed.map(|NamedPage { records: use_profiles, next_page_token, total_size }| {
+            pb::ListUseProfilesResponse { use_profiles, next_page_token, total_size }
+        }))
+    }
+
+    async fn create_use_profile(&self, request: Request<pb::CreateUseProfileRequest>) -> Answer<pb::UseProfile> {
+        let pb::CreateUseProfileRequest { use_profile_id, use_profile, validate_only } = request.into_inner();
+        answer(self.registry.create_named(&use_profile_id, use_profile, validate_only).await)
+    }
+
+    async fn update_use_profile(&self, request: Request<pb::UpdateUseProfileRequest>) -> Answer<pb::UseProfile> {
+        let pb::UpdateUseProfileRequest { use_profile: record, update_mask: mask, allow_missing, validate_only } =
+            request.into_inner();
+        answer(self.registry.update_named(Update { record, mask, allow_missing, validate_only }).await)
+    }
+
+    async fn delete_use_profile(&self, request: Request<pb::DeleteUseProfileRequest>) -> Answer<()> {
+        let pb::DeleteUseProfileRequest { name, etag, validate_only } = request.into_inner();
+        answer(self.registry.delete_named::<pb::UseProfile>(&name, &etag, validate_only).await)
+    }
+}
+
+#[async_trait]
+impl pb::waiver_service_server::WaiverService for Services {
+    async fn get_waiver(&self, request: Request<pb::GetWaiverRequest>) -> Answer<pb::Waiver> {
+        answer(self.registry.named(&request.into_inner().name))
+    }
+
+    async fn list_waivers(&self, request: Request<pb::ListWaiversRequest>) -> Answer<pb::ListWaiversResponse> {
+        let pb::ListWaiversRequest { page_size, page_token } = request.into_inner();
+        let listed = self.registry.list_named(&lists::page(page_size, page_token));
+        answer(listed.map(|NamedPage { records: waivers, next_page_token, total_size }| pb::ListWaiversResponse {
+            waivers,
+            next_page_token,
+            total_size,
+        }))
+    }
+
+    async fn create_waiver(&self, request: Request<pb::CreateWaiverRequest>) -> Answer<pb::Waiver> {
+        let pb::CreateWaiverRequest { waiver_id, waiver, validate_only } = request.into_inner();
+        answer(self.registry.create_named(&waiver_id, waiver, validate_only).await)
+    }
+
+    async fn update_waiver(&self, request: Request<pb::UpdateWaiverRequest>) -> Answer<pb::Waiver> {
+        let pb::UpdateWaiverRequest { waiver: record, update_mask: mask, allow_missing, validate_only } =
+            request.into_inner();
+        answer(self.registry.update_named(Update { record, mask, allow_missing, validate_only }).await)
+    }
+
+    async fn delete_waiver(&self, request: Request<pb::DeleteWaiverRequest>) -> Answer<()> {
+        let pb::DeleteWaiverRequest { name, etag, validate_only } = request.into_inner();
+        answer(self.registry.delete_named::<pb::Waiver>(&name, &etag, validate_only).await)
     }
 }
 

@@ -13,6 +13,7 @@
 mod cases;
 mod catalog;
 mod cli;
+mod eligibility;
 mod harness;
 mod import;
 mod malformed;

@@ -142,7 +142,6 @@ async fn features_that_are_not_built_yet_are_refused_and_never_ignored() {
         assert_eq!(fields(&status), [field]);
     };
     let base = || check(LLAMA, pb::Use::default());
-    refuse(pb::CheckEligibilityRequest { use_profile: "useProfiles/x".into(), ..base() }, "use_profile").await;
     refuse(pb::CheckEligibilityRequest { as_of_revision: 1, ..base() }, "as_of_revision").await;
     refuse(pb::CheckEligibilityRequest { record: true, ..base() }, "record").await;
     refuse(pb::CheckEligibilityRequest { explain: true, ..base() }, "explain").await;

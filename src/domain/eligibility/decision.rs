@@ -3,6 +3,7 @@
 use super::fact::{Facts, MeasureKeys};
 use super::message::Detail;
 use super::reason::Reason;
+use super::waiver::Waiver;
 use crate::domain::license::{Duty, License};
 use crate::domain::model::Model;
 use crate::domain::openness::Tier;
@@ -81,14 +82,22 @@ pub struct Finding<'a> {
     pub missing: Facts,
     /// The exact figures that would settle it.
     pub missing_measures: MeasureKeys<'a>,
+    /// The active waiver that silenced it.
+    pub waived_by: Option<&'a Waiver>,
 }
 
 impl<'a> Finding<'a> {
+    /// What it does to the verdict once waivers are looked at: a silenced one does nothing.
+    #[must_use]
+    pub fn acts(&self) -> Option<Effect> {
+        if self.waived_by.is_some() { None } else { Some(self.effect) }
+    }
+
     /// The duty, for a finding that asks for one.
     #[must_use]
     pub fn duty(&self) -> Option<&'a Duty> {
         match self.detail {
-            Detail::Duty { duty, .. } if self.effect == Effect::Duty => Some(duty),
+            Detail::Duty { duty, .. } if self.acts() == Some(Effect::Duty) => Some(duty),
             _ => None,
         }
     }
@@ -97,7 +106,7 @@ impl<'a> Finding<'a> {
 /// Verdict and findings.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision<'a> {
-    /// The gravest finding's.
+    /// The gravest finding's that is not waived.
     pub verdict: Verdict,
     /// The model; `None`: the id is that of an offering whose model is not known.
     pub model: Option<&'a Model>,
@@ -111,7 +120,7 @@ impl<'a> Decision<'a> {
     /// Field paths under `Use` whose value would settle a review, without repeats.
     #[must_use]
     pub fn missing_facts(&self) -> Vec<String> {
-        let reviews = || self.findings.iter().filter(|f| f.effect == Effect::Review);
+        let reviews = || self.findings.iter().filter(|f| f.acts() == Some(Effect::Review));
         let facts = reviews().fold(Facts::NONE, |all, finding| all.and(finding.missing));
         let mut paths: Vec<String> = facts.iter().map(|fact| fact.as_str().to_owned()).collect();
         for path in reviews().flat_map(|f| f.missing_measures.iter()).map(|key| key.to_string()) {
@@ -124,7 +133,7 @@ impl<'a> Decision<'a> {
 
     /// The findings that ask for a duty.
     pub fn duties(&self) -> impl Iterator<Item = &Finding<'a>> {
-        self.findings.iter().filter(|f| f.effect == Effect::Duty)
+        self.findings.iter().filter(|f| f.acts() == Some(Effect::Duty))
     }
 
     /// The licenses it rests on, without repeats.

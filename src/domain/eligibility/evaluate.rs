@@ -6,6 +6,7 @@ use super::intended_use::{Activities, Hosting, Use};
 use super::message::Detail;
 use super::reason::Reason;
 use super::rules;
+use super::waiver::{Waiver, Waivers};
 use crate::domain::date::Date;
 use crate::domain::license::License;
 use crate::domain::model::Model;
@@ -27,20 +28,46 @@ pub trait Records {
     fn vocabulary(&self) -> &Vocabulary;
 }
 
-/// Decides whether `model` may be used as described. `now` stands in for an absent `at`.
+/// Decides whether `model` may be used as described. `now` stands in for an absent `at`. `waivers` are those that concern
+/// the check.
 ///
 /// The answer depends on nothing but the arguments. It is never an error: what cannot be decided is a review.
 #[must_use]
-pub fn evaluate<'a>(records: &'a dyn Records, model: &'a Model, use_: &'a Use, now: Date) -> Decision<'a> {
-    let context =
-        Context { records, model, use_, activities: use_.activities, at: use_.at.unwrap_or(now), tier: model.tier };
-    let mut out = Out::collecting();
+pub fn evaluate<'a>(
+    records: &'a dyn Records,
+    model: &'a Model,
+    use_: &'a Use,
+    now: Date,
+    waivers: Waivers<'a>,
+) -> Decision<'a> {
+    let activities = use_.activities;
+    let context = Context { records, model, use_, activities, at: use_.at.unwrap_or(now), tier: model.tier, waivers };
+    let mut out = Out::collecting(waivers);
     rules::judge(&context, &mut out);
     rules::assumed::note(&context, &mut out);
+    out.say_expired(model);
     let verdict = out.verdict;
     let mut findings = out.findings;
-    findings.sort_by_key(|finding| finding.effect);
+    // A silenced finding decides nothing, and is still worth more than a note.
+    findings.sort_by_key(|finding| finding.acts().unwrap_or(Effect::Permits));
     Decision { verdict, model: Some(model), tier: model.tier, findings }
+}
+
+/// The verdict of [`evaluate`] alone: no finding is kept.
+#[must_use]
+pub fn verdict<'a>(
+    records: &'a dyn Records,
+    model: &'a Model,
+    use_: &'a Use,
+    now: Date,
+    waivers: Waivers<'a>,
+) -> Verdict {
+    let activities = use_.activities;
+    let at = use_.at.unwrap_or(now);
+    let context = Context { records, model, use_, activities, at, tier: model.tier, waivers };
+    let mut out = Out::counting(waivers);
+    rules::judge(&context, &mut out);
+    out.verdict
 }
 
 /// The decision on a known offering whose model is not known: a review.
@@ -54,6 +81,7 @@ pub fn unresolved<'a>(reason: &'a str) -> Decision<'a> {
         facts: Facts::NONE,
         missing: Facts::NONE,
         missing_measures: MeasureKeys::NONE,
+        waived_by: None,
     };
     Decision { verdict: Verdict::NeedsReview, model: None, tier: None, findings: vec![finding] }
 }
@@ -67,10 +95,11 @@ pub(super) struct Context<'a> {
     pub(super) use_: &'a Use,
     /// Those of the use, or one more while asking what an unlisted one would change.
     pub(super) activities: Activities,
-    /// The day of the use. Waivers will look at it.
-    #[expect(dead_code, reason = "license versions and waivers by date join with their own issue")]
+    /// The day of the use.
+    #[expect(dead_code, reason = "the registry's past is asked for by revision; no rule looks at the day yet")]
     pub(super) at: Date,
     pub(super) tier: Option<Tier>,
+    pub(super) waivers: Waivers<'a>,
 }
 
 impl Context<'_> {
@@ -112,21 +141,25 @@ pub(super) struct Out<'a> {
     /// A review that no fact of the use would settle; part of that choice, too.
     pub(super) stuck: bool,
     collects: bool,
+    waivers: Waivers<'a>,
+    /// Expired waivers that would have silenced a finding.
+    expired: Vec<&'a Waiver>,
 }
 
 impl<'a> Out<'a> {
-    pub(super) fn collecting() -> Self {
-        Self { findings: Vec::with_capacity(16), collects: true, ..Self::counting() }
+    pub(super) fn collecting(waivers: Waivers<'a>) -> Self {
+        Self { findings: Vec::with_capacity(16), collects: true, ..Self::counting(waivers) }
     }
 
     /// Keeps the verdict only.
-    pub(super) fn counting() -> Self {
-        Self { findings: Vec::new(), verdict: Verdict::Eligible, duties: 0, stuck: false, collects: false }
+    pub(super) fn counting(waivers: Waivers<'a>) -> Self {
+        let (findings, expired) = (Vec::new(), Vec::new());
+        Self { findings, verdict: Verdict::Eligible, duties: 0, stuck: false, collects: false, waivers, expired }
     }
 
     /// One of the same kind, for a branch.
     pub(super) fn branch(&self) -> Self {
-        if self.collects { Self::collecting() } else { Self::counting() }
+        if self.collects { Self::collecting(self.waivers) } else { Self::counting(self.waivers) }
     }
 
     /// Takes over what a branch found.
@@ -135,9 +168,21 @@ impl<'a> Out<'a> {
         self.duties += branch.duties;
         self.stuck |= branch.stuck;
         self.findings.extend(branch.findings);
+        self.expired.extend(branch.expired);
     }
 
-    pub(super) fn push(&mut self, finding: Finding<'a>) {
+    pub(super) fn push(&mut self, mut finding: Finding<'a>) {
+        let (waived_by, expired) = self.waivers.of(&finding);
+        if waived_by.is_some() {
+            finding.waived_by = waived_by;
+            if self.collects {
+                self.findings.push(finding);
+            }
+            return;
+        }
+        if self.collects {
+            self.expired.extend(expired);
+        }
         self.verdict = self.verdict.max(finding.effect.verdict());
         if finding.effect == Effect::Duty {
             self.duties += 1;
@@ -159,7 +204,19 @@ impl<'a> Out<'a> {
             facts,
             missing: Facts::NONE,
             missing_measures: MeasureKeys::NONE,
+            waived_by: None,
         });
+    }
+
+    /// Names the expired waivers that would have silenced a finding, each once.
+    fn say_expired(&mut self, model: &'a Model) {
+        let mut expired = std::mem::take(&mut self.expired);
+        expired.sort_by(|a, b| a.name.cmp(&b.name));
+        expired.dedup_by(|a, b| a.name == b.name);
+        for waiver in expired {
+            let origin = Origin { model: Some(model), ..Origin::default() };
+            self.say(Reason::WaiverExpired, Effect::Info, Detail::Waiver(waiver), origin, Facts::NONE);
+        }
     }
 
     /// A review; filling in `missing` settles it.
@@ -172,7 +229,17 @@ impl<'a> Out<'a> {
         missing: Missing<'a>,
     ) {
         let Missing { facts: missing, measures: missing_measures } = missing;
-        self.push(Finding { reason, effect: Effect::Review, detail, origin, facts, missing, missing_measures });
+        let waived_by = None;
+        self.push(Finding {
+            reason,
+            effect: Effect::Review,
+            detail,
+            origin,
+            facts,
+            missing,
+            missing_measures,
+            waived_by,
+        });
     }
 }
 

@@ -5,6 +5,7 @@ use std::fmt::{self, Write as _};
 use super::decision::{Decision, Effect, Finding, Verdict};
 use super::intended_use::{Activities, Activity, Hosting, Purpose};
 use super::reason::Reason;
+use super::waiver::Waiver;
 use crate::domain::date::Date;
 use crate::domain::license::{
     BarredTraining, Comparison, Duty, Expression, GateSubject, LicensePeriod, OutputTerms, Permission, PurposeLimit,
@@ -113,6 +114,8 @@ pub enum Detail<'a> {
     Need(Need),
     /// Activities taken as not done.
     Assumed(Activities),
+    /// A waiver that has expired.
+    Waiver(&'a Waiver),
 }
 
 /// A figure that was held against a gate.
@@ -260,6 +263,9 @@ impl Finding<'_> {
                 Effect::Blocks => write!(out, "the use requires {need}, which this model does not offer"),
                 _ => write!(out, "the use requires {need}; whether this model offers it is not known"),
             },
+            Detail::Waiver(waiver) => {
+                write!(out, "`{}` would silence a finding {}, but has expired", waiver.name, waiver.reason)
+            }
             Detail::Assumed(activities) => {
                 out.write_str("taken as not done, because not listed; the verdict would be worse with: ")?;
                 let names = Activity::ALL.iter().filter(|a| activities.has(**a)).map(|a| a.as_str());
@@ -526,7 +532,7 @@ impl Decision<'_> {
     /// One plain sentence.
     #[must_use]
     pub fn summary(&self) -> String {
-        let of = |effect: Effect| self.findings.iter().filter(move |f| f.effect == effect);
+        let of = |effect: Effect| self.findings.iter().filter(move |f| f.acts() == Some(effect));
         let (blocks, reviews, duties) = (of(Effect::Blocks), of(Effect::Review), of(Effect::Duty));
         let others = |count: usize| match count {
             0 | 1 => String::new(),

@@ -12,16 +12,18 @@ mod reason;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod waiver;
 
 pub use decision::{Decision, Effect, Finding, Origin, Verdict};
-pub use evaluate::{Records, evaluate, unresolved};
+pub use evaluate::{Records, evaluate, unresolved, verdict};
 pub use fact::{Fact, Facts, MeasureKey, MeasureKeys};
 pub use intended_use::{
     Activities, Activity, BusinessTypes, Hosting, Measure, Organization, OrganizationType, Purpose, Requirements, Role,
     Use,
 };
 pub use message::Detail;
-pub use reason::Reason;
+pub use reason::{Reason, Waiving};
+pub use waiver::{Waiver, Waivers};
 
 /// Version of the evaluator's rules. It goes up when the same facts can lead to another answer.
 pub const EVALUATOR_VERSION: u32 = 1;

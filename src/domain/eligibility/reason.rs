@@ -138,6 +138,9 @@ words! {
         LicenseDrift = "LICENSE_DRIFT",
         /// The model was trained on outputs of one whose terms bar or condition that.
         OutputLineageRestricted = "OUTPUT_LINEAGE_RESTRICTED",
+        // Waivers.
+        /// A waiver that would silence a finding has expired.
+        WaiverExpired = "WAIVER_EXPIRED",
         // Requirements and assumptions.
         /// The model does not offer what is required.
         RequirementUnmet = "REQUIREMENT_UNMET",
@@ -147,5 +150,97 @@ words! {
         LicenseNotAllowed = "LICENSE_NOT_ALLOWED",
         /// Activities that were not listed and would worsen the verdict.
         AssumedNotDone = "ASSUMED_NOT_DONE",
+    }
+}
+
+/// Whether findings with a reason can be waived, and how narrowly.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiving {
+    /// Never: nobody can approve it away, or it does not worsen a verdict.
+    No,
+    /// All findings with the reason, on one license or model.
+    Whole,
+    /// Those on one kind of duty.
+    ByDuty,
+    /// Those on one use category.
+    ByCategory,
+}
+
+impl Reason {
+    /// How it can be waived. One table, no default arm.
+    #[must_use]
+    pub fn waiving(self) -> Waiving {
+        match self {
+            // These wait for a fact of the use: state it.
+            Self::HostingUnknown
+            | Self::PurposeUnknown
+            | Self::ScaleGateUnknown
+            | Self::TerritoryUnknown
+            | Self::DutyUncertain => Waiving::No,
+            // What is not known has to be found out and recorded; what is absolutely barred, or not there, stays so; a
+            // requirement is the use's own.
+            Self::ModelUnresolved
+            | Self::WeightsUnavailable
+            | Self::TierUnknown
+            | Self::LicenseUnknown
+            | Self::LicenseNotModelled
+            | Self::UseProhibited
+            | Self::UseRestricted
+            | Self::RequirementUnmet
+            | Self::RequirementUnknown
+            | Self::LicenseNotAllowed => Waiving::No,
+            // These never worsen a verdict.
+            Self::WeightsWithdrawn
+            | Self::LicenseEvidence
+            | Self::TermsNotRead
+            | Self::LicenseBranchChosen
+            | Self::CommercialUseGranted
+            | Self::PurposeGranted
+            | Self::DutyFulfilled
+            | Self::DutyGeneral
+            | Self::DutyEncouraged
+            | Self::ScaleGateWithin
+            | Self::ScaleGateSettled
+            | Self::FigureStoodIn
+            | Self::TerritoryWithin
+            | Self::LicenseDrift
+            | Self::WaiverExpired
+            | Self::AssumedNotDone => Waiving::No,
+            Self::DutyApplies
+            | Self::PublisherConsentNeeded
+            | Self::StepNotOpen
+            | Self::AgreementNotRead
+            | Self::ActivityBarred => Waiving::ByDuty,
+            Self::UseRestrictedConditionally | Self::UsePolicyNotRead => Waiving::ByCategory,
+            Self::ProviderTermsUnknown
+            | Self::OfferingUnknown
+            | Self::ProductVendorTerms
+            | Self::LicenseExceptionNotModelled
+            | Self::LicenseEvidenceWeak
+            | Self::LicenseEvidenceConflict
+            | Self::LicenseChangedOverTime
+            | Self::ModelRevisionUnplaced
+            | Self::CommercialUseProhibited
+            | Self::ModificationProhibited
+            | Self::FineTuningProhibited
+            | Self::RedistributionProhibited
+            | Self::DerivativeRedistributionProhibited
+            | Self::ServiceProhibited
+            | Self::OutputUseProhibited
+            | Self::OutputTrainingProhibited
+            | Self::PermissionNotRead
+            | Self::PurposeProhibited
+            | Self::PurposeUnclear
+            | Self::ScaleGateExceeded
+            | Self::ScaleGateUnsettled
+            | Self::BusinessTypeGated
+            | Self::RoyaltyDue
+            | Self::TerritoryExcluded
+            | Self::TerritoryUnclear
+            | Self::DistillationBarred
+            | Self::DistillationUnclear
+            | Self::LineageUnknown
+            | Self::OutputLineageRestricted => Waiving::Whole,
+        }
     }
 }

@@ -13,7 +13,7 @@ pub(in crate::domain::eligibility) fn note<'a>(context: &Context<'a>, out: &mut 
     }
     let worse_with = |activities: Activities| {
         let asked = Context { activities, ..*context };
-        let mut probe = Out::counting();
+        let mut probe = Out::counting(context.waivers);
         super::judge(&asked, &mut probe);
         probe.verdict > out.verdict
     };

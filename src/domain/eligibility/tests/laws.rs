@@ -3,10 +3,13 @@
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 
-use super::{World, a_use, base, closed, countries, date, duty, gate, license, measure, model, restriction, territory};
+use super::{
+    NOW, World, a_use, base, closed, countries, date, duty, gate, license, measure, model, restriction, territory,
+};
 use crate::domain::eligibility::decision::{Decision, Effect, Verdict};
 use crate::domain::eligibility::{
-    Activity, BusinessTypes, Detail, Fact, Hosting, Measure, OrganizationType, Purpose, Records as _, Role, Use,
+    Activity, BusinessTypes, Detail, Fact, Hosting, Measure, OrganizationType, Purpose, Reason, Records as _, Role,
+    Use, Waiver,
 };
 use crate::domain::license::{
     Approval, AtThreshold, BarredTraining, Binding, Comparison, Confidence, Coverage, Duty, DutyKind, ExcludedPurpose,
@@ -14,7 +17,7 @@ use crate::domain::license::{
     PurposeStatus, ScaleGate, Term, TerritoryTest, Trigger,
 };
 use crate::domain::model::{Availability, Evidence, Modality, Model, Relation};
-use crate::domain::name::{LicenseId, ProviderId};
+use crate::domain::name::{LicenseId, ModelName, ProviderId};
 use crate::domain::place::Country;
 use crate::domain::vocabulary::UseCategory;
 
@@ -38,6 +41,21 @@ const EXPRESSIONS: &[&str] = &[
 ];
 const NAMES: &[&str] = &["acme/one", "acme/two", "meta/b", "lab/c", "shut/d", "gone/e"];
 const FIGURES: &[i64] = &[1, 99, 100, 101, 500];
+
+/// Reasons that are often found and can be waived.
+const WAIVED: &[Reason] = &[
+    Reason::ScaleGateExceeded,
+    Reason::CommercialUseProhibited,
+    Reason::PurposeProhibited,
+    Reason::PurposeUnclear,
+    Reason::TerritoryExcluded,
+    Reason::TerritoryUnclear,
+    Reason::PublisherConsentNeeded,
+    Reason::DistillationBarred,
+    Reason::LineageUnknown,
+    Reason::ProviderTermsUnknown,
+    Reason::LicenseEvidenceWeak,
+];
 
 /// Draws from a string of bytes; an exhausted one draws the plainest answer, towards which cases shrink.
 struct Dice<'a>(&'a [u8]);
@@ -207,6 +225,21 @@ fn draw_model(dice: &mut Dice<'_>, name: &str) -> Model {
     out.release_date = (!dice.once_in(6)).then(|| date("2024-12-06"));
     out.base_models = dice.few(4, |d| base(d.pick(NAMES), d.pick(Relation::ALL)));
     out
+}
+
+fn draw_waiver(dice: &mut Dice<'_>) -> Waiver {
+    let by_license = !dice.once_in(3);
+    let reason = if dice.once_in(2) { dice.pick(Reason::ALL) } else { dice.pick(WAIVED) };
+    Waiver {
+        name: "waivers/w".into(),
+        reason,
+        license: by_license.then(|| LicenseId::new(dice.pick(LICENSES)).unwrap()),
+        model: (!by_license).then(|| ModelName::new("acme", "one").unwrap()),
+        use_profile: None,
+        duty_kind: dice.maybe(2, |d| d.pick(DutyKind::ALL)),
+        category: dice.maybe(2, |d| d.pick(CATEGORIES).into()),
+        expires: if dice.once_in(6) { NOW } else { NOW + 1 },
+    }
 }
 
 fn draw_world(bytes: &[u8]) -> World {
@@ -387,6 +420,14 @@ fn worlds() -> impl Strategy<Value = World> {
     prop::collection::vec(any::<u8>(), 600).prop_map(|bytes| draw_world(&bytes))
 }
 
+/// With up to three waivers.
+fn waived_worlds() -> impl Strategy<Value = World> {
+    (worlds(), prop::collection::vec(prop::collection::vec(any::<u8>(), 8), 1..4)).prop_map(|(mut world, drawn)| {
+        world.waivers = drawn.iter().map(|bytes| draw_waiver(&mut Dice(bytes))).collect();
+        world
+    })
+}
+
 fn uses() -> impl Strategy<Value = Use> {
     prop::collection::vec(any::<u8>(), 80).prop_map(|bytes| draw_use(&bytes))
 }
@@ -472,9 +513,34 @@ proptest! {
         }
     }
 
+    /// Not even where exceptions are recorded.
+    #[test]
+    fn no_wrong_yes_under_waivers(world in waived_worlds(), full in uses(), mask in masks()) {
+        let use_ = forgetting(&world, &full, mask);
+        let before = verdict(&world, &use_);
+        for fact in KNOWN.iter().filter(|fact| !absence_says_something(&world, **fact)) {
+            let mut less = use_.clone();
+            forget(&mut less, *fact);
+            let after = verdict(&world, &less);
+            prop_assert!(is_yes(before) || !is_yes(after), "without {fact:?} {before} became {after}");
+        }
+    }
+
+    /// An exception never worsens a verdict, and is named where it improves one.
+    #[test]
+    fn adding_a_waiver_never_worsens(world in waived_worlds(), full in uses(), mask in masks()) {
+        let use_ = forgetting(&world, &full, mask);
+        let with = world.decide(&use_);
+        let without = World { waivers: Vec::new(), ..world.clone() };
+        let before = verdict(&without, &use_);
+        prop_assert!(with.verdict <= before, "{before} became {}", with.verdict);
+        let named = with.findings.iter().any(|f| f.waived_by.is_some());
+        prop_assert!(with.verdict == before || named, "{before} became {} and no waiver is named", with.verdict);
+    }
+
     /// A model whose weights can be had needs a license that is mapped.
     #[test]
-    fn a_model_without_a_mapped_license_is_never_a_yes(mut world in worlds(), use_ in uses(), which in 0..4_usize) {
+    fn a_model_without_a_mapped_license_is_never_a_yes(mut world in waived_worlds(), use_ in uses(), which in 0..4_usize) {
         let expressions = ["", "LicenseRef-Unknown", "LicenseRef-Nobody", "Zed AND LicenseRef-A"];
         world.models[0] = Model { base_models: world.models[0].base_models.clone(), ..model(NAMES[0], expressions[which]) };
         prop_assert!(!is_yes(verdict(&world, &use_)));
