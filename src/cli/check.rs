@@ -34,6 +34,9 @@ pub(super) struct CheckArguments {
     /// Add remedies and the lineage view.
     #[arg(long)]
     explain: bool,
+    /// Keep the decision in the server's decision log; its name is printed.
+    #[arg(long, conflicts_with = "offline")]
+    record: bool,
     /// Exit with 3 where duties remain.
     #[arg(long)]
     strict_conditions: bool,
@@ -54,6 +57,7 @@ pub(super) async fn run(arguments: CheckArguments, out: &Output) -> Result<u8, F
             use_profile: use_profile.clone(),
             as_of_revision: arguments.as_of.unwrap_or_default(),
             explain: arguments.explain,
+            record: arguments.record,
             ..pb::CheckEligibilityRequest::default()
         };
         let code = match checker.check(request).await {
@@ -174,6 +178,9 @@ fn print(out: &Output, decision: &pb::Decision, again: bool) -> Result<(), Failu
         if !from.is_empty() {
             out.line(&out.styled(Style::Dim, &format!("           {from}")))?;
         }
+    }
+    if !decision.name.is_empty() {
+        out.line(&format!("  recorded as {}, sha-256 {}", decision.name, decision.digest))?;
     }
     if !decision.missing_facts.is_empty() {
         out.line(&format!("  missing facts: {}", decision.missing_facts.join(", ")))?;

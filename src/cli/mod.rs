@@ -3,6 +3,7 @@
 mod check;
 mod client;
 mod compare;
+mod decisions;
 mod document;
 mod export;
 mod facts;
@@ -69,6 +70,9 @@ enum Command {
     /// Look at and change waivers: recorded exceptions that silence findings until they expire.
     #[command(subcommand)]
     Waivers(named::NamedCommand),
+    /// Look at the decision log of a server.
+    #[command(subcommand)]
+    Decisions(decisions::DecisionsCommand),
     /// Write one attribution text for the models in use: the notices, names and phrases that their licenses, and those of
     /// the models whose weights they contain, want kept or shown.
     Notice(notice::NoticeArguments),
@@ -136,6 +140,7 @@ fn execute(command: Command, out: &Output) -> Result<u8, Failure> {
             Command::Licenses(command) => licenses::run(command, out).await,
             Command::Profiles(command) => named::run::<UseProfileServiceClient<Channel>>(command, out).await,
             Command::Waivers(command) => named::run::<WaiverServiceClient<Channel>>(command, out).await,
+            Command::Decisions(command) => decisions::run(command, out).await,
             Command::Notice(arguments) => notice::run(arguments, out).await,
             Command::Import(command) => import::run(command, out).await,
             Command::Export(arguments) => export::run(arguments, out).await,

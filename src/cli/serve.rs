@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use super::output::{Output, note};
-use crate::registry::Registry;
+use crate::registry::{DecisionLog, LogLevel, LogSettings, OpenGeneration, Registry};
 use crate::server::{self, ServerOptions};
 use crate::store::{MemoryStore, OnLoss, SledOptions, SledStore, Store};
 use crate::telemetry::{self, LogFormat};
@@ -46,6 +46,15 @@ pub(super) struct ServeArguments {
     /// Longest time to finish running calls at the end, in seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3_600), env = "WEIGHBRIDGE_DRAIN_S")]
     drain_s: u64,
+    /// Which decisions the decision log keeps by itself: off, not-eligible or all. One that asks to be recorded is always kept.
+    #[arg(long, value_parser = log_level, default_value = "not-eligible", env = "WEIGHBRIDGE_DECISION_LOG")]
+    decision_log: LogLevel,
+    /// Most decisions that are kept; the oldest half is let go of when they are reached.
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=10_000_000), env = "WEIGHBRIDGE_DECISION_LOG_SIZE")]
+    decision_log_size: u32,
+    /// A check waits until its entry in the decision log is durable, and fails where that cannot be.
+    #[arg(long, env = "WEIGHBRIDGE_DECISION_LOG_STRICT")]
+    decision_log_strict: bool,
     /// Form of the logs.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "WEIGHBRIDGE_LOG_FORMAT")]
     log_format: LogFormat,
@@ -78,7 +87,9 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
     telemetry::init(arguments.log_format, &arguments.log).map_err(Failure::usage)?;
     let store = open(&arguments)?;
     let registry = Registry::open(store.clone(), Arc::new(Timestamp::now)).await;
-    let registry = Arc::new(registry.map_err(|e| Failure::new(e.to_string()))?);
+    let registry = registry.map_err(|e| Failure::new(e.to_string()))?;
+    let log = decision_log(&arguments).await?;
+    let registry = Arc::new(registry.with_decision_log(log));
     let workers = arguments.workers.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
     let listeners =
         server::bind(address, workers).map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))?;
@@ -126,6 +137,29 @@ fn open(arguments: &ServeArguments) -> Result<Arc<dyn Store>, Failure> {
     };
     let store = SledStore::open(options).map_err(|e| Failure::new(e.to_string()))?;
     Ok(Arc::new(store))
+}
+
+fn log_level(word: &str) -> Result<LogLevel, String> {
+    LogLevel::parse(word).ok_or_else(|| "it is one of off, not-eligible, all".to_owned())
+}
+
+/// Two stores of half the size lie in a folder of the data directory; each is begun anew in its turn.
+async fn decision_log(arguments: &ServeArguments) -> Result<DecisionLog, Failure> {
+    let settings = LogSettings {
+        level: arguments.decision_log,
+        strict: arguments.decision_log_strict,
+        decisions_max: usize::try_from(arguments.decision_log_size).unwrap_or(usize::MAX),
+    };
+    let open: OpenGeneration = if arguments.store == StoreKind::Memory {
+        Box::new(|_, _| Ok(Arc::new(MemoryStore::new())))
+    } else {
+        let folder = arguments.data_dir.join("decisions");
+        Box::new(move |generation, fresh| {
+            let store = SledStore::open_generation(&folder, generation, fresh)?;
+            Ok(Arc::new(store))
+        })
+    };
+    DecisionLog::open(settings, open).await.map_err(|e| Failure::new(format!("the decision log: {e}")))
 }
 
 /// Done at the first SIGINT or SIGTERM.

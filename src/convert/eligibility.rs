@@ -33,6 +33,8 @@ pub struct UseRequest {
     pub at: Option<i64>,
     /// Answer from this revision or a newer one.
     pub min_revision: u64,
+    /// Keep the decision in the log.
+    pub record: bool,
 }
 
 /// Why a check request is refused.
@@ -59,9 +61,6 @@ pub fn check_request(
     if as_of_revision != 0 {
         missing.add("as_of_revision", "answers as of an earlier revision are not built yet");
     }
-    if record {
-        missing.add("record", "the decision log is not built yet");
-    }
     if explain {
         missing.add("explain", "remedies and the lineage view are not built yet");
     }
@@ -74,7 +73,7 @@ pub fn check_request(
     let (use_, at) = read_facts(&mut v, &mut missing, r#use, profile, vocabulary);
     let use_ = v.finish(Some(use_)).map_err(RequestRefused::Invalid)?;
     missing.finish(Some(())).map_err(RequestRefused::Unimplemented)?;
-    Ok(UseRequest { model, use_, use_profile, at, min_revision })
+    Ok(UseRequest { model, use_, use_profile, at, min_revision, record })
 }
 
 /// A request for the models that may be used as described, read.
@@ -120,7 +119,8 @@ pub fn eligible_request(
     verdicts.dedup();
     let use_ = v.finish(Some(use_)).map_err(RequestRefused::Invalid)?;
     missing.finish(Some(())).map_err(RequestRefused::Unimplemented)?;
-    Ok(EligibleRequest { asked: UseRequest { model: String::new(), use_, use_profile, at, min_revision }, verdicts })
+    let asked = UseRequest { model: String::new(), use_, use_profile, at, min_revision, record: false };
+    Ok(EligibleRequest { asked, verdicts })
 }
 
 fn read_revision(v: &mut Violations, revision: i64) -> u64 {
@@ -451,7 +451,6 @@ fn expression(decision: &Decision<'_>) -> String {
 #[must_use]
 pub fn decision(decision: &Decision<'_>, model: &str, revision: u64) -> pb::Decision {
     pb::Decision {
-        name: String::new(),
         verdict: decision.verdict.number(),
         summary: decision.summary(),
         model: model.to_owned(),
@@ -460,10 +459,9 @@ pub fn decision(decision: &Decision<'_>, model: &str, revision: u64) -> pb::Deci
         findings: decision.findings.iter().map(finding).collect(),
         duties: decision.duties().map(duty).collect(),
         missing_facts: decision.missing_facts(),
-        remedies: Vec::new(),
         revision: i64::try_from(revision).unwrap_or(i64::MAX),
         sources: sources(decision),
-        digest: String::new(),
+        ..pb::Decision::default()
     }
 }
 

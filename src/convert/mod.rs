@@ -10,6 +10,7 @@ mod merged;
 mod model;
 mod offering;
 mod record;
+mod recorded;
 mod schema;
 mod source_record;
 pub mod status;
@@ -30,7 +31,8 @@ pub use model::{assessment, derive, model};
 pub use offering::{
     add_entries, alias_match, import_report, link_offering, offering, offering_message, provider, provider_message,
 };
-pub use record::{RecordError, decode, encode};
+pub use record::{RecordError, decode, decode_decision, encode};
+pub use recorded::{Asked, complete, use_message};
 pub use schema::{license_schema, model_schema};
 pub use source_record::{source_record, source_record_message};
 pub use use_profile::{check_use_profile, join_use};

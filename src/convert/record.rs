@@ -4,6 +4,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use crate::pb::weighbridge::storage::v1 as storage;
+use crate::pb::weighbridge::v1 as pb;
 
 /// A stored value is no record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +32,14 @@ pub enum RecordError {
 #[must_use]
 pub fn encode(record: &storage::Record) -> Bytes {
     record.encode_to_vec().into()
+}
+
+/// Reads a decision of the log.
+///
+/// # Errors
+/// [`RecordError`] when the bytes are none.
+pub fn decode_decision(value: &[u8]) -> Result<pb::Decision, RecordError> {
+    pb::Decision::decode(value).map_err(|error| RecordError::Decode { detail: error.to_string() })
 }
 
 /// Reads stored bytes.

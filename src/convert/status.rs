@@ -58,6 +58,7 @@ pub fn status(error: &RegistryError) -> Status {
         RegistryError::NothingToImport { .. } => {
             invalid(&[Violation { field: "chunk".into(), description: error.to_string() }])
         }
+        RegistryError::NoDecisionLog => with_info(Code::FailedPrecondition, error.to_string(), "NO_DECISION_LOG", []),
         RegistryError::Incomplete => with_info(Code::Unavailable, error.to_string(), "RECORDS_MISSING", []),
         RegistryError::LineageCycle { path } => {
             with_info(Code::FailedPrecondition, error.to_string(), "LINEAGE_CYCLE", [("path", path.join(","))])

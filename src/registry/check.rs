@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::resolve::{Resolved, resolve};
 use super::{Registry, RegistryError};
 use crate::catalog::Snapshot;
-use crate::convert::UseRequest;
+use crate::convert::{Asked, UseRequest};
 use crate::domain::eligibility::{Decision, Hosting, Use, Waiver, Waivers, evaluate, unresolved};
 use crate::domain::name::{ModelName, OfferingName};
 
@@ -21,6 +21,8 @@ pub struct Checked<'a> {
     pub name: &'a str,
     /// Registry revision.
     pub revision: u64,
+    /// What it was asked with.
+    pub asked: Asked<'a>,
 }
 
 impl Registry {
@@ -49,18 +51,21 @@ impl Registry {
     ) -> Result<R, RegistryError> {
         self.check_complete()?;
         let revision = snapshot.revision();
+        let at = self.at(request);
+        let asked = Asked { model: &request.model, use_profile: &request.use_profile, use_: &request.use_, at };
         match resolve(snapshot, &request.model)? {
             Resolved::Model { entry, offering, .. } => {
                 let use_ = by_offering(&request.use_, offering.as_deref());
                 let list = waivers(snapshot, &entry.record.name, &request.use_profile);
-                let waivers = Waivers { list: &list, at: self.at(request) };
+                let waivers = Waivers { list: &list, at };
                 let decision = evaluate(&**snapshot, &entry.record, &use_, self.today(), waivers);
-                Ok(then(&Checked { decision, name: entry.record.name.as_str(), revision }))
+                let asked = Asked { use_: &use_, ..asked };
+                Ok(then(&Checked { decision, name: entry.record.name.as_str(), revision, asked }))
             }
             Resolved::Unresolved(offering) => {
                 let decision = unresolved(&offering.record.unresolved_reason);
                 let name = offering.record.name.resource_name();
-                Ok(then(&Checked { decision, name: &name, revision }))
+                Ok(then(&Checked { decision, name: &name, revision, asked }))
             }
         }
     }

@@ -131,6 +131,11 @@ pub enum RegistryError {
     /// Records are missing from the store.
     #[error("records are missing from the store, so no check is answered: restore it from a backup")]
     Incomplete,
+    /// No decision log is kept.
+    #[error(
+        "this registry keeps no decision log: start the server with one (`--decision-log`), or do not ask to record"
+    )]
+    NoDecisionLog,
     /// The registry is shutting down.
     #[error("the registry is shutting down")]
     Closed,

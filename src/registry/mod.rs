@@ -6,6 +6,7 @@
 
 pub mod builtin;
 mod check;
+mod decisions;
 mod eligible;
 mod error;
 mod feed;
@@ -27,6 +28,7 @@ mod waivers;
 
 pub use crate::ingest::document::File as ImportFile;
 pub use check::Checked;
+pub use decisions::{DecisionLog, LogLevel, LogSettings, LogStatus, OpenGeneration};
 pub use error::RegistryError;
 pub use import::ImportRequest;
 
@@ -72,6 +74,7 @@ pub struct Registry {
     incomplete: bool,
     /// Held by the import that is under way.
     importing: tokio::sync::Mutex<()>,
+    decision_log: Option<Arc<DecisionLog>>,
 }
 
 /// How far the feeder has come.
@@ -105,7 +108,9 @@ impl Registry {
         let started = clock();
         let incomplete = store.status().problem.is_some();
         let importing = tokio::sync::Mutex::new(());
-        let registry = Self { store, snapshot, published, builtin, clock, started, incomplete, importing };
+        let decision_log = None;
+        let registry =
+            Self { store, snapshot, published, builtin, clock, started, incomplete, importing, decision_log };
         registry.sync_builtin(&stored).await?;
         registry.remerge().await?;
         Ok(registry)

@@ -25,7 +25,9 @@ pub async fn check_eligibility(
     request: pb::CheckEligibilityRequest,
 ) -> Result<pb::CheckEligibilityResponse, Status> {
     let request = read(registry, &registry.snapshot(), request)?;
+    let message = |checked: &Checked<'_>| message(registry, request.record, checked);
     let decision = registry.check(&request, message).await.map_err(|error| status(&error))?;
+    let decision = registry.keep(request.record, decision).await.map_err(|error| status(&error))?;
     Ok(pb::CheckEligibilityResponse { decision: Some(decision) })
 }
 
@@ -34,12 +36,14 @@ fn read(
     snapshot: &Arc<Snapshot>,
     request: pb::CheckEligibilityRequest,
 ) -> Result<UseRequest, Status> {
+    registry.check_can_record(request.record).map_err(|error| status(&error))?;
     let profile = registry.profile_facts(snapshot, &request.use_profile).map_err(|error| status(&error))?;
     convert::check_request(request, profile, &snapshot.reference().vocabulary).map_err(|error| refused(&error))
 }
 
-fn message(checked: &Checked<'_>) -> pb::Decision {
-    convert::decision(&checked.decision, checked.name, checked.revision)
+fn message(registry: &Registry, record: bool, checked: &Checked<'_>) -> pb::Decision {
+    let decision = convert::decision(&checked.decision, checked.name, checked.revision);
+    registry.completed(record, checked.decision.verdict, decision, checked.asked)
 }
 
 /// Checks many uses on one snapshot; an item that cannot be answered costs the others nothing.
@@ -47,7 +51,7 @@ fn message(checked: &Checked<'_>) -> pb::Decision {
 /// # Errors
 /// The batch as a whole is not as it must be, or its revision does not come.
 pub(super) async fn batch_check_eligibility(
-    registry: &Registry,
+    registry: &Arc<Registry>,
     request: pb::BatchCheckEligibilityRequest,
 ) -> Result<pb::BatchCheckEligibilityResponse, Status> {
     let pb::BatchCheckEligibilityRequest { requests, min_revision } = request;
@@ -69,29 +73,56 @@ pub(super) async fn batch_check_eligibility(
     let snapshot = registry.snapshot_from(least).await.map_err(|error| status(&error))?;
     let mut results = Vec::with_capacity(requests.len());
     for request in requests {
-        let outcome = match check_item(registry, &snapshot, request) {
-            Ok(decision) => Outcome::Decision(decision),
-            Err(refused) => Outcome::Status(item(&refused)),
-        };
-        results.push(Answered { outcome: Some(outcome) });
+        results.push(check_item(registry, &snapshot, request));
         // A batch takes as long as its checks: the connections beside it get their turn in between.
         tokio::task::consume_budget().await;
     }
     let revision = i64::try_from(snapshot.revision()).unwrap_or(i64::MAX);
+    let results = keep_all(registry, results).await;
     Ok(pb::BatchCheckEligibilityResponse { results, revision })
+}
+
+/// Keeps the decisions that are to be kept: together, so that they share a flush.
+async fn keep_all(registry: &Arc<Registry>, results: Vec<Result<(bool, pb::Decision), Status>>) -> Vec<Answered> {
+    let mut answers: Vec<Option<Outcome>> = Vec::with_capacity(results.len());
+    let mut keeping = tokio::task::JoinSet::new();
+    for (i, result) in results.into_iter().enumerate() {
+        answers.push(match result {
+            Ok((_, decision)) if decision.name.is_empty() => Some(Outcome::Decision(decision)),
+            Ok((record, decision)) => {
+                let registry = registry.clone();
+                keeping.spawn(async move { (i, registry.keep(record, decision).await) });
+                // Filled in below; an entry whose task is lost is answered as one that could not be kept.
+                Some(Outcome::Status(item(&status(&RegistryError::Closed))))
+            }
+            Err(refused) => Some(Outcome::Status(item(&refused))),
+        });
+    }
+    while let Some(kept) = keeping.join_next().await {
+        let Ok((i, kept)) = kept else { continue };
+        if let Some(answer) = answers.get_mut(i) {
+            *answer = Some(match kept {
+                Ok(decision) => Outcome::Decision(decision),
+                Err(error) => Outcome::Status(item(&status(&error))),
+            });
+        }
+    }
+    answers.into_iter().map(|outcome| Answered { outcome }).collect()
 }
 
 fn check_item(
     registry: &Registry,
     snapshot: &Arc<Snapshot>,
     request: pb::CheckEligibilityRequest,
-) -> Result<pb::Decision, Status> {
+) -> Result<(bool, pb::Decision), Status> {
     let request = read(registry, snapshot, request)?;
     let (asked, current) = (request.min_revision, snapshot.revision());
     if asked > current {
         return Err(status(&RegistryError::RevisionNotReached { asked, current }));
     }
-    registry.check_on(snapshot, &request, message).map_err(|error| status(&error))
+    let message = |checked: &Checked<'_>| message(registry, request.record, checked);
+    let decision = registry.check_on(snapshot, &request, message).map_err(|error| status(&error))?;
+    Ok((request.record, decision))
 }
 
 /// Lists the models that may be used as described.

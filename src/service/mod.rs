@@ -153,6 +153,15 @@ impl pb::eligibility_service_server::EligibilityService for Services {
     ) -> Answer<pb::ListEligibleModelsResponse> {
         check::list_eligible_models(&self.registry, request.into_inner()).await.map(Response::new)
     }
+
+    async fn get_decision(&self, request: Request<pb::GetDecisionRequest>) -> Answer<pb::Decision> {
+        answer(self.registry.decision(&request.into_inner().name))
+    }
+
+    async fn list_decisions(&self, request: Request<pb::ListDecisionsRequest>) -> Answer<pb::ListDecisionsResponse> {
+        let pb::ListDecisionsRequest { page_size, page_token, model, verdicts } = request.into_inner();
+        answer(self.registry.list_decisions(&model, &verdicts, &lists::page(page_size, page_token)))
+    }
 }
 
 #[async_trait]

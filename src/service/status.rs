@@ -42,5 +42,12 @@ pub(super) fn get_status(registry: &Registry, request: pb::GetStatusRequest) -> 
         start_time: Some(prost_types::Timestamp { seconds: started.as_second(), nanos: started.subsec_nanosecond() }),
         attributions,
         coverage: request.coverage.then(|| registry.coverage()),
+        decision_log: registry.decision_log_status().map(|log| pb::DecisionLogStatus {
+            level: log.settings.level.as_str().to_owned(),
+            strict: log.settings.strict,
+            decisions: wide(u64::try_from(log.decisions).unwrap_or(u64::MAX)),
+            decisions_max: wide(u64::try_from(log.settings.decisions_max).unwrap_or(u64::MAX)),
+            dropped: wide(log.dropped),
+        }),
     }
 }

@@ -104,6 +104,21 @@ impl SledStore {
         Ok(store)
     }
 
+    /// Opens one of several small stores in a folder; `fresh` removes what it held.
+    pub fn open_generation(folder: &Path, generation: usize, fresh: bool) -> Result<SledStore, StoreError> {
+        let path = folder.join(generation.to_string());
+        if fresh {
+            match fs::remove_dir_all(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(StoreError::io("begin anew the store", &path, error));
+                }
+                _ => {}
+            }
+        }
+        const CACHE_BYTES: u64 = 4 << 20;
+        SledStore::open(SledOptions { cache_capacity_bytes: CACHE_BYTES, ..SledOptions::new(path) })
+    }
+
     fn submit(&self, batch: Batch) -> Result<oneshot::Receiver<Result<Revision, StoreError>>, StoreError> {
         let batch = batch.validated()?;
         if let Some(reason) = self.reader.feed.problem() {

@@ -1,6 +1,7 @@
 //! Batches, lists, profiles and waivers, over gRPC.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use tonic::Code;
 use tonic::transport::Channel;
@@ -10,6 +11,8 @@ use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilitySer
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
 use weighbridge::pb::weighbridge::v1::use_profile_service_client::UseProfileServiceClient;
 use weighbridge::pb::weighbridge::v1::waiver_service_client::WaiverServiceClient;
+use weighbridge::registry::{LogLevel, LogSettings};
+use weighbridge::store::{SledOptions, SledStore, Store, StoreError};
 
 use crate::harness::{TestServer, fields, reason, refused};
 
@@ -328,4 +331,114 @@ async fn a_waiver_without_a_scope_or_an_approval_is_refused() {
         let status = refused(client.create_waiver(create("w", change)).await, Code::InvalidArgument);
         assert_eq!(fields(&status), [field], "{}", status.message());
     }
+}
+
+async fn recorded(channel: &Channel, model: &str, use_: pb::Use) -> pb::Decision {
+    decide(channel, pb::CheckEligibilityRequest { record: true, ..check(model, use_) }).await
+}
+
+async fn log(channel: &Channel, request: pb::ListDecisionsRequest) -> Vec<pb::Decision> {
+    let mut client = EligibilityServiceClient::new(channel.clone());
+    let (mut all, mut page_token) = (Vec::new(), String::new());
+    loop {
+        let request = pb::ListDecisionsRequest { page_token, ..request.clone() };
+        let page = client.list_decisions(request).await.unwrap().into_inner();
+        all.extend(page.decisions);
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return all;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_recorded_decision_is_there_and_can_be_repeated() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let before = decide(&channel, check(LLAMA, facts(1))).await.revision;
+    let first = recorded(&channel, "meta-llama/Llama-3.3-70B-Instruct", facts(1)).await;
+    let mut client = EligibilityServiceClient::new(channel.clone());
+    let get = pb::GetDecisionRequest { name: first.name.clone() };
+    assert_eq!(client.get_decision(get).await.unwrap().into_inner(), first);
+    // Its facts, sent again, give the same answer, whatever the model is called: at the same time, even the same digest.
+    let again = recorded(&channel, LLAMA, first.r#use.clone().unwrap()).await;
+    assert_eq!((&again.digest, again.digest.len(), &again.findings), (&first.digest, 64, &first.findings));
+    assert_ne!(recorded(&channel, LLAMA, facts(2)).await.digest, first.digest);
+    assert_eq!(again.revision, before, "the log raises no revision");
+    assert_eq!((first.requested_model.as_str(), first.model.as_str()), ("meta-llama/Llama-3.3-70B-Instruct", LLAMA));
+
+    // The level keeps what is not eligible, behind the answer and without a name in it.
+    let refused_ = decide(&channel, check(LLAMA, facts(800_000_000))).await;
+    assert_eq!((refused_.name.as_str(), refused_.digest.as_str(), &refused_.r#use), ("", "", &None));
+    let blocked = pb::ListDecisionsRequest { verdicts: vec![pb::Verdict::Ineligible as i32], ..Default::default() };
+    for _ in 0..200 {
+        if !log(&channel, blocked.clone()).await.is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let kept = log(&channel, blocked).await;
+    assert_eq!((kept.len(), &kept[0].findings), (1, &refused_.findings));
+
+    // Newest first, in pages.
+    for page_size in [0, 1, 2] {
+        let all = log(&channel, pb::ListDecisionsRequest { page_size, ..Default::default() }).await;
+        let names: Vec<&String> = all.iter().map(|decision| &decision.name).collect();
+        assert!(names.len() == 4 && names.is_sorted_by(|a, b| a > b), "{names:?}");
+    }
+    let of = |model: &str| pb::ListDecisionsRequest { model: model.into(), ..Default::default() };
+    assert_eq!(log(&channel, of(LLAMA)).await.len(), 4);
+    assert_eq!(log(&channel, of("publishers/meta/models/none")).await.len(), 0);
+    let bad = pb::ListDecisionsRequest { model: "llama".into(), verdicts: vec![9], ..Default::default() };
+    assert_eq!(fields(&refused(client.list_decisions(bad).await, Code::InvalidArgument)), ["model", "verdicts[0]"]);
+    let gone = pb::GetDecisionRequest { name: "decisions/000000000000-000000".into() };
+    refused(client.get_decision(gone).await, Code::NotFound);
+    refused(client.get_decision(pb::GetDecisionRequest { name: "x".into() }).await, Code::InvalidArgument);
+
+    // Of a batch those that ask for it.
+    let requests = [true, false, true].map(|record| pb::CheckEligibilityRequest { record, ..check(LLAMA, facts(1)) });
+    let request = pb::BatchCheckEligibilityRequest { requests: requests.into(), min_revision: 0 };
+    let results = client.batch_check_eligibility(request).await.unwrap().into_inner().results;
+    let named = results.iter().map(|result| match &result.outcome {
+        Some(Outcome::Decision(decision)) => !decision.name.is_empty(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(named.collect::<Vec<_>>(), [true, false, true]);
+}
+
+/// On disk: what was acknowledged is there after a restart, and the log stays within its bound.
+#[tokio::test]
+async fn the_log_survives_a_restart_and_never_grows_beyond_its_bound() {
+    let folder = tempfile::tempdir().unwrap();
+    let serve = || {
+        let path = folder.path().to_owned();
+        let settings = LogSettings { level: LogLevel::Off, decisions_max: 10, ..LogSettings::default() };
+        let store = Arc::new(SledStore::open(SledOptions::new(path.join("registry"))).unwrap());
+        let open = move |generation, fresh| -> Result<Arc<dyn Store>, StoreError> {
+            Ok(Arc::new(SledStore::open_generation(&path.join("decisions"), generation, fresh)?))
+        };
+        TestServer::with_log(store, settings, Box::new(open))
+    };
+    let server = serve();
+    let channel = server.connect().await;
+    let mut names = Vec::new();
+    for users in 0..23 {
+        names.push(recorded(&channel, LLAMA, facts(users)).await.name);
+        let kept = log(&channel, pb::ListDecisionsRequest::default()).await;
+        assert!(kept.len() <= 10, "{}", kept.len());
+        assert!(kept.len() >= names.len().min(5), "the newest are at hand");
+    }
+    let before = log(&channel, pb::ListDecisionsRequest::default()).await;
+    assert_eq!(before[0].name, names[22]);
+    drop(channel);
+    server.stop().unwrap();
+    let server = serve();
+    let channel = server.connect().await;
+    assert_eq!(log(&channel, pb::ListDecisionsRequest::default()).await, before);
+    let next = recorded(&channel, LLAMA, facts(99)).await;
+    assert_eq!(log(&channel, pb::ListDecisionsRequest::default()).await[0], next);
+    // At the level `off` nothing is kept that does not ask for it.
+    decide(&channel, check(LLAMA, facts(800_000_000))).await;
+    let after = log(&channel, pb::ListDecisionsRequest::default()).await;
+    assert_eq!(after[0], next);
 }

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
-use weighbridge::registry::Registry;
+use weighbridge::registry::{DecisionLog, LogSettings, OpenGeneration, Registry};
 use weighbridge::server::{self, ServerOptions};
 use weighbridge::store::{MemoryStore, SledOptions, SledStore, Store};
 
@@ -31,15 +31,22 @@ impl TestServer {
         Self::on(Arc::new(SledStore::open(SledOptions::new(path.to_owned())).unwrap()))
     }
 
-    /// One on any store.
+    /// One on any store, with a decision log in memory.
     pub fn on(store: Arc<dyn Store>) -> Self {
+        Self::with_log(store, LogSettings::default(), Box::new(|_, _| Ok(Arc::new(MemoryStore::new()))))
+    }
+
+    /// One on any store with any decision log.
+    pub fn with_log(store: Arc<dyn Store>, log: LogSettings, open: OpenGeneration) -> Self {
         let listeners = server::bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
         let address = format!("http://{}", listeners[0].local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async move {
-                let registry = Arc::new(Registry::open(store, Arc::new(jiff::Timestamp::now)).await.unwrap());
+                let registry = Registry::open(store, Arc::new(jiff::Timestamp::now)).await.unwrap();
+                let log = DecisionLog::open(log, open).await.unwrap();
+                let registry = Arc::new(registry.with_decision_log(log));
                 let shutdown = async { stopped.await.unwrap_or_default() };
                 // A test that ends while its client is still connected does not wait for it.
                 let options = ServerOptions { drain: Duration::from_millis(300), ..ServerOptions::default() };

@@ -1,0 +1,339 @@
+//! The decision log: which answers were given, on which facts. It is no part of the registry: it raises no revision.
+//!
+//! Two generations of bounded size lie side by side, each in a store of its own. When the newer one is full the older one is
+//! dropped as a whole and begun anew, so the log never grows beyond its bound and nothing has to be compacted.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use prost::Message as _;
+
+use super::page::{PageRequest, token};
+use super::{Registry, RegistryError, records, violation};
+use crate::convert::{self, Asked};
+use crate::domain::eligibility::Verdict;
+use crate::domain::name::{ModelName, is_segment, shown};
+use crate::domain::words::words;
+use crate::pb::weighbridge::v1 as pb;
+use crate::store::{Batch, Expect, Store, StoreError, Write};
+
+words! {
+    /// Which decisions the log keeps whether they ask for it or not.
+    pub enum LogLevel {
+        /// None.
+        Off = "off",
+        /// Those that need a review or are ineligible.
+        NotEligible = "not-eligible",
+        /// All.
+        All = "all",
+    }
+}
+
+/// How the decision log is kept.
+#[derive(Clone, Copy, Debug)]
+pub struct LogSettings {
+    /// Which decisions it keeps by itself.
+    pub level: LogLevel,
+    /// A check waits until its entry is durable; without it only one that asks to be recorded does.
+    pub strict: bool,
+    /// Most decisions that are kept.
+    pub decisions_max: usize,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self { level: LogLevel::NotEligible, strict: false, decisions_max: 10_000 }
+    }
+}
+
+/// Opens the store of a generation, 0 or 1; `true`: empty, whatever was there.
+pub type OpenGeneration = Box<dyn Fn(usize, bool) -> Result<Arc<dyn Store>, StoreError> + Send + Sync>;
+
+/// Entries that may wait to become durable; beyond it what only the level asks for is dropped.
+const WAITING_MAX: usize = 1_024;
+
+/// The decision log.
+pub struct DecisionLog {
+    settings: LogSettings,
+    open: OpenGeneration,
+    generations: tokio::sync::RwLock<Generations>,
+    /// The durable entries of both generations, by id.
+    entries: RwLock<BTreeMap<Box<str>, Entry>>,
+    waiting: AtomicUsize,
+    dropped: AtomicU64,
+    sequence: AtomicU64,
+}
+
+struct Generations {
+    active: usize,
+    /// Entries of the active one, those under way included.
+    used: AtomicUsize,
+    stores: [Option<Arc<dyn Store>>; 2],
+}
+
+struct Entry {
+    generation: usize,
+    verdict: i32,
+    model: Box<str>,
+    payload: Bytes,
+}
+
+/// The log's state.
+#[derive(Clone, Copy, Debug)]
+pub struct LogStatus {
+    /// How it is kept.
+    pub settings: LogSettings,
+    /// Decisions at hand.
+    pub decisions: usize,
+    /// Decisions that the level asked for and that were not kept.
+    pub dropped: u64,
+}
+
+impl DecisionLog {
+    /// Opens both generations and reads what they hold.
+    ///
+    /// # Errors
+    /// The store's, or an unreadable entry.
+    pub async fn open(settings: LogSettings, open: OpenGeneration) -> Result<Self, RegistryError> {
+        let mut entries = BTreeMap::new();
+        let mut stores = [None, None];
+        let mut newest = [None, None];
+        let mut counts = [0, 0];
+        for generation in [0, 1] {
+            let store = open(generation, false)?;
+            for record in store.load().await?.records {
+                let decision = convert::decode_decision(&record.value)?;
+                let id = String::from_utf8_lossy(&record.key).into_owned().into_boxed_str();
+                set(&mut newest, generation, Some(id.clone()));
+                let (verdict, model) = (decision.verdict, decision.model.into());
+                entries.insert(id, Entry { generation, verdict, model, payload: record.value });
+            }
+            set(&mut counts, generation, entries.values().filter(|entry| entry.generation == generation).count());
+            set(&mut stores, generation, Some(store));
+        }
+        let [first, second] = newest;
+        let active = usize::from(second > first);
+        let used = AtomicUsize::new(counts.get(active).copied().unwrap_or_default());
+        let seed = u64::from(Timestamp::now().subsec_nanosecond().unsigned_abs());
+        Ok(Self {
+            settings,
+            open,
+            generations: tokio::sync::RwLock::new(Generations { active, used, stores }),
+            entries: RwLock::new(entries),
+            waiting: AtomicUsize::new(0),
+            dropped: AtomicU64::new(0),
+            sequence: AtomicU64::new(seed),
+        })
+    }
+
+    /// Whether the level asks for a decision.
+    fn asks_for(&self, verdict: Verdict) -> bool {
+        match self.settings.level {
+            LogLevel::Off => false,
+            LogLevel::NotEligible => verdict >= Verdict::NeedsReview,
+            LogLevel::All => true,
+        }
+    }
+
+    /// An id that sorts by time.
+    fn next_id(&self, now: Timestamp) -> String {
+        let sequence = self.sequence.fetch_add(1, Ordering::Relaxed) & 0xff_ffff;
+        format!("{:012x}-{sequence:06x}", now.as_millisecond().max(0))
+    }
+
+    /// Keeps a decision; it is durable when this returns.
+    async fn append(&self, id: String, decision: &pb::Decision) -> Result<(), RegistryError> {
+        let payload = Bytes::from(decision.encode_to_vec());
+        let key = Bytes::from(id.clone().into_bytes());
+        let half = (self.settings.decisions_max / 2).max(1);
+        loop {
+            let generations = self.generations.read().await;
+            if generations.used.fetch_add(1, Ordering::Relaxed) >= half {
+                drop(generations);
+                self.turn(half).await?;
+                continue;
+            }
+            let generation = generations.active;
+            let Some(store) = generations.stores.get(generation).and_then(Option::as_ref) else {
+                return Err(RegistryError::Closed);
+            };
+            let expect = vec![Expect { key: key.clone(), revision: None }];
+            store.commit(Batch { expect, writes: vec![Write { key, value: Some(payload.clone()) }] }).await?;
+            let (verdict, model) = (decision.verdict, decision.model.as_str().into());
+            let entry = Entry { generation, verdict, model, payload };
+            self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(id.into(), entry);
+            return Ok(());
+        }
+    }
+
+    /// Drops the older generation and goes on in its place, once the newer one is full.
+    async fn turn(&self, half: usize) -> Result<(), RegistryError> {
+        let mut generations = self.generations.write().await;
+        if generations.used.load(Ordering::Relaxed) < half {
+            // Somebody else has done it.
+            return Ok(());
+        }
+        let next = 1 - generations.active;
+        // Closed first: its folder is begun anew.
+        set(&mut generations.stores, next, None);
+        let store = (self.open)(next, true)?;
+        set(&mut generations.stores, next, Some(store));
+        self.entries.write().unwrap_or_else(PoisonError::into_inner).retain(|_, entry| entry.generation != next);
+        generations.active = next;
+        generations.used = AtomicUsize::new(0);
+        Ok(())
+    }
+
+    fn status(&self) -> LogStatus {
+        LogStatus {
+            settings: self.settings,
+            decisions: self.entries.read().unwrap_or_else(PoisonError::into_inner).len(),
+            dropped: self.dropped.load(Ordering::Relaxed),
+        }
+    }
+}
+
+fn set<T>(pair: &mut [T; 2], at: usize, value: T) {
+    if let Some(slot) = pair.get_mut(at) {
+        *slot = value;
+    }
+}
+
+impl Registry {
+    /// The same registry with a decision log.
+    #[must_use]
+    pub fn with_decision_log(self, log: DecisionLog) -> Self {
+        Self { decision_log: Some(Arc::new(log)), ..self }
+    }
+
+    /// How the decision log is; `None`: none is kept.
+    #[must_use]
+    pub fn decision_log_status(&self) -> Option<LogStatus> {
+        self.decision_log.as_ref().map(|log| log.status())
+    }
+
+    /// Refuses to record where there is no log.
+    ///
+    /// # Errors
+    /// [`RegistryError::NoDecisionLog`].
+    pub fn check_can_record(&self, record: bool) -> Result<(), RegistryError> {
+        if record && self.decision_log.is_none() { Err(RegistryError::NoDecisionLog) } else { Ok(()) }
+    }
+
+    /// Completes a decision that the caller or the level wants kept; without that it stays as it is.
+    #[must_use]
+    pub fn completed(&self, record: bool, verdict: Verdict, decision: pb::Decision, asked: Asked<'_>) -> pb::Decision {
+        let mut decision = decision;
+        if let Some(log) = &self.decision_log
+            && (record || log.asks_for(verdict))
+        {
+            let now = (self.clock)();
+            convert::complete(&mut decision, format!("decisions/{}", log.next_id(now)), asked, records::time(now));
+        }
+        decision
+    }
+
+    /// Keeps a completed decision, and answers with it. Where the caller did not ask for it and the log is not strict, the
+    /// entry is written behind the answer, or dropped and counted when too many wait, and the answer does not name it.
+    ///
+    /// # Errors
+    /// The log's store failed.
+    pub async fn keep(&self, record: bool, decision: pb::Decision) -> Result<pb::Decision, RegistryError> {
+        let Some(id) = decision.name.strip_prefix("decisions/").map(str::to_owned) else { return Ok(decision) };
+        let Some(log) = &self.decision_log else { return Ok(decision) };
+        if record || log.settings.strict {
+            log.append(id, &decision).await?;
+            return Ok(decision);
+        }
+        if log.waiting.fetch_add(1, Ordering::Relaxed) >= WAITING_MAX {
+            log.waiting.fetch_sub(1, Ordering::Relaxed);
+            log.dropped.fetch_add(1, Ordering::Relaxed);
+        } else {
+            let (log, entry) = (log.clone(), decision.clone());
+            tokio::spawn(async move {
+                if let Err(error) = log.append(id, &entry).await {
+                    log.dropped.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(%error, "a decision could not be logged");
+                }
+                log.waiting.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+        Ok(unnamed(decision))
+    }
+
+    /// A decision of the log.
+    ///
+    /// # Errors
+    /// A bad name, not there, or no log is kept.
+    pub fn decision(&self, name: &str) -> Result<pb::Decision, RegistryError> {
+        let log = self.decision_log.as_ref().ok_or(RegistryError::NoDecisionLog)?;
+        let Some(id) = name.strip_prefix("decisions/").filter(|id| is_segment(id)) else {
+            let description = format!("`{}` is no decision name: write `decisions/{{id}}`", shown(name));
+            return Err(RegistryError::Invalid(vec![violation("name", description)]));
+        };
+        let entries = log.entries.read().unwrap_or_else(PoisonError::into_inner);
+        match entries.get(id) {
+            Some(entry) => Ok(convert::decode_decision(&entry.payload)?),
+            None => Err(RegistryError::NotFound { kind: "decision", name: shown(name), near: Vec::new() }),
+        }
+    }
+
+    /// Decisions of the log, newest first: on a model, or all; with one of some verdicts, or any.
+    ///
+    /// # Errors
+    /// A bad model name, page size or page token, or no log is kept.
+    pub fn list_decisions(
+        &self,
+        model: &str,
+        verdicts: &[i32],
+        page: &PageRequest,
+    ) -> Result<pb::ListDecisionsResponse, RegistryError> {
+        let log = self.decision_log.as_ref().ok_or(RegistryError::NoDecisionLog)?;
+        let size = page.size()?;
+        let mut violations = Vec::new();
+        if !model.is_empty()
+            && let Err(error) = ModelName::parse(model)
+        {
+            violations.push(violation("model", error.to_string()));
+        }
+        for (i, verdict) in verdicts.iter().enumerate() {
+            if !matches!(pb::Verdict::try_from(*verdict), Ok(known) if known != pb::Verdict::Unspecified) {
+                violations.push(violation(&format!("verdicts[{i}]"), format!("{verdict} is no verdict")));
+            }
+        }
+        if !violations.is_empty() {
+            return Err(RegistryError::Invalid(violations));
+        }
+        let list = format!("decisions\n{model}\n{verdicts:?}");
+        let before = page.after(&list)?;
+        let wanted = |entry: &Entry| {
+            (model.is_empty() || *entry.model == *model) && (verdicts.is_empty() || verdicts.contains(&entry.verdict))
+        };
+        let entries = log.entries.read().unwrap_or_else(PoisonError::into_inner);
+        let older = entries.iter().rev().filter(|(id, _)| before.as_deref().is_none_or(|before| &***id < before));
+        let mut found: Vec<_> = older.filter(|(_, entry)| wanted(entry)).take(size.saturating_add(1)).collect();
+        let more = found.len() > size;
+        found.truncate(size);
+        let last = found.last().map(|(id, _)| id.to_string());
+        let decisions: Result<Vec<_>, _> =
+            found.iter().map(|(_, entry)| convert::decode_decision(&entry.payload)).collect();
+        Ok(pb::ListDecisionsResponse { decisions: decisions?, next_page_token: token(&list, last, more) })
+    }
+}
+
+/// As it is answered where nobody asked for it to be recorded.
+fn unnamed(decision: pb::Decision) -> pb::Decision {
+    pb::Decision {
+        name: String::new(),
+        digest: String::new(),
+        r#use: None,
+        use_profile: String::new(),
+        requested_model: String::new(),
+        create_time: None,
+        evaluator_version: 0,
+        ..decision
+    }
+}
