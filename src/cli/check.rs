@@ -185,6 +185,13 @@ fn print(out: &Output, decision: &pb::Decision, again: bool) -> Result<(), Failu
     if !decision.missing_facts.is_empty() {
         out.line(&format!("  missing facts: {}", decision.missing_facts.join(", ")))?;
     }
+    for step in &decision.lineage {
+        super::models::print_step(out, step)?;
+    }
+    for remedy in &decision.remedies {
+        let verdict = remedy.verdict().as_str_name().trim_start_matches("VERDICT_");
+        out.line(&format!("  REMEDY   {} → {verdict}", remedy.text))?;
+    }
     Ok(())
 }
 

@@ -39,6 +39,13 @@ pub(super) enum ModelsCommand {
         #[command(flatten)]
         server: ServerArguments,
     },
+    /// Show what a model was made from, each step with its license and what of it the next step drops.
+    Lineage {
+        /// The model: its resource name, or any id it is known by.
+        model: String,
+        #[command(flatten)]
+        server: ServerArguments,
+    },
     /// Add a model from a file (`Model` as JSON, YAML or TOML, with its `name`).
     Create {
         /// The file.
@@ -113,6 +120,21 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
                 }
             }
         }
+        ModelsCommand::Lineage { model, server } => {
+            let mut client = ModelServiceClient::new(server.connect().await?);
+            let request = pb::GetModelLineageRequest { model };
+            let found = client.get_model_lineage(request).await.map_err(|s| failed(&s))?.into_inner();
+            if out.is_json() {
+                return out.json("weighbridge.v1.GetModelLineageResponse", &found).map(|()| 0);
+            }
+            let license =
+                if found.license_expression.is_empty() { "no license known" } else { &found.license_expression };
+            out.line(&format!("{}  {license}", out.styled(Style::Bold, &found.model)))?;
+            for step in &found.steps {
+                print_step(out, step)?;
+            }
+            Ok(0)
+        }
         ModelsCommand::Create { file, dry_run, server } => {
             let model = read(&file)?;
             let (parent, id) = split(&model.name).ok_or_else(|| {
@@ -143,6 +165,21 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
             Ok(0)
         }
     }
+}
+
+/// One step up a lineage, indented by its depth.
+pub(super) fn print_step(out: &Output, step: &pb::LineageStep) -> Result<(), Failure> {
+    let indent = "  ".repeat(usize::try_from(step.depth).unwrap_or(1).min(20));
+    let relation = step.relation().as_str_name().trim_start_matches("RELATION_");
+    let license = if step.license_expression.is_empty() { "no license known" } else { &step.license_expression };
+    let known = if step.known { "" } else { ", no record here" };
+    let counts = if step.terms_count { "" } else { ", the same owner: adds nothing" };
+    out.line(&format!("{indent}{relation} of {}  {license}{known}{counts}", step.base_model))?;
+    if !step.dropped_terms.is_empty() && step.terms_count {
+        let dropped = format!("{indent}  dropped by {}: {}", step.model, step.dropped_terms.join(", "));
+        out.line(&out.styled(Style::Dim, &dropped))?;
+    }
+    Ok(())
 }
 
 const ELIGIBLE: &str = "weighbridge.v1.ListEligibleModelsRequest";

@@ -35,6 +35,8 @@ pub struct UseRequest {
     pub min_revision: u64,
     /// Keep the decision in the log.
     pub record: bool,
+    /// Add remedies and the lineage view.
+    pub explain: bool,
 }
 
 /// Why a check request is refused.
@@ -61,9 +63,6 @@ pub fn check_request(
     if as_of_revision != 0 {
         missing.add("as_of_revision", "answers as of an earlier revision are not built yet");
     }
-    if explain {
-        missing.add("explain", "remedies and the lineage view are not built yet");
-    }
     let mut v = Violations::at("");
     if model.trim().is_empty() {
         v.add("model", "it must be set: a resource name, or any id the model is known by");
@@ -73,7 +72,7 @@ pub fn check_request(
     let (use_, at) = read_facts(&mut v, &mut missing, r#use, profile, vocabulary);
     let use_ = v.finish(Some(use_)).map_err(RequestRefused::Invalid)?;
     missing.finish(Some(())).map_err(RequestRefused::Unimplemented)?;
-    Ok(UseRequest { model, use_, use_profile, at, min_revision, record })
+    Ok(UseRequest { model, use_, use_profile, at, min_revision, record, explain })
 }
 
 /// A request for the models that may be used as described, read.
@@ -119,7 +118,7 @@ pub fn eligible_request(
     verdicts.dedup();
     let use_ = v.finish(Some(use_)).map_err(RequestRefused::Invalid)?;
     missing.finish(Some(())).map_err(RequestRefused::Unimplemented)?;
-    let asked = UseRequest { model: String::new(), use_, use_profile, at, min_revision, record: false };
+    let asked = UseRequest { model: String::new(), use_, use_profile, at, min_revision, record: false, explain: false };
     Ok(EligibleRequest { asked, verdicts })
 }
 

@@ -4,6 +4,7 @@
 mod coverage;
 mod eligibility;
 mod enums;
+mod explained;
 mod license;
 mod mask;
 mod merged;
@@ -24,6 +25,7 @@ pub use eligibility::{
     EligibleRequest, RequestRefused, UseRequest, check_request, decision, eligible_model, eligible_request,
     verdict_count,
 };
+pub use explained::{lineage_step, remedy};
 pub use license::{license, listed_license, restrictions};
 pub use mask::merge;
 pub use merged::{merge_base, merged_model};

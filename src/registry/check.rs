@@ -26,19 +26,6 @@ pub struct Checked<'a> {
 }
 
 impl Registry {
-    /// Checks on a snapshot of at least the revision asked for, and hands the decision to `then`.
-    ///
-    /// # Errors
-    /// The model is not known or ambiguous, or the revision does not come.
-    pub async fn check<R>(
-        &self,
-        request: &UseRequest,
-        then: impl FnOnce(&Checked<'_>) -> R,
-    ) -> Result<R, RegistryError> {
-        let snapshot = self.snapshot_from(request.min_revision).await?;
-        self.check_on(&snapshot, request, then)
-    }
-
     /// Checks on a snapshot. A decision borrows from it, so it is handed on rather than returned.
     ///
     /// # Errors

@@ -9,6 +9,7 @@ mod check;
 mod decisions;
 mod eligible;
 mod error;
+mod explain;
 mod feed;
 mod import;
 mod key;

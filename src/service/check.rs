@@ -25,8 +25,8 @@ pub async fn check_eligibility(
     request: pb::CheckEligibilityRequest,
 ) -> Result<pb::CheckEligibilityResponse, Status> {
     let request = read(registry, &registry.snapshot(), request)?;
-    let message = |checked: &Checked<'_>| message(registry, request.record, checked);
-    let decision = registry.check(&request, message).await.map_err(|error| status(&error))?;
+    let snapshot = registry.snapshot_from(request.min_revision).await.map_err(|error| status(&error))?;
+    let decision = decide(registry, &snapshot, &request)?;
     let decision = registry.keep(request.record, decision).await.map_err(|error| status(&error))?;
     Ok(pb::CheckEligibilityResponse { decision: Some(decision) })
 }
@@ -41,9 +41,15 @@ fn read(
     convert::check_request(request, profile, &snapshot.reference().vocabulary).map_err(|error| refused(&error))
 }
 
-fn message(registry: &Registry, record: bool, checked: &Checked<'_>) -> pb::Decision {
-    let decision = convert::decision(&checked.decision, checked.name, checked.revision);
-    registry.completed(record, checked.decision.verdict, decision, checked.asked)
+fn decide(registry: &Registry, snapshot: &Arc<Snapshot>, request: &UseRequest) -> Result<pb::Decision, Status> {
+    let message = |checked: &Checked<'_>| {
+        let mut decision = convert::decision(&checked.decision, checked.name, checked.revision);
+        if request.explain {
+            registry.explain(snapshot, checked, &mut decision);
+        }
+        registry.completed(request.record, checked.decision.verdict, decision, checked.asked)
+    };
+    registry.check_on(snapshot, request, message).map_err(|error| status(&error))
 }
 
 /// Checks many uses on one snapshot; an item that cannot be answered costs the others nothing.
@@ -120,9 +126,7 @@ fn check_item(
     if asked > current {
         return Err(status(&RegistryError::RevisionNotReached { asked, current }));
     }
-    let message = |checked: &Checked<'_>| message(registry, request.record, checked);
-    let decision = registry.check_on(snapshot, &request, message).map_err(|error| status(&error))?;
-    Ok((request.record, decision))
+    Ok((request.record, decide(registry, snapshot, &request)?))
 }
 
 /// Lists the models that may be used as described.

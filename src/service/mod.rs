@@ -76,6 +76,13 @@ impl pb::model_service_server::ModelService for Services {
         answer(self.registry.resolve(&request.into_inner().alias))
     }
 
+    async fn get_model_lineage(
+        &self,
+        request: Request<pb::GetModelLineageRequest>,
+    ) -> Answer<pb::GetModelLineageResponse> {
+        answer(self.registry.model_lineage(&request.into_inner().model))
+    }
+
     async fn assess_openness(&self, request: Request<pb::AssessOpennessRequest>) -> Answer<pb::AssessOpennessResponse> {
         answer(self.registry.assess_openness(&request.into_inner().model))
     }

@@ -9,6 +9,7 @@ use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::batch_check_eligibility_response::result::Outcome;
 use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
+use weighbridge::pb::weighbridge::v1::remedy::Change;
 use weighbridge::pb::weighbridge::v1::use_profile_service_client::UseProfileServiceClient;
 use weighbridge::pb::weighbridge::v1::waiver_service_client::WaiverServiceClient;
 use weighbridge::registry::{LogLevel, LogSettings};
@@ -441,4 +442,133 @@ async fn the_log_survives_a_restart_and_never_grows_beyond_its_bound() {
     decide(&channel, check(LLAMA, facts(800_000_000))).await;
     let after = log(&channel, pb::ListDecisionsRequest::default()).await;
     assert_eq!(after[0], next);
+}
+
+/// A remedy is machine-applicable: what it says to send is sent, and the verdict is the one it promised.
+#[tokio::test]
+async fn remedies_can_be_applied_as_they_stand() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let explained = async |model: &str, use_: pb::Use| {
+        decide(&channel, pb::CheckEligibilityRequest { explain: true, ..check(model, use_) }).await
+    };
+    let in_germany = pb::Use { deployment_countries: vec!["DE".into(), "US".into()], ..facts(1) };
+    let distilled = pb::Use {
+        hosting: pb::Hosting::VendorApi as i32,
+        activities: vec![pb::Activity::TrainCompetingModels as i32, pb::Activity::OfferAsService as i32],
+        ..facts(1)
+    };
+    let weapons = pb::Use { categories: vec!["weapons".into()], ..facts(1) };
+    let mut kinds = BTreeSet::new();
+    for (model, use_) in [
+        (LLAMA, facts(800_000_000)),
+        ("gpt-4o", distilled),
+        (LLAMA, weapons),
+        ("Qwen/Qwen2.5-3B", facts(1)),
+        ("tencent/Hunyuan-A13B-Instruct", in_germany),
+        ("gpt-4o", facts(1)),
+    ] {
+        let decision = explained(model, use_.clone()).await;
+        assert!(decision.verdict > pb::Verdict::EligibleWithConditions as i32, "{model}: {}", decision.summary);
+        assert!(!decision.remedies.is_empty(), "{model}: {}", decision.summary);
+        for remedy in &decision.remedies {
+            assert!(remedy.text.ends_with('.') && remedy.verdict < decision.verdict, "{remedy:?}");
+            let mut request = check(model, use_.clone());
+            let changed = request.r#use.as_mut().unwrap();
+            match remedy.change.as_ref().unwrap() {
+                Change::UsePatch(patch) => {
+                    kinds.insert("patch");
+                    apply(changed, patch, &remedy.use_fields);
+                }
+                Change::DutyKind(kind) => {
+                    kinds.insert("duty");
+                    changed.fulfilled_duties.push(kind.clone());
+                }
+                Change::Model(name) => {
+                    kinds.insert("model");
+                    request.model.clone_from(name);
+                }
+                Change::Waiver(_) => {
+                    kinds.insert("waiver");
+                    continue;
+                }
+            }
+            let after = decide(&channel, request).await;
+            assert_eq!(after.verdict, remedy.verdict, "{model}: {}", remedy.text);
+        }
+    }
+    assert_eq!(kinds.len(), 4, "{kinds:?}");
+    // Where nothing stands in the way there is nothing to mend.
+    let fine = explained(LLAMA, facts(1)).await;
+    assert!(fine.remedies.is_empty() && decide(&channel, check(LLAMA, facts(1))).await.lineage.is_empty());
+}
+
+fn apply(use_: &mut pb::Use, patch: &pb::Use, fields: &[String]) {
+    let patch = patch.clone();
+    for field in fields {
+        match field.as_str() {
+            "activities" => use_.activities.clone_from(&patch.activities),
+            "categories" => use_.categories.clone_from(&patch.categories),
+            "deployment_countries" => use_.deployment_countries.clone_from(&patch.deployment_countries),
+            "end_user_countries" => use_.end_user_countries.clone_from(&patch.end_user_countries),
+            "fulfilled_duties" => use_.fulfilled_duties.clone_from(&patch.fulfilled_duties),
+            "hosting" => use_.hosting = patch.hosting,
+            "provider" => use_.provider.clone_from(&patch.provider),
+            "purpose" => use_.purpose = patch.purpose,
+            other => panic!("{other}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_lineage_shows_each_step_with_its_license() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let mut models = ModelServiceClient::new(channel.clone());
+    // Llama → kept its license → MIT: the terms are lost at the second step.
+    for (id, license, base) in [
+        ("kept", "LicenseRef-Llama-3.3-Community", LLAMA),
+        ("dropped", "MIT", "publishers/lab/models/kept"),
+        ("last", "Apache-2.0", "publishers/lab/models/dropped"),
+    ] {
+        let weights = pb::Component {
+            kind: pb::component::Kind::ModelWeights as i32,
+            availability: pb::component::Availability::Available as i32,
+            license_expression: license.into(),
+            ..Default::default()
+        };
+        let base = pb::BaseModel {
+            model: base.into(),
+            relation: pb::base_model::Relation::FineTune as i32,
+            ..Default::default()
+        };
+        let request = pb::CreateModelRequest {
+            parent: "publishers/lab".into(),
+            model_id: id.into(),
+            model: Some(pb::Model { components: vec![weights], base_models: vec![base], ..Default::default() }),
+            validate_only: false,
+        };
+        models.create_model(request).await.unwrap();
+    }
+    let request = pb::GetModelLineageRequest { model: "lab/last".into() };
+    let view = models.get_model_lineage(request).await.unwrap().into_inner();
+    let shown: Vec<_> = view
+        .steps
+        .iter()
+        .map(|step| {
+            (step.depth, step.base_model.as_str(), step.license_expression.as_str(), step.dropped_terms.is_empty())
+        })
+        .collect();
+    let expected = [
+        (1, "publishers/lab/models/dropped", "MIT", true),
+        (2, "publishers/lab/models/kept", "LicenseRef-Llama-3.3-Community", false),
+        (3, LLAMA, "LicenseRef-Llama-3.3-Community", true),
+    ];
+    assert_eq!(shown[..3], expected);
+    let decision = decide(&channel, pb::CheckEligibilityRequest { explain: true, ..check("lab/last", facts(1)) }).await;
+    assert_eq!(decision.lineage, view.steps);
+    let drift: Vec<_> = decision.findings.iter().filter(|f| f.reason == "LICENSE_DRIFT").collect();
+    let named = drift.iter().all(|f| f.message.contains("the license of `publishers/lab/models/dropped` drops"));
+    assert!(!drift.is_empty() && named, "{drift:?}");
+    refused(models.get_model_lineage(pb::GetModelLineageRequest { model: "nobody".into() }).await, Code::NotFound);
 }

@@ -143,7 +143,6 @@ async fn features_that_are_not_built_yet_are_refused_and_never_ignored() {
     };
     let base = || check(LLAMA, pb::Use::default());
     refuse(pb::CheckEligibilityRequest { as_of_revision: 1, ..base() }, "as_of_revision").await;
-    refuse(pb::CheckEligibilityRequest { explain: true, ..base() }, "explain").await;
     let labels = pb::Use { labels: [("environment".to_owned(), "production".to_owned())].into(), ..Default::default() };
     refuse(check(LLAMA, labels), "use.labels").await;
     let needs = |r: pb::Requirements| pb::Use { requirements: Some(r), ..Default::default() };

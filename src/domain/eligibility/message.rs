@@ -11,7 +11,7 @@ use crate::domain::license::{
     BarredTraining, Comparison, Duty, Expression, GateSubject, LicensePeriod, OutputTerms, Permission, PurposeLimit,
     Restrictiveness, ScaleGate, Term, Territory, Trigger, UseRestriction,
 };
-use crate::domain::model::{BaseModel, Capability, Component, ComponentKind, Modality};
+use crate::domain::model::{BaseModel, Capability, Component, ComponentKind, Modality, Model};
 use crate::domain::name::LicenseId;
 use crate::domain::openness::Tier;
 use crate::domain::place::CountrySet;
@@ -109,6 +109,8 @@ pub enum Detail<'a> {
         lost: Restrictiveness,
         /// The step.
         base: &'a BaseModel,
+        /// The model whose license first drops it; `None`: the one asked for.
+        at: Option<&'a Model>,
     },
     /// Something required.
     Need(Need),
@@ -255,8 +257,12 @@ impl Finding<'_> {
                 if outputs.note.is_empty() { Ok(()) } else { write!(out, " ({})", outputs.note) }
             }
             Detail::Base(base) => self.write_base(out, base),
-            Detail::Drift { lost, base } => {
-                write!(out, "the declared license drops terms of `{}`, which still hold: ", base.model.as_str())?;
+            Detail::Drift { lost, base, at } => {
+                match at {
+                    Some(at) => write!(out, "the license of `{}` drops", at.name)?,
+                    None => out.write_str("the declared license drops")?,
+                }
+                write!(out, " terms of `{}`, which still hold: ", base.model.as_str())?;
                 write_list(out, lost.words())
             }
             Detail::Need(need) => match self.effect {

@@ -9,6 +9,7 @@ mod fact;
 mod intended_use;
 mod message;
 mod reason;
+mod remedy;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,8 @@ pub use intended_use::{
 };
 pub use message::Detail;
 pub use reason::{Reason, Waiving};
+pub use remedy::{Change, Edit, Remedy, remedies};
+pub use rules::lineage::{LineageStep, lineage};
 pub use waiver::{Waiver, Waivers};
 
 /// Version of the evaluator's rules. It goes up when the same facts can lead to another answer.

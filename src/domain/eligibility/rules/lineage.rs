@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::terms::{self, Inherited};
 use super::{duty, permission};
 use crate::domain::eligibility::decision::{Effect, Origin};
-use crate::domain::eligibility::evaluate::{Context, Missing, Out, Terms};
+use crate::domain::eligibility::evaluate::{Context, Missing, Out, Records, Terms};
 use crate::domain::eligibility::fact::Facts;
 use crate::domain::eligibility::message::Detail;
 use crate::domain::eligibility::reason::Reason;
@@ -26,12 +26,13 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     if context.model.base_models.is_empty() {
         return;
     }
-    let own = restrictiveness(context, context.model);
+    let own = restrictiveness(context.records, context.model);
     // One ancestor can be met on several ways up: each way counts, and each kind of terms counts once.
     let mut seen: SmallVec<[Met<'_>; 8]> = SmallVec::from_iter([(&context.model.name, false)]);
     let mut counted: SmallVec<[Met<'_>; 8]> = SmallVec::new();
-    let mut open: VecDeque<(&'a Model, bool)> = VecDeque::from([(context.model, false)]);
-    while let Some((child, by_outputs)) = open.pop_front() {
+    let mut open: VecDeque<(Path<'a>, bool)> = VecDeque::from([(Path::from_slice(&[context.model]), false)]);
+    while let Some((path, by_outputs)) = open.pop_front() {
+        let Some(child) = path.last().copied() else { continue };
         for base in &child.base_models {
             let carries_weights = base.relation.carries_weights();
             // What an ancestor by outputs was itself taught is not in what it gives out; what it is made of is.
@@ -44,7 +45,7 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
                 BaseRef::Written(_) => None,
             };
             let step = Step { context, child, base, ancestor, by_outputs: by_outputs || !carries_weights };
-            if step.counts() {
+            if counts(child, base) {
                 match step.found() {
                     None => {
                         let origin = Origin { model: Some(child), ..Origin::default() };
@@ -53,7 +54,7 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
                     Some(_) if ancestor.is_some_and(|a| counted.contains(&(&a.name, step.by_outputs))) => {}
                     Some(found) => {
                         counted.extend(ancestor.map(|a| (&a.name, step.by_outputs)));
-                        step.apply(found, own, out);
+                        step.apply(found, own, &path, out);
                     }
                 }
             }
@@ -68,9 +69,81 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
                 return;
             }
             seen.push(met);
-            open.push_back((ancestor, step.by_outputs));
+            let mut further = path.clone();
+            further.push(ancestor);
+            open.push_back((further, step.by_outputs));
         }
     }
+}
+
+/// From the model that was asked for up to an ancestor, both included.
+type Path<'a> = SmallVec<[&'a Model; 4]>;
+
+/// One step of the lineage view.
+#[derive(Clone, Debug)]
+pub struct LineageStep<'a> {
+    /// Steps from the model that was asked for; 1: its own bases.
+    pub depth: usize,
+    /// The model that was made.
+    pub child: &'a Model,
+    /// What it was made from, and how.
+    pub base: &'a BaseModel,
+    /// The record of that; `None`: there is none.
+    pub ancestor: Option<&'a Model>,
+    /// The license that is known of it.
+    pub expression: Option<&'a Expression>,
+    /// Outputs lie between the model asked for and this one, so that only what holds for outputs counts.
+    pub by_outputs: bool,
+    /// Whether its terms count: not where an owner relicensed its own work.
+    pub counts: bool,
+    /// What the license of `child` drops of it.
+    pub lost: Restrictiveness,
+}
+
+/// Every step up the lineage of a model, nearest first, each once; circles end where they close.
+#[must_use]
+pub fn lineage<'a>(records: &'a dyn Records, model: &'a Model) -> Vec<LineageStep<'a>> {
+    let mut steps = Vec::new();
+    let mut seen: Vec<Met<'a>> = vec![(&model.name, false)];
+    let mut open: VecDeque<(&'a Model, bool, usize)> = VecDeque::from([(model, false, 1)]);
+    while let Some((child, by_outputs, depth)) = open.pop_front() {
+        for base in &child.base_models {
+            let ancestor = match &base.model {
+                BaseRef::Record(name) => records.model(name),
+                BaseRef::Written(_) => None,
+            };
+            let expression = match ancestor {
+                Some(ancestor) => ancestor.weights().and_then(|w| w.expression.as_ref()),
+                None => base.expression.as_ref(),
+            };
+            let own = restrictiveness(records, child);
+            let by_outputs = by_outputs || !base.relation.carries_weights();
+            let lost = expression.map(|e| of_expression(records, e)).unwrap_or_default().without(own);
+            let lost = if by_outputs { Restrictiveness::default() } else { lost };
+            let counts = counts(child, base);
+            steps.push(LineageStep { depth, child, base, ancestor, expression, by_outputs, counts, lost });
+            let Some(ancestor) = ancestor else { continue };
+            let met = (&ancestor.name, by_outputs);
+            if steps.len() >= ANCESTORS_MAX {
+                return steps;
+            }
+            if !seen.contains(&met) {
+                seen.push(met);
+                open.push_back((ancestor, by_outputs, depth + 1));
+            }
+        }
+    }
+    steps
+}
+
+/// Whether an ancestor adds anything: an owner may relicense its own work.
+fn counts(child: &Model, base: &BaseModel) -> bool {
+    let same_owner = match &base.model {
+        BaseRef::Record(name) => name.publisher() == child.name.publisher(),
+        BaseRef::Written(_) => false,
+    };
+    let stated = child.weights().is_some_and(|w| w.expression.is_some());
+    !(same_owner && stated)
 }
 
 /// The terms of an ancestor.
@@ -93,16 +166,6 @@ struct Step<'a, 'c> {
 }
 
 impl<'a> Step<'a, '_> {
-    /// Whether the ancestor adds anything: an owner may relicense its own work.
-    fn counts(&self) -> bool {
-        let same_owner = match &self.base.model {
-            BaseRef::Record(name) => name.publisher() == self.child.name.publisher(),
-            BaseRef::Written(_) => false,
-        };
-        let stated = self.child.weights().is_some_and(|w| w.expression.is_some());
-        !(same_owner && stated)
-    }
-
     fn found(&self) -> Option<Found<'a>> {
         let Self { context, base, ancestor, by_outputs, .. } = *self;
         // What the descendant's record says of a base stands in only where the base is no record.
@@ -113,7 +176,7 @@ impl<'a> Step<'a, '_> {
         service.map(Found::Service).or_else(|| expression().map(Found::Expression))
     }
 
-    fn apply(&self, found: Found<'a>, own: Restrictiveness, out: &mut Out<'a>) {
+    fn apply(&self, found: Found<'a>, own: Restrictiveness, path: &Path<'a>, out: &mut Out<'a>) {
         let Self { context, child, base, ancestor, by_outputs } = *self;
         let whose = ancestor.unwrap_or(child);
         let expression = match found {
@@ -135,11 +198,33 @@ impl<'a> Step<'a, '_> {
             Some(weights) => terms::check_expression(context, whose, weights, Some(expression), inherited, out),
             None => terms::apply_expression(context, whose, expression, inherited, out),
         }
-        let lost = of_expression(context, expression).without(own);
+        let lost = of_expression(context.records, expression).without(own);
         if !by_outputs && !lost.is_empty() {
-            let origin = Origin { model: Some(whose), ..Origin::default() };
-            out.say(Reason::LicenseDrift, Effect::Info, Detail::Drift { lost, base }, origin, Facts::NONE);
+            say_drift(context, whose, base, lost, path, out);
         }
+    }
+}
+
+/// Names the step at which each lost term was lost: the first on the way down whose license does not have it.
+fn say_drift<'a>(
+    context: &Context<'a>,
+    whose: &'a Model,
+    base: &'a BaseModel,
+    lost: Restrictiveness,
+    path: &Path<'a>,
+    out: &mut Out<'a>,
+) {
+    let origin = Origin { model: Some(whose), ..Origin::default() };
+    let mut left = lost;
+    for descendant in path.iter().rev().copied() {
+        let here = left.without(restrictiveness(context.records, descendant));
+        if here.is_empty() {
+            continue;
+        }
+        let at = (descendant.name != context.model.name).then_some(descendant);
+        let detail = Detail::Drift { lost: here, base, at };
+        out.say(Reason::LicenseDrift, Effect::Info, detail, origin, Facts::NONE);
+        left = left.without(here);
     }
 }
 
@@ -179,14 +264,14 @@ fn trained_duties<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     }
 }
 
-fn restrictiveness(context: &Context<'_>, model: &Model) -> Restrictiveness {
+fn restrictiveness(records: &dyn Records, model: &Model) -> Restrictiveness {
     match model.weights().and_then(|w| w.expression.as_ref()) {
-        Some(expression) => of_expression(context, expression),
+        Some(expression) => of_expression(records, expression),
         None => Restrictiveness::default(),
     }
 }
 
-fn of_expression(context: &Context<'_>, expression: &Expression) -> Restrictiveness {
-    let known = expression.licenses().into_iter().filter_map(|id| context.records.license(id));
+fn of_expression(records: &dyn Records, expression: &Expression) -> Restrictiveness {
+    let known = expression.licenses().into_iter().filter_map(|id| records.license(id));
     known.map(Restrictiveness::of).fold(Restrictiveness::default(), Restrictiveness::union)
 }

@@ -5,7 +5,7 @@ pub(super) mod assumed;
 mod distillation;
 mod duty;
 mod evidence;
-mod lineage;
+pub(super) mod lineage;
 mod permission;
 mod predicate;
 mod purpose;

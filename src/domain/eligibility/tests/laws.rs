@@ -8,8 +8,8 @@ use super::{
 };
 use crate::domain::eligibility::decision::{Decision, Effect, Verdict};
 use crate::domain::eligibility::{
-    Activity, BusinessTypes, Detail, Fact, Hosting, Measure, OrganizationType, Purpose, Reason, Records as _, Role,
-    Use, Waiver,
+    Activity, BusinessTypes, Change, Detail, Fact, Hosting, Measure, OrganizationType, Purpose, Reason, Records as _,
+    Role, Use, Waiver, Waivers, remedies,
 };
 use crate::domain::license::{
     Approval, AtThreshold, BarredTraining, Binding, Comparison, Confidence, Coverage, Duty, DutyKind, ExcludedPurpose,
@@ -670,6 +670,42 @@ proptest! {
         }
         // Where one is named, a fact is in fact not known.
         prop_assert!(missing.is_empty() || filled != use_, "{missing:?} is at hand");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Each remedy, applied, leads to the verdict that it promises, which is better than the one at hand.
+    #[test]
+    fn remedies_keep_their_promise(world in waived_worlds(), full in uses(), mask in masks()) {
+        let use_ = forgetting(&world, &full, mask);
+        let decision = world.decide(&use_);
+        let list: Vec<&Waiver> = world.waivers.iter().collect();
+        let waivers = Waivers { list: &list, at: NOW };
+        let others = world.models.iter().map(|other| (other, Vec::new()));
+        for remedy in remedies(&world, &decision, &use_, date("2026-06-01"), waivers, others) {
+            prop_assert!(remedy.verdict < decision.verdict, "{:?}", remedy.sentence());
+            let after = match &remedy.change {
+                Change::Use(edits) => {
+                    let mut changed = use_.clone();
+                    edits.iter().for_each(|edit| edit.apply(&mut changed));
+                    prop_assert!(changed != use_, "{:?} changes nothing", remedy.sentence());
+                    verdict(&world, &changed)
+                }
+                Change::Waivers(more) => {
+                    let mut waived = world.clone();
+                    waived.waivers.extend(more.iter().cloned());
+                    verdict(&waived, &use_)
+                }
+                Change::Model(other) => {
+                    let mut instead = World { waivers: Vec::new(), ..world.clone() };
+                    instead.models.insert(0, (*other).clone());
+                    verdict(&instead, &use_)
+                }
+            };
+            prop_assert_eq!(after, remedy.verdict, "{}", remedy.sentence());
+        }
     }
 }
 
