@@ -17,6 +17,7 @@ mod harness;
 mod import;
 mod malformed;
 mod normalise;
+mod reasons;
 mod records;
 mod service;
 mod tidy;
