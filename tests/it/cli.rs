@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
-fn weighbridge() -> Command {
+pub(super) fn weighbridge() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_weighbridge"));
     command.env_remove("WEIGHBRIDGE_SERVER").env_remove("WEIGHBRIDGE_FORMAT").stdin(Stdio::null());
     command
@@ -138,13 +138,13 @@ fn license_files_are_validated_without_a_server() {
 }
 
 /// A running `weighbridge serve`.
-struct Serving {
+pub(super) struct Serving {
     child: Child,
     address: String,
 }
 
 impl Serving {
-    fn start(data: &Path, more: &[&str]) -> Self {
+    pub(super) fn start(data: &Path, more: &[&str]) -> Self {
         let mut child = weighbridge()
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
             .arg(data)
@@ -161,6 +161,10 @@ impl Serving {
             .unwrap();
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, address }
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 
     fn run(&self, arguments: &[&str]) -> Output {

@@ -18,6 +18,7 @@ mod harness;
 mod import;
 mod malformed;
 mod normalise;
+mod reasons;
 mod records;
 mod service;
 mod tidy;
