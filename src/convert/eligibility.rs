@@ -442,8 +442,7 @@ pub fn verdict_count(verdict: Verdict, models: usize) -> pb::list_eligible_model
 }
 
 fn expression(decision: &Decision<'_>) -> String {
-    let expression = decision.model.and_then(|m| m.weights()).and_then(|w| w.expression.as_ref());
-    expression.map_or_else(String::new, ToString::to_string)
+    decision.expression.map_or_else(String::new, ToString::to_string)
 }
 
 /// A decision as a message.
@@ -455,7 +454,7 @@ pub fn decision(decision: &Decision<'_>, model: &str, revision: u64) -> pb::Deci
         model: model.to_owned(),
         model_tier: decision.tier.map_or(0, Wire::number),
         license_expression: expression(decision),
-        findings: decision.findings.iter().map(finding).collect(),
+        findings: decision.findings.iter().map(|f| finding(f, model)).collect(),
         duties: decision.duties().map(duty).collect(),
         missing_facts: decision.missing_facts(),
         revision: i64::try_from(revision).unwrap_or(i64::MAX),
@@ -464,12 +463,17 @@ pub fn decision(decision: &Decision<'_>, model: &str, revision: u64) -> pb::Deci
     }
 }
 
-fn finding(finding: &Finding<'_>) -> pb::Finding {
+/// `asked` is the resource name of what was asked for: a finding on no model is on that.
+fn finding(finding: &Finding<'_>, asked: &str) -> pb::Finding {
+    let mut origin = origin(&finding.origin);
+    if origin.model.is_empty() {
+        origin.model = asked.to_owned();
+    }
     pb::Finding {
         reason: finding.reason.as_str().to_owned(),
         effect: finding.effect.number(),
         message: finding.message(),
-        origin: Some(origin(&finding.origin)),
+        origin: Some(origin),
         facts: finding.facts.iter().map(|fact| fact.as_str().to_owned()).collect(),
         waived_by: finding.waived_by.map_or_else(String::new, |waiver| waiver.name.to_string()),
     }

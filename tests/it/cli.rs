@@ -43,7 +43,8 @@ fn exit_codes_tell_the_verdict() {
     assert_eq!(check("no-such-org/no-such-model", &[]), 6);
     assert_eq!(check(LLAMA, &["--mau", "lots"]), 2);
     assert_eq!(check(LLAMA, &["--purpose", "profit"]), 2);
-    assert_eq!(check(LLAMA, &["--explain"]), 2);
+    assert_eq!(check(LLAMA, &["--at", "yesterday"]), 2);
+    assert_eq!(check(LLAMA, &["--explain"]), 4);
     // The worst of several models decides.
     assert_eq!(code(&run(&["check", "--offline", "allenai/OLMo-2-1124-7B", LLAMA, "--purpose", "research"])), 4);
 }

@@ -4,7 +4,7 @@ use super::fact::{Facts, MeasureKeys};
 use super::message::Detail;
 use super::reason::Reason;
 use super::waiver::Waiver;
-use crate::domain::license::{Duty, License};
+use crate::domain::license::{Duty, Expression, License};
 use crate::domain::model::Model;
 use crate::domain::openness::Tier;
 use crate::domain::words::words;
@@ -112,6 +112,8 @@ pub struct Decision<'a> {
     pub model: Option<&'a Model>,
     /// Its tier.
     pub tier: Option<Tier>,
+    /// The license of its weights that was judged: the pinned revision's, or the current one.
+    pub expression: Option<&'a Expression>,
     /// Gravest first, else in the order of the rules.
     pub findings: Vec<Finding<'a>>,
 }

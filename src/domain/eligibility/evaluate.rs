@@ -5,13 +5,13 @@ use super::fact::{Fact, Facts, MeasureKey, MeasureKeys};
 use super::intended_use::{Activities, Hosting, Use};
 use super::message::Detail;
 use super::reason::Reason;
-use super::rules;
+use super::rules::{self, terms::Placed};
 use super::waiver::{Waiver, Waivers};
 use crate::domain::date::Date;
-use crate::domain::license::License;
-use crate::domain::model::Model;
+use crate::domain::license::{Expression, License};
+use crate::domain::model::{ComponentKind, Model};
 use crate::domain::name::{LicenseId, ModelName};
-use crate::domain::openness::Tier;
+use crate::domain::openness::{Tier, tier};
 use crate::domain::vocabulary::Vocabulary;
 
 /// The records that a decision looks at, all of one registry revision.
@@ -40,8 +40,7 @@ pub fn evaluate<'a>(
     now: Date,
     waivers: Waivers<'a>,
 ) -> Decision<'a> {
-    let activities = use_.activities;
-    let context = Context { records, model, use_, activities, at: use_.at.unwrap_or(now), tier: model.tier, waivers };
+    let context = context(records, model, use_, now, waivers);
     let mut out = Out::collecting(waivers);
     rules::judge(&context, &mut out);
     rules::assumed::note(&context, &mut out);
@@ -50,7 +49,39 @@ pub fn evaluate<'a>(
     let mut findings = out.findings;
     // A silenced finding decides nothing, and is still worth more than a note.
     findings.sort_by_key(|finding| finding.acts().unwrap_or(Effect::Permits));
-    Decision { verdict, model: Some(model), tier: model.tier, findings }
+    Decision { verdict, model: Some(model), tier: context.tier, expression: pinned(model, use_), findings }
+}
+
+fn context<'a>(
+    records: &'a dyn Records,
+    model: &'a Model,
+    use_: &'a Use,
+    now: Date,
+    waivers: Waivers<'a>,
+) -> Context<'a> {
+    let (activities, at) = (use_.activities, use_.at.unwrap_or(now));
+    Context { records, model, use_, activities, at, tier: tier_of(model, use_), waivers }
+}
+
+/// The license of the weights that the use is about: the pinned revision's where that is known, else the current one.
+fn pinned<'a>(model: &'a Model, use_: &Use) -> Option<&'a Expression> {
+    let weights = model.weights()?;
+    match rules::terms::place(weights, &use_.model_revision) {
+        Placed::Period(expression) => Some(expression),
+        Placed::Current | Placed::Nowhere { .. } => weights.expression.as_ref(),
+    }
+}
+
+/// The tier under the license of the weights that the use is about: an earlier one may have been less open.
+fn tier_of(model: &Model, use_: &Use) -> Option<Tier> {
+    let expression = pinned(model, use_);
+    if expression == model.weights().and_then(|weights| weights.expression.as_ref()) {
+        return model.tier;
+    }
+    let mut components = model.components.clone();
+    let weights = components.iter_mut().filter(|component| component.kind == ComponentKind::ModelWeights);
+    weights.for_each(|weights| weights.expression = expression.cloned());
+    tier(&components)
 }
 
 /// The verdict of [`evaluate`] alone: no finding is kept.
@@ -62,9 +93,7 @@ pub fn verdict<'a>(
     now: Date,
     waivers: Waivers<'a>,
 ) -> Verdict {
-    let activities = use_.activities;
-    let at = use_.at.unwrap_or(now);
-    let context = Context { records, model, use_, activities, at, tier: model.tier, waivers };
+    let context = context(records, model, use_, now, waivers);
     let mut out = Out::counting(waivers);
     rules::judge(&context, &mut out);
     out.verdict
@@ -83,7 +112,7 @@ pub fn unresolved<'a>(reason: &'a str) -> Decision<'a> {
         missing_measures: MeasureKeys::NONE,
         waived_by: None,
     };
-    Decision { verdict: Verdict::NeedsReview, model: None, tier: None, findings: vec![finding] }
+    Decision { verdict: Verdict::NeedsReview, model: None, tier: None, expression: None, findings: vec![finding] }
 }
 
 /// What every rule looks at.

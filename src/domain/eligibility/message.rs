@@ -40,6 +40,13 @@ pub enum Detail<'a> {
         /// Its name on the list.
         name: &'static str,
     },
+    /// A pinned revision that could not be placed.
+    Unplaced {
+        /// The revision.
+        revision: &'a str,
+        /// It lies in several periods rather than in none.
+        several: bool,
+    },
     /// A branch of an expression.
     Branch(&'a Term),
     /// Licenses over time.
@@ -127,6 +134,8 @@ pub struct Figure {
     pub value: Option<i64>,
     /// It is the organization's, in place of the exact one.
     pub stood_in: bool,
+    /// The organization's figure is less than a part of it that is stated too, so that neither is taken.
+    pub contradicted: bool,
     /// The past period that the gate asks for.
     pub period: Option<Date>,
 }
@@ -213,12 +222,22 @@ impl Finding<'_> {
             Detail::Declared(text) => {
                 write!(out, "the weights are declared `{text}`, which could not be mapped to a known license")
             }
+            Detail::License(id) if self.origin.requirement == "requirements.license_deny" => {
+                write!(out, "`{id}` is among the licenses that the use refuses")
+            }
             Detail::License(id) if self.reason == Reason::LicenseNotAllowed => {
                 write!(out, "`{id}` is not among the licenses that the use allows")
             }
             Detail::License(id) => write!(out, "the terms of `{id}` are not known"),
             Detail::Listed { id, name } => {
                 write!(out, "`{id}` ({name}) is known by name; its terms are not modelled")
+            }
+            Detail::Unplaced { revision, several } => {
+                let places = if several { "several of its periods" } else { "no known period" };
+                write!(
+                    out,
+                    "the license of the weights changed over time, and revision `{revision}` belongs to {places}"
+                )
             }
             Detail::Branch(term) => {
                 out.write_str("of the licenses to choose from, `")?;
@@ -232,7 +251,10 @@ impl Finding<'_> {
             Detail::CompanyPurpose(purpose) => self.write_purpose(out, license, purpose, " by a for-profit company"),
             Detail::PurposeLimit(limit) => {
                 write!(out, "{license} leaves out {}", limit.purpose)?;
-                if limit.condition.is_empty() { Ok(()) } else { write!(out, " ({})", limit.condition) }
+                if !limit.condition.is_empty() {
+                    write!(out, " ({})", limit.condition)?;
+                }
+                self.write_missing(out)
             }
             Detail::Duty { duty, started } => self.write_duty(out, license, duty, started),
             Detail::Restriction { asked, restriction, narrower } => {
@@ -309,18 +331,21 @@ impl Finding<'_> {
 
     fn write_text(&self, out: &mut String, license: &str, text: &str) -> fmt::Result {
         match self.reason {
-            Reason::ModelRevisionUnplaced => {
-                write!(
-                    out,
-                    "the license of the weights changed over time, and revision `{text}` belongs to no known period"
-                )
-            }
             Reason::LicenseExceptionNotModelled => write!(out, "the exception `{text}` to {license} is not modelled"),
             Reason::UsePolicyNotRead => {
                 write!(out, "the use policy of {license} was not read, or not all of it: it may bar {text}")
             }
             _ => out.write_str(text),
         }
+    }
+
+    /// Names the facts that a review waits for.
+    fn write_missing(&self, out: &mut String) -> fmt::Result {
+        if self.effect != Effect::Review || self.missing.is_empty() {
+            return Ok(());
+        }
+        out.write_str("; not stated: ")?;
+        write_list(out, self.missing.iter().map(|fact| fact.as_str()))
     }
 
     fn write_permission(&self, out: &mut String, license: &str, act: &str, permission: &Permission) -> fmt::Result {
@@ -354,7 +379,7 @@ impl Finding<'_> {
             Reason::AgreementNotRead => "the right rests on a further text that was not read: ",
             Reason::StepNotOpen => "the organization cannot take this step: ",
             Reason::ActivityBarred => {
-                return write!(out, "{license} bars {started}: {}", duty.text);
+                return write!(out, "{license} bars the use {}: {}", started.in_words(), duty.text);
             }
             _ => "",
         };
@@ -371,11 +396,10 @@ impl Finding<'_> {
     fn write_gate(&self, out: &mut String, license: &str, gate: &ScaleGate, figure: Figure) -> fmt::Result {
         let Some(threshold) = gate.threshold else {
             write!(out, "{license}: for {} ", gate.business_types.join(", "))?;
-            return match self.effect {
-                Effect::Review => {
-                    write!(out, "{}, and the business types of the organization are not stated", gate.effect)
-                }
-                _ => write!(out, "{}", gate.effect),
+            write!(out, "{}", gate.effect)?;
+            return match self.reason {
+                Reason::ScaleGateSettled => out.write_str("; what it asks for is at hand"),
+                _ => self.write_missing(out),
             };
         };
         let whose = match gate.subject {
@@ -390,7 +414,7 @@ impl Finding<'_> {
         }
         match figure.value {
             Some(value) => write!(out, "{} {metric} {whose}", Grouped(value))?,
-            None => write!(out, "the {metric} {whose}")?,
+            None => write!(out, "the figure of {metric} {whose}")?,
         }
         if let Some(period) = figure.period {
             write!(out, " in {period}")?;
@@ -405,8 +429,18 @@ impl Finding<'_> {
             Reason::ScaleGateWithin => {
                 write!(out, " stays within the limit of {license}: {effect} from {comparison} {limit}")?;
             }
+            Reason::ScaleGateUnknown if figure.contradicted => {
+                write!(
+                    out,
+                    " is stated as less than a part of it, and under {license} {effect} from {comparison} {limit}: the exact figure is needed"
+                )?;
+            }
             Reason::ScaleGateUnknown if figure.value.is_none() => {
                 write!(out, " is not stated, and under {license} {effect} from {comparison} {limit}")?;
+            }
+            Reason::ScaleGateUnknown if self.missing_measures.is_empty() => {
+                write!(out, " is {comparison} the limit of {limit} of {license}: {effect}, if that reaches this use")?;
+                self.write_missing(out)?;
             }
             Reason::ScaleGateUnknown => {
                 write!(
@@ -505,14 +539,18 @@ fn write_term(out: &mut String, term: &Term) -> fmt::Result {
 fn write_periods(out: &mut String, periods: &[LicensePeriod]) -> fmt::Result {
     out.write_str("revisions of the weights came under different licenses; the current one was taken: ")?;
     let text = periods.iter().map(|period| {
-        let end = |date: Option<Date>| date.map_or_else(String::new, |d| d.to_string());
-        format!("{} from {} to {}", period.expression, end(period.from), end(period.until))
+        let from = period.from.map_or_else(String::new, |day| format!(" from {day}"));
+        let until = period.until.map_or_else(String::new, |day| format!(" until {day}"));
+        format!("{}{from}{until}", period.expression)
     });
     write_list(out, text)
 }
 
 fn write_evidence(out: &mut String, component: &Component, expression: Option<&Expression>) -> fmt::Result {
     let evidence = component.evidence;
+    if let Some(pinned) = expression.filter(|pinned| Some(*pinned) != component.expression.as_ref()) {
+        return write!(out, "the license statement `{pinned}` of the pinned revision comes from the record's periods");
+    }
     match expression {
         Some(expression) => write!(out, "the license statement `{expression}` rests on {evidence}")?,
         None => write!(out, "the license statement rests on {evidence}")?,
@@ -540,6 +578,8 @@ impl Decision<'_> {
     pub fn summary(&self) -> String {
         let of = |effect: Effect| self.findings.iter().filter(move |f| f.acts() == Some(effect));
         let (blocks, reviews, duties) = (of(Effect::Blocks), of(Effect::Review), of(Effect::Duty));
+        // A text of a record ends in a full stop of its own.
+        let lead = |finding: &Finding<'_>| finding.message().trim_end_matches('.').to_owned();
         let others = |count: usize| match count {
             0 | 1 => String::new(),
             2 => "; one more reason".to_owned(),
@@ -552,11 +592,11 @@ impl Decision<'_> {
                 n => format!("May be used as described once {n} duties are done."),
             },
             Verdict::NeedsReview => {
-                let (first, count) = (reviews.clone().next().map(Finding::message), reviews.count());
+                let (first, count) = (reviews.clone().next().map(lead), reviews.count());
                 format!("Needs a review: {}{}.", first.unwrap_or_default(), others(count))
             }
             Verdict::Ineligible => {
-                let (first, count) = (blocks.clone().next().map(Finding::message), blocks.count());
+                let (first, count) = (blocks.clone().next().map(lead), blocks.count());
                 format!("May not be used as described: {}{}.", first.unwrap_or_default(), others(count))
             }
         }

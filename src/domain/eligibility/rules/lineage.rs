@@ -216,7 +216,9 @@ fn say_drift<'a>(
 ) {
     let origin = Origin { model: Some(whose), ..Origin::default() };
     let mut left = lost;
-    for descendant in path.iter().rev().copied() {
+    // Who states no license drops nothing by it.
+    let states = |model: &&Model| model.weights().is_some_and(|weights| weights.expression.is_some());
+    for descendant in path.iter().rev().copied().filter(|model| states(model)) {
         let here = left.without(restrictiveness(context.records, descendant));
         if here.is_empty() {
             continue;

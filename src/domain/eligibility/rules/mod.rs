@@ -12,7 +12,7 @@ mod purpose;
 mod requirement;
 mod restriction;
 mod scale_gate;
-mod terms;
+pub(super) mod terms;
 mod territory;
 
 use super::evaluate::{Context, Out, Terms};

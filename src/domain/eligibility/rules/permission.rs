@@ -30,21 +30,38 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
         || copies && terms.derivative
         || trained_model;
     let activities = Facts::one(Fact::Activities);
+    let copying = if edge { activities.with(Fact::Hosting) } else { activities };
+    // Further training changes the model: where a text says nothing of it, what it says of changes holds.
+    let silent = permissions.fine_tune.status == PermissionStatus::Unspecified;
+    let fine_tune = if silent { &permissions.modify } else { &permissions.fine_tune };
     let needed = [
-        (acts.has(Activity::Modify), &permissions.modify, Reason::ModificationProhibited, "changing it"),
-        (acts.has(Activity::FineTune), &permissions.fine_tune, Reason::FineTuningProhibited, "further training"),
-        (copies && !terms.derivative, &permissions.redistribute, Reason::RedistributionProhibited, "passing on copies"),
-        (changed_copies, derivative, Reason::DerivativeRedistributionProhibited, "passing on a changed version"),
+        (acts.has(Activity::Modify), &permissions.modify, Reason::ModificationProhibited, "changing it", activities),
+        (acts.has(Activity::FineTune), fine_tune, Reason::FineTuningProhibited, "further training", activities),
+        (
+            copies && !terms.derivative,
+            &permissions.redistribute,
+            Reason::RedistributionProhibited,
+            "passing on copies",
+            copying,
+        ),
+        (
+            changed_copies,
+            derivative,
+            Reason::DerivativeRedistributionProhibited,
+            "passing on a changed version",
+            copying,
+        ),
         (
             acts.has(Activity::OfferAsService),
             &permissions.offer_as_service,
             Reason::ServiceProhibited,
             "offering it as a service",
+            activities,
         ),
     ];
-    for (wanted, permission, reason, act) in needed {
+    for (wanted, permission, reason, act, facts) in needed {
         if wanted {
-            check_act(terms, permission, reason, act, activities, out);
+            check_act(terms, permission, reason, act, facts, out);
         }
     }
 }

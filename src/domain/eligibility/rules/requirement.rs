@@ -100,6 +100,7 @@ pub(super) fn check_license<'a>(terms: &Terms<'a, '_>, written: &'a LicenseId, o
 fn judge<'a>(context: &Context<'a>, requirement: &'static str, met: Tri, need: Need, out: &mut Out<'a>) {
     let origin = Origin { model: Some(context.model), requirement, ..Origin::default() };
     let facts = Facts::one(Fact::Requirements);
+    let facts = if need == Need::Offline { facts.with(Fact::Hosting) } else { facts };
     match met {
         Tri::True => {}
         Tri::False => out.say(Reason::RequirementUnmet, Effect::Blocks, Detail::Need(need), origin, facts),

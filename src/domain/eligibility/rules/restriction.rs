@@ -11,7 +11,6 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     let license = terms.license;
     let vocabulary = terms.context.records.vocabulary();
     let facts = Facts::one(Fact::Categories);
-    let mut unsettled = None;
     for asked in &terms.context.use_.categories {
         let parts = license
             .use_restrictions
@@ -31,10 +30,8 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
             let origin = terms.origin(&restriction.clause);
             out.review(Reason::UseRestrictedConditionally, detail, origin, facts, Missing::NONE);
         }
-        unsettled = unsettled.or(Some(asked));
-    }
-    if let (Some(asked), true) = (unsettled, license.use_policy.coverage != Coverage::Complete) {
-        let detail = Detail::Text(asked);
-        out.review(Reason::UsePolicyNotRead, detail, terms.origin(""), facts, Missing::NONE);
+        if license.use_policy.coverage != Coverage::Complete {
+            out.review(Reason::UsePolicyNotRead, Detail::Text(asked), terms.origin(""), facts, Missing::NONE);
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::domain::eligibility::fact::{Fact, Facts, MeasureKey};
 use crate::domain::eligibility::intended_use::Measure;
 use crate::domain::eligibility::message::{Detail, Figure};
 use crate::domain::eligibility::reason::Reason;
-use crate::domain::license::{AtThreshold, Comparison, DutyKind, GateEffect, Measured, ScaleGate};
+use crate::domain::license::{AtThreshold, Comparison, DutyKind, GateEffect, Measured, Predicate, ScaleGate};
 use crate::domain::tri::Tri;
 
 pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
@@ -52,7 +52,11 @@ fn in_group<'a>(terms: &Terms<'a, '_>, group: &str) -> impl Iterator<Item = &'a 
 fn reaches<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> Known<'a> {
     let holds = |predicate: &_| holds(*predicate, &gate.business_types, terms);
     let counted = Known::all(gate.only_if.iter().map(holds));
-    let lifted = Known::any(gate.unless.iter().map(holds));
+    // A gate on commercial use is not lifted by its opposite: asking for the facts of that would ask for too much.
+    let commercial_only = gate.only_if.contains(&Predicate::CommercialUse);
+    let opposite = [Predicate::NonCommercialUse, Predicate::NonProfitNonCommercial];
+    let lifting = gate.unless.iter().filter(|predicate| !(commercial_only && opposite.contains(predicate)));
+    let lifted = Known::any(lifting.map(holds));
     counted.and(lifted.negated())
 }
 
@@ -131,7 +135,7 @@ struct Beyond<'a> {
 
 fn compare<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> (Beyond<'a>, Figure) {
     let Some(threshold) = gate.threshold else {
-        let known = holds(crate::domain::license::Predicate::BusinessType, &gate.business_types, terms);
+        let known = holds(Predicate::BusinessType, &gate.business_types, terms);
         return (Beyond { known, unsettled: false }, Figure::default());
     };
     let found = look_up(terms, gate);
@@ -182,7 +186,7 @@ fn look_up<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> Found<'a> {
         use_.measures.iter().find(|m| m.metric == gate.metric && m.subject == gate.subject && m.period == period)
     });
     if let Some(measure) = measured {
-        let figure = Figure { value: Some(measure.value), stood_in: false, period: measure.period };
+        let figure = Figure { value: Some(measure.value), period: measure.period, ..Figure::default() };
         return Found { figure, facts: exact, missing: Missing::NONE, frozen };
     }
     let key = period.map(|period| MeasureKey { metric: &gate.metric, subject: gate.subject, period });
@@ -195,7 +199,7 @@ fn look_up<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> Found<'a> {
         "monthly_revenue_usd" => (Fact::MonthlyRevenueUsd, organization.monthly_revenue_usd, false),
         _ => {
             let missing = Missing::NONE.with_measure(key);
-            let figure = Figure { value: None, stood_in: false, period: shown };
+            let figure = Figure { period: shown, ..Figure::default() };
             return Found { figure, facts: exact, missing, frozen };
         }
     };
@@ -206,11 +210,13 @@ fn look_up<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> Found<'a> {
         let same = |m: &Measure| m.metric == gate.metric && (highest || m.period.is_none()) && m.value > figure;
         !is_beyond(gate, figure) && use_.measures.iter().any(same)
     };
-    let usable = scalar.filter(|figure| (!frozen || highest) && !contradicted(*figure));
+    let denied = scalar.is_some_and(contradicted);
+    let usable = scalar.filter(|_| (!frozen || highest) && !denied);
     let missing = match (scalar, frozen) {
         (None, false) => Missing::fact(fact),
         (None, true) if highest => Missing::fact(fact).with_measure(key),
         (Some(_), _) | (None, true) => Missing::NONE.with_measure(key),
     };
-    Found { figure: Figure { value: usable, stood_in: usable.is_some(), period: shown }, facts, missing, frozen }
+    let figure = Figure { value: usable, stood_in: usable.is_some(), contradicted: denied, period: shown };
+    Found { figure, facts, missing, frozen }
 }

@@ -212,20 +212,40 @@ fn choose_period<'a>(
 ) -> Option<&'a Expression> {
     let current = weights.expression.as_ref();
     let periods = &weights.license_periods;
-    if periods.is_empty() {
-        return current;
-    }
-    let revision: &'a str = &context.use_.model_revision;
     let facts = Facts::one(Fact::ModelRevision);
-    if revision.is_empty() {
-        if periods.iter().any(|p| Some(&p.expression) != current) {
+    let revision: &'a str = &context.use_.model_revision;
+    match place(weights, revision) {
+        Placed::Current if revision.is_empty() && periods.iter().any(|p| Some(&p.expression) != current) => {
             let detail = Detail::Periods(periods);
             out.say(Reason::LicenseChangedOverTime, Effect::Info, detail, origin, facts);
+            current
         }
-        return current;
+        Placed::Current => current,
+        Placed::Period(expression) => Some(expression),
+        Placed::Nowhere { several } => {
+            let detail = Detail::Unplaced { revision, several };
+            out.review(Reason::ModelRevisionUnplaced, detail, origin, facts, Missing::NONE);
+            current
+        }
+    }
+}
+
+/// Where a revision of the weights lies among their license periods.
+pub(in crate::domain::eligibility) enum Placed<'a> {
+    /// None is pinned, or the license never changed.
+    Current,
+    /// In one.
+    Period(&'a Expression),
+    /// In none, or in several.
+    Nowhere { several: bool },
+}
+
+pub(in crate::domain::eligibility) fn place<'a>(weights: &'a Component, revision: &str) -> Placed<'a> {
+    if weights.license_periods.is_empty() || revision.is_empty() {
+        return Placed::Current;
     }
     let day = Date::parse(revision).ok();
-    let mut covering = periods.iter().filter(|period| match day {
+    let mut covering = weights.license_periods.iter().filter(|period| match day {
         // A month or year is placed only where one period holds all of it.
         Some(date) => {
             period.from.is_none_or(|from| from.first_day() <= date.first_day())
@@ -234,12 +254,8 @@ fn choose_period<'a>(
         None => same_commit(&period.commit, revision),
     });
     match (covering.next(), covering.next()) {
-        (Some(period), None) => Some(&period.expression),
-        _ => {
-            let detail = Detail::Text(revision);
-            out.review(Reason::ModelRevisionUnplaced, detail, origin, facts, Missing::NONE);
-            current
-        }
+        (Some(period), None) => Placed::Period(&period.expression),
+        (first, _) => Placed::Nowhere { several: first.is_some() },
     }
 }
 

@@ -169,7 +169,9 @@ fn check_publisher_list<'a>(
     }
     let markets = CountrySet::named("WELL_KNOWN_MARKETS").unwrap_or_default();
     if !looked.known.is_subset(&markets) {
-        let detail = Detail::Territory { territory, countries: looked.known };
+        let mut countries = CountrySet::default();
+        looked.known.iter().filter(|country| !markets.contains(*country)).for_each(|country| countries.insert(country));
+        let detail = Detail::Territory { territory, countries };
         out.review(Reason::TerritoryUnclear, detail, origin, looked.facts, caught.missing);
     } else if !looked.missing.is_empty() {
         let detail = Detail::Territory { territory, countries: CountrySet::default() };

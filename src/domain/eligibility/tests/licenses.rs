@@ -150,6 +150,36 @@ fn a_pinned_revision_picks_the_license_of_its_period() {
 }
 
 #[test]
+fn a_pinned_revision_has_the_tier_of_its_period() {
+    let world = under("MIT", vec![license("MIT"), license("LicenseRef-Old")]).model_with(|m| {
+        m.components[0].license_periods = vec![LicensePeriod {
+            from: None,
+            until: Some(date("2025-03-23")),
+            expression: Expression::parse("LicenseRef-Old").unwrap(),
+            commit: "".into(),
+        }];
+        // The weights alone do not make it open source.
+        for kind in [ComponentKind::TrainingData, ComponentKind::TrainingCode] {
+            m.components.push(Component { kind, ..weights("MIT") });
+        }
+    });
+    let needs = |revision: &str| {
+        used(|u| {
+            u.model_revision = revision.into();
+            u.requirements.min_tier = Some(Tier::OpenSource);
+        })
+    };
+    check(&world, &needs("2025-03-23"), "no: REQUIREMENT_UNMET");
+    let (old, now) = (needs("2025-03-23"), needs(""));
+    let told = |use_| {
+        let decision = world.decide(use_);
+        (decision.tier, decision.expression.map(ToString::to_string))
+    };
+    assert_eq!(told(&old), (Some(Tier::OpenWeight), Some("LicenseRef-Old".to_owned())));
+    assert_eq!(told(&now), (Some(Tier::OpenSource), Some("MIT".to_owned())));
+}
+
+#[test]
 fn lists_of_licenses_hold_for_every_license_that_is_applied() {
     let id = |id: &str| LicenseId::new(id).unwrap();
     let allow = |ids: &[&str]| used(|u| u.requirements.license_allow = ids.iter().map(|i| id(i)).collect());

@@ -114,6 +114,8 @@ fn a_duty_or_category_is_waived_by_itself() {
     let world_ = world(|terms| terms.use_policy.coverage = Coverage::NotRead, vec![unread]);
     assert_eq!(world_.decide(&asked(&["law"])).verdict, Verdict::Eligible);
     assert_eq!(world_.decide(&asked(&["weapons"])).verdict, Verdict::NeedsReview);
+    // One category that is waived says nothing of another beside it.
+    assert_eq!(world_.decide(&asked(&["law", "weapons"])).verdict, Verdict::NeedsReview);
 }
 
 /// A no that a missing fact would hide must not become a yes by leaving the fact out.
