@@ -259,7 +259,7 @@ class Server:
 def publishers(table: Path) -> dict[str, str]:
     by_organization = {}
     for row in tomllib.loads(table.read_text())["publishers"]:
-        for organization in [row["id"], *row.get("organizations", [])]:
+        for organization in [row["id"], *row.get("hub_organizations", []), *row.get("organizations", [])]:
             by_organization[organization.lower()] = row["id"]
     return by_organization
 

@@ -124,6 +124,19 @@ pub fn merged_model(name: &ModelName, before: Option<&pb::Model>, merged: &Merge
     message
 }
 
+/// The record as it stood, with the license of its weights in doubt, and not called closed.
+#[must_use]
+pub fn doubted_model(name: &ModelName, before: Option<&pb::Model>) -> pb::Model {
+    let mut message = before.cloned().unwrap_or_default();
+    message.name = name.to_string();
+    let weights = component(&mut message, ComponentKind::ModelWeights);
+    weights.evidence = Evidence::Conflict.number();
+    if weights.availability == Availability::Unavailable.number() {
+        weights.availability = 0;
+    }
+    message
+}
+
 fn credit(source: DataSource, date: &str) -> pb::Source {
     let credit = source.credit();
     pb::Source {
@@ -190,6 +203,36 @@ fn set(message: &mut pb::Model, field: Field, settled: &Settled) {
                 .collect();
         }
         Settled::Plain(value) => set_plain(message, field, value),
+        Settled::Nothing => clear(message, field),
+    }
+}
+
+/// Takes a value out that is no longer believed.
+fn clear(message: &mut pb::Model, field: Field) {
+    match field {
+        Field::DisplayName => message.display_name.clear(),
+        Field::Family => message.family.clear(),
+        Field::ContextTokens => message.context_tokens = 0,
+        Field::MaxOutputTokens => message.max_output_tokens = 0,
+        Field::TotalParameters => message.parameters.get_or_insert_default().total = 0,
+        Field::ActiveParameters => message.parameters.get_or_insert_default().active = 0,
+        Field::ReleaseDate => message.release_date.clear(),
+        Field::KnowledgeCutoff => message.knowledge_cutoff.clear(),
+        Field::InputModalities => message.input_modalities.clear(),
+        Field::OutputModalities => message.output_modalities.clear(),
+        Field::Capabilities => message.capabilities.clear(),
+        Field::Notes => message.notes.clear(),
+        // Ancestors are never taken out, and a class is kept nowhere.
+        Field::BaseModels | Field::LicenseClass => {}
+        Field::Availability(kind) => component(message, kind).availability = 0,
+        Field::Url(kind) => component(message, kind).url.clear(),
+        Field::License(kind) => {
+            let component = component(message, kind);
+            component.license_expression.clear();
+            component.declared_license.clear();
+            component.declared_in.clear();
+            component.evidence = 0;
+        }
     }
 }
 

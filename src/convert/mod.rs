@@ -28,7 +28,7 @@ pub use eligibility::{
 pub use explained::{lineage_step, remedy};
 pub use license::{license, listed_license, restrictions};
 pub use mask::merge;
-pub use merged::{merge_base, merged_model};
+pub use merged::{doubted_model, merge_base, merged_model};
 pub use model::{assessment, derive, model};
 pub use offering::{
     add_entries, alias_match, import_report, link_offering, offering, offering_message, provider, provider_message,

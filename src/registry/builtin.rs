@@ -308,6 +308,7 @@ impl Loaded {
             id: row.id.clone(),
             display_name: row.display_name.clone(),
             aliases: row.aliases.clone(),
+            hub_organizations: row.hub_organizations.clone(),
             organizations: row.organizations.clone(),
         });
         Publishers::new(rows).unwrap_or_else(|found| {
@@ -427,6 +428,8 @@ struct PublisherRow {
     display_name: String,
     #[serde(default)]
     aliases: Vec<String>,
+    #[serde(default)]
+    hub_organizations: Vec<String>,
     #[serde(default)]
     organizations: Vec<String>,
 }

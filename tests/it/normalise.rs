@@ -289,6 +289,52 @@ async fn a_document_that_no_longer_holds_a_record_takes_its_word_back() {
 }
 
 #[tokio::test]
+async fn a_record_that_breaks_a_limit_loses_that_field_and_not_its_terms() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let name = "publishers/meta/models/widget-7b";
+    // One source has the active parameters, another fewer in all.
+    let comparia = r#"[{"name": "Meta", "models": [{"id": "widget-7b", "simple_name": "Widget-7B", "license": "CC-BY-NC-4.0",
+        "params": 70, "active_params": 17, "url": "https://huggingface.co/meta-llama/Widget-7B"}]}]"#;
+    import(&channel, &(pb::ImportSource::Comparia, vec![("models.json", comparia.into())])).await;
+    let report = import(&channel, &documents()[3]).await;
+    assert!(
+        report.entries.iter().any(|e| e.record == name && e.messages.iter().any(|m| m.contains("parameters.active"))),
+        "{:?}",
+        report.entries
+    );
+    let made = model(&channel, name).await;
+    assert_eq!((made.parameters, &*weights(&made).license_expression), (None, "CC-BY-NC-4.0"));
+    // Where the terms themselves break one, their license is in doubt.
+    let bases: Vec<_> = (0..201).map(|n| format!("x/base-{n}")).collect();
+    let card = format!("---\nlicense: mit\nbase_model: [{}]\n---\n", bases.join(", "));
+    let document = (pb::ImportSource::ModelCard, vec![("README.md", card)]);
+    let report = send(channel.clone(), &document, "meta-llama/Widget-7B").await.unwrap();
+    assert!(report.entries.iter().any(|e| e.record == name), "{:?}", report.entries);
+    let found = model(&channel, name).await;
+    assert_eq!(weights(&found).evidence(), pb::Evidence::Conflict);
+    let request = pb::CheckEligibilityRequest { model: name.into(), ..Default::default() };
+    let answer = EligibilityServiceClient::new(channel).check_eligibility(request).await.unwrap().into_inner();
+    assert_eq!(answer.decision.unwrap().verdict(), pb::Verdict::NeedsReview);
+}
+
+#[tokio::test]
+async fn a_base_that_only_may_be_the_model_itself_is_kept() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let bases = async |base: &str| {
+        let card = format!("---\nlicense: mit\nbase_model: {base}\n---\n");
+        import(&channel, &(pb::ImportSource::ModelCard, vec![("README.md", card)])).await;
+        let made = model(&channel, "publishers/meta/models/widget-7b-chat").await;
+        made.base_models.into_iter().map(|base| base.model).collect::<Vec<_>>()
+    };
+    assert_eq!(bases("meta-llama/Widget-7B-Chat").await, [""; 0]);
+    for kept in ["Widget-7B-Chat", "meta/widget-7b-chat", "somebody/Widget-7B-Chat"] {
+        assert_eq!(bases(kept).await, [kept]);
+    }
+}
+
+#[tokio::test]
 async fn an_id_that_two_models_bear_is_answered_with_both() {
     let server = TestServer::in_memory();
     let channel = server.connect().await;

@@ -71,6 +71,7 @@ fn publishers() -> &'static Publishers {
             id: row["id"].as_str().unwrap().to_owned(),
             display_name: row["display_name"].as_str().unwrap().to_owned(),
             aliases: list(row, "aliases"),
+            hub_organizations: list(row, "hub_organizations"),
             organizations: list(row, "organizations"),
         });
         Publishers::new(rows).unwrap()

@@ -52,13 +52,12 @@ pub(super) fn merge(
     for claim in of_offerings(flags) {
         claims.entry(Field::Availability(ComponentKind::ModelWeights)).or_default().push(claim);
     }
+    let mut withdrawn = BTreeSet::new();
     for (field, value) in base {
         let of_field = claims.entry(*field).or_default();
-        // What a source says today replaces what the catalog once took from it, but for ancestors: those of several sources
-        // stand there as one, and leaving any out would leave its terms out.
-        let replaced = value.source != DataSource::Curated && *field != Field::BaseModels;
-        let newer = replaced && of_field.iter().any(|claim| claim.source == value.source);
-        if !newer {
+        if is_replaced(*field, value, records, of_field) {
+            withdrawn.insert(*field);
+        } else {
             of_field.push(Claim {
                 value: value.value.clone(),
                 source: value.source,
@@ -82,6 +81,13 @@ pub(super) fn merge(
             }
         }
     }
+    for field in withdrawn {
+        // Its record no longer states it, or it is known to be wrong, and nobody else does.
+        if claims.get(&field).is_none_or(|of_field| !of_field.iter().any(|claim| claim.counts)) {
+            merged.set.insert(field, Settled::Nothing);
+        }
+    }
+    check_closed(base, &claims, &classes, &mut merged);
     check_class(tables, base, &classes, &mut merged);
     keep_contradicted(base, &mut merged);
     let entries = provenance.into_iter().map(|((source, record, date, url), fields)| Provenance {
@@ -93,6 +99,18 @@ pub(super) fn merge(
     });
     merged.provenance = entries.collect();
     merged
+}
+
+/// Whether a record says today what the catalog once took from it, or no longer says it. Ancestors are never replaced:
+/// those of several sources stand there as one, and leaving any out would leave its terms out.
+fn is_replaced(field: Field, before: &BaseValue, records: &[&SourceRecord], claims: &[Claim]) -> bool {
+    match before.source {
+        _ if field == Field::BaseModels => false,
+        DataSource::Curated => false,
+        // Flags are counted over all offerings: no single record has said it.
+        DataSource::ModelsDev => claims.iter().any(|claim| claim.source == before.source),
+        source => records.iter().any(|record| record.source == source && record.id == before.record),
+    }
 }
 
 fn key(claim: &Claim) -> (u8, DataSource, &str, String) {
@@ -264,6 +282,42 @@ fn keep_contradicted(base: &Base, merged: &mut Merged) {
     }
 }
 
+/// Keeps a model from being called closed while something speaks against it: of a closed model neither license nor
+/// lineage is looked at. What the catalog read stands. That the weights can be had counts, where anybody says so; else
+/// what can be said of no closed model, such as a license of its weights, leaves it open.
+fn check_closed(base: &Base, claims: &BTreeMap<Field, Vec<Claim>>, classes: &[Claim], merged: &mut Merged) {
+    let field = Field::Availability(ComponentKind::ModelWeights);
+    let closed = Settled::Plain(Value::Availability(Availability::Unavailable));
+    let stated = claims.get(&field).map_or(&[][..], Vec::as_slice);
+    let Some(chosen) = stated.iter().find(|claim| claim.counts) else { return };
+    if chosen.source == DataSource::Curated || *merged.set.get(&field).unwrap_or(&chosen.value) != closed {
+        return;
+    }
+    // A provider's flag is no match for the list that keeps the model itself.
+    let strong =
+        |claim: &&Claim| claim.source != DataSource::ModelsDev || chosen.source != DataSource::ModelsDevCatalog;
+    let value = match stated.iter().filter(strong).find(|claim| claim.value != closed) {
+        Some(open) => open.value.clone(),
+        None => {
+            let has = |field: Field| {
+                base.contains_key(&field) && !matches!(merged.set.get(&field), Some(Settled::Nothing))
+                    || merged.set.get(&field).is_some_and(|value| *value != Settled::Nothing)
+            };
+            let of_weights =
+                has(Field::License(ComponentKind::ModelWeights)) || has(Field::Url(ComponentKind::ModelWeights));
+            let restricted = classes.iter().any(|claim| text(&claim.value) == "non-commercial");
+            if !of_weights && !restricted {
+                return;
+            }
+            Settled::Nothing
+        }
+    };
+    if let Some(conflict) = merged.conflicts.iter_mut().find(|conflict| conflict.field == field) {
+        conflict.chosen = text(&value);
+    }
+    merged.set.insert(field, value);
+}
+
 /// Holds what a source knows of the class of a license against the license that was chosen.
 fn check_class(tables: &Tables<'_>, base: &Base, classes: &[Claim], merged: &mut Merged) {
     let field = Field::License(ComponentKind::ModelWeights);
@@ -392,7 +446,7 @@ fn rank_before(field: Field, value: &BaseValue) -> u8 {
         Settled::License(concluded) if concluded.evidence == Evidence::GeneralKnowledge => u8::MAX,
         // In which part of its record it stood is not kept: it counts as the weaker one.
         Settled::License(_) if value.source == DataSource::Osai => rank(field, value.source, osai::PART_HEAD),
-        _ => rank(field, value.source, ""),
+        settled => rank_of(field, value.source, "", settled),
     }
 }
 
@@ -465,5 +519,6 @@ fn text(value: &Settled) -> String {
         }
         Settled::Bases(bases) => bases.iter().map(|(base, _)| base.as_str()).collect::<Vec<_>>().join(", "),
         Settled::Plain(value) => value.to_texts().join(", "),
+        Settled::Nothing => "UNKNOWN".to_owned(),
     }
 }

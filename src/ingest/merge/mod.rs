@@ -33,8 +33,8 @@ pub struct Tables<'a> {
     pub commercial_use: &'a dyn Fn(&Expression) -> Option<bool>,
     /// The publisher of a name for people, as sources spell it.
     pub publisher_by_name: &'a dyn Fn(&str) -> Option<Box<str>>,
-    /// The publisher of an organization of the hub; the organization itself where no row names it.
-    pub publisher_by_organization: &'a dyn Fn(&str) -> Box<str>,
+    /// The publisher of an organization of the hub; `None` where it only has the spelling of a publisher.
+    pub publisher_on_hub: &'a dyn Fn(&str) -> Option<Box<str>>,
 }
 
 /// A value that a field can have in the end.
@@ -46,6 +46,8 @@ pub enum Settled {
     License(Concluded),
     /// Bases that were looked up.
     Bases(Vec<(BaseRef, Relation)>),
+    /// Not known, where it was believed to be.
+    Nothing,
 }
 
 /// A license with what was declared and what it rests on.
@@ -178,6 +180,6 @@ pub fn certain_ids(record: &SourceRecord) -> impl Iterator<Item = Box<str>> + '_
 
 /// The model that a base model's name stands for, in the index or among the new models.
 #[must_use]
-pub fn resolve_base(index: &dyn AliasIndex, places: &Places, name: &str) -> BaseRef {
-    place::resolve_base(index, places, name)
+pub fn resolve_base(index: &dyn AliasIndex, tables: &Tables<'_>, places: &Places, name: &str) -> BaseRef {
+    place::resolve_base(index, tables, places, name)
 }

@@ -55,7 +55,7 @@ pub fn place(index: &dyn AliasIndex, tables: &Tables<'_>, records: &[SourceRecor
     let mut order: Vec<usize> = (0..records.len()).collect();
     let key = |at: &usize| records.get(*at).map(|record| (record.source, &record.id));
     order.sort_by(|a, b| key(a).cmp(&key(b)));
-    let certain = |at: &usize| records.get(*at).is_some_and(|record| has_ids(&believed(record)));
+    let certain = |at: &usize| records.get(*at).is_some_and(|record| has_ids(&believed(tables, record)));
     let mut places = Places { places: vec![Place::None { reason: String::new() }; records.len()], ..Places::default() };
     for at in order.iter().filter(|at| certain(at)).chain(order.iter().filter(|at| !certain(at))) {
         let Some(record) = records.get(*at) else { continue };
@@ -67,10 +67,11 @@ pub fn place(index: &dyn AliasIndex, tables: &Tables<'_>, records: &[SourceRecor
     places
 }
 
-/// The identity of a record without a repository that is another model's than the name says: data sets that are kept by
-/// hand link to the wrong size, to the base, or to another maker's model.
-fn believed(record: &SourceRecord) -> Identity {
+/// The identity of a record without a repository whose owner is not known, or that is another model's than the name
+/// says: data sets that are kept by hand link to the wrong size, to the base, or to another maker's model.
+fn believed(tables: &Tables<'_>, record: &SourceRecord) -> Identity {
     let mut identity = record.identity.clone();
+    identity.repositories.retain(|repository| taken(tables, repository).is_none());
     match record.source {
         DataSource::Mot | DataSource::Osai | DataSource::Comparia => {
             // The name of the file too: one is called after the model it links to, and holds another's name.
@@ -87,28 +88,45 @@ fn believed(record: &SourceRecord) -> Identity {
     identity
 }
 
-/// Whether a name and the last part of a repository hold one another, and no two sizes.
-fn says_the_same(name: &str, repository: &str) -> bool {
-    let plain = |text: &str| -> String {
-        text.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let last = repository.rsplit('/').next().unwrap_or(repository);
-    let (name_plain, last_plain) = (plain(name), plain(last));
-    let within = last_plain.contains(&name_plain) || name_plain.contains(&last_plain);
-    let (ours, theirs) = (sizes(name), sizes(last));
-    within && !name_plain.is_empty() && (ours.is_empty() || theirs.is_empty() || ours == theirs)
+/// The organization of a repository that only has the spelling of a publisher, so that whose it is is not known.
+fn taken<'a>(tables: &Tables<'_>, repository: &'a str) -> Option<&'a str> {
+    let (organization, _) = repository.split_once('/')?;
+    (tables.publisher_on_hub)(organization).is_none().then_some(organization)
 }
 
-/// The sizes in a name: `7b`, `1.5b`, `8x22b`.
-fn sizes(text: &str) -> BTreeSet<String> {
-    let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').map(str::to_ascii_lowercase);
-    let size = |word: &String| {
-        word.strip_suffix(['b', 'm']).is_some_and(|n| {
-            n.bytes().next().is_some_and(|b| b.is_ascii_digit())
-                && n.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'.' | b'x'))
-        })
-    };
-    words.filter(size).collect()
+/// Words that one of two names of a model has and the other leaves out.
+const SAYS_NOTHING: &[&str] = &["hf", "llm", "model", "weights"];
+
+/// Last words of a repository, before a month's number, which a name for people leaves out: the tuned version is the one
+/// that people meet.
+const TUNED: &[&str] = &["chat", "instruct", "it"];
+
+/// Whether a name and the last part of a repository are one, but for the owner before it and words that say nothing.
+fn says_the_same(name: &str, repository: &str) -> bool {
+    let (owner, last) = repository.rsplit_once('/').unwrap_or(("", repository));
+    let owner = words(owner);
+    let (ours, theirs) = (without_owner(words(name), &owner), without_owner(words(last), &owner));
+    let month = theirs.last().is_some_and(|word| word.len() == 4 && word.bytes().all(|b| b.is_ascii_digit()));
+    let undated = theirs.get(..theirs.len() - usize::from(month)).unwrap_or_default();
+    let untuned = undated.split_last().filter(|(last, _)| TUNED.contains(&&***last)).map(|(_, rest)| rest);
+    let said = ours.concat();
+    !said.is_empty() && (said == theirs.concat() || untuned.is_some_and(|rest| said == rest.concat()))
+}
+
+fn without_owner(mut words: Vec<String>, owner: &[String]) -> Vec<String> {
+    words.retain(|word| !SAYS_NOTHING.contains(&&**word));
+    let joined = owner.concat();
+    while words.len() > 1 && words.first().is_some_and(|word| owner.contains(word) || joined.starts_with(&**word)) {
+        words.remove(0);
+    }
+    words
+}
+
+/// Its words in lower case: letters, numbers and the dots between two digits.
+fn words(text: &str) -> Vec<String> {
+    let text = dotted(text);
+    let text = text.split(|c: char| !c.is_alphanumeric() && c != '.').map(|word| word.trim_matches('.').to_lowercase());
+    text.filter(|word| !word.is_empty()).collect()
 }
 
 fn has_ids(identity: &Identity) -> bool {
@@ -117,7 +135,7 @@ fn has_ids(identity: &Identity) -> bool {
 
 impl Places {
     fn one(&mut self, index: &dyn AliasIndex, tables: &Tables<'_>, record: &SourceRecord) -> Place {
-        let identity = &believed(record);
+        let identity = &believed(tables, record);
         // A key says which model a record is about; the weights it links to can be another's.
         let of_ids =
             |ids: &[Box<str>]| -> BTreeSet<ModelName> { ids.iter().flat_map(|id| by_id(index, tables, id)).collect() };
@@ -144,13 +162,29 @@ impl Places {
         if !record.source.makes_models() {
             return none("no known model is called so: its source tells too little to make one");
         }
-        match name_of(tables, identity) {
+        match name_of(tables, identity, |model| self.is_free(index, model)) {
             Ok(model) => {
                 self.remember(tables, &model, identity);
                 Place::New(model)
             }
-            Err(reason) => Place::None { reason },
+            Err(reason) => {
+                let taken = record.identity.repositories.iter().find_map(|repository| taken(tables, repository));
+                let reason = taken.map_or(reason, |organization| {
+                    let organization = shown(organization);
+                    format!(
+                        "whose organization `{organization}` is on the hub is not known, though a publisher is called so: \
+                         list it under `hub_organizations` in `publishers.toml`"
+                    )
+                });
+                Place::None { reason }
+            }
         }
+    }
+
+    /// Whether no model has a name: one with other ids would be merged with it.
+    fn is_free(&self, index: &dyn AliasIndex, model: &ModelName) -> bool {
+        let own = format!("{}/{}", model.publisher(), model.model());
+        !self.aliases.contains_key(model) && index.exact(&own).is_none() && index.folded(&fold(&own)) == Folded::None
     }
 
     fn made_by_id(&self, tables: &Tables<'_>, identity: &Identity) -> BTreeSet<ModelName> {
@@ -226,12 +260,12 @@ fn dotted(text: &str) -> String {
     text.char_indices().map(mark).collect()
 }
 
-/// A repository under the id of the publisher whose organization it is in.
+/// A repository under the id of the publisher whose organization it is in; a key as it stands.
 fn of_publisher(tables: &Tables<'_>, id: &str) -> String {
-    match id.split_once('/') {
-        Some((organization, name)) => format!("{}/{name}", (tables.publisher_by_organization)(organization)),
-        None => id.to_owned(),
-    }
+    let under = id.split_once('/').and_then(|(organization, name)| {
+        (tables.publisher_on_hub)(organization).map(|publisher| format!("{publisher}/{name}"))
+    });
+    under.unwrap_or_else(|| id.to_owned())
 }
 
 /// The known models with a name, of one of the publishers that the record states.
@@ -255,17 +289,32 @@ fn publishers(tables: &Tables<'_>, identity: &Identity) -> Vec<Box<str>> {
     identity.publishers.iter().filter_map(|name| (tables.publisher_by_name)(name)).collect()
 }
 
-/// The name of a new model: its repository's, its key, or the publisher's id and the name for people.
-fn name_of(tables: &Tables<'_>, identity: &Identity) -> Result<ModelName, String> {
-    let last = |id: &str| id.split_once('/').map(|(_, name)| name.to_ascii_lowercase());
-    if let Some((organization, name)) = identity.repositories.first().and_then(|id| id.split_once('/')) {
-        let stated = identity.keys.first().and_then(|key| key.split_once('/')).map(|(lab, _)| Box::from(lab));
-        let publisher = stated.unwrap_or_else(|| (tables.publisher_by_organization)(organization));
-        return ModelName::new(&publisher, &name.to_ascii_lowercase()).map_err(|error| error.to_string());
-    }
-    if let Some(key) = identity.keys.first() {
-        let lab = key.split_once('/').map_or("", |(lab, _)| lab);
-        return ModelName::new(lab, &last(key).unwrap_or_default()).map_err(|error| error.to_string());
+/// The name of a new model: its repository's, its key, or the publisher's id and the name for people. It is not that of
+/// another model.
+fn name_of(
+    tables: &Tables<'_>,
+    identity: &Identity,
+    is_free: impl Fn(&ModelName) -> bool,
+) -> Result<ModelName, String> {
+    let named = |publisher: &str, name: &str| {
+        ModelName::new(publisher, &name.to_ascii_lowercase()).map_err(|error| error.to_string())
+    };
+    let key = identity.keys.first().and_then(|key| key.split_once('/'));
+    let repository = identity.repositories.first().and_then(|id| id.split_once('/'));
+    let by_repository = repository.and_then(|(organization, name)| {
+        let publisher = key.map_or_else(|| (tables.publisher_on_hub)(organization), |(lab, _)| Some(lab.into()))?;
+        Some(named(&publisher, name))
+    });
+    let by_key = key.map(|(lab, name)| named(lab, name));
+    if let Some(first) = by_repository.iter().chain(&by_key).next() {
+        let free = [by_repository.as_ref(), by_key.as_ref()].into_iter().flatten().flatten().find(|name| is_free(name));
+        return match (free, first) {
+            (Some(free), _) => Ok(free.clone()),
+            (None, Ok(first)) => {
+                Err(format!("its name would be that of {first}, which has other ids: add an alias to that"))
+            }
+            (None, Err(error)) => Err(error.clone()),
+        };
     }
     let Some(name) = identity.names.first() else {
         return Err("it names no repository and no model".to_owned());
@@ -275,14 +324,25 @@ fn name_of(tables: &Tables<'_>, identity: &Identity) -> Result<ModelName, String
         return Err(format!("its publisher `{}` is none that is known: add it to `publishers.toml`", shown(given)));
     };
     let segment: String = name.to_lowercase().split_whitespace().collect::<Vec<_>>().join("-");
-    ModelName::new(&publisher, &segment)
-        .map_err(|_| format!("its name `{}` can not be an id, and it names no repository", shown(name)))
+    let model = ModelName::new(&publisher, &segment)
+        .map_err(|_| format!("its name `{}` can not be an id, and it names no repository", shown(name)))?;
+    if is_free(&model) {
+        return Ok(model);
+    }
+    Err(format!("its name would be that of {model}, which is called otherwise: add an alias to that"))
 }
 
-pub(super) fn resolve_base(index: &dyn AliasIndex, places: &Places, name: &str) -> BaseRef {
+/// Only an id that says whose the model is, or an alias that a record states, stands for one: a bare name may be
+/// anybody's.
+pub(super) fn resolve_base(index: &dyn AliasIndex, tables: &Tables<'_>, places: &Places, name: &str) -> BaseRef {
     let id = crate::ingest::hub::repository_of(name).unwrap_or_else(|| name.into());
-    let known = index.exact(&id).or_else(|| match index.folded(&fold(&id)) {
-        Folded::One(model, _) => Some(model),
+    if taken(tables, &id).is_some() {
+        return BaseRef::Written(id);
+    }
+    let is_bare = !id.contains('/');
+    let exact = if is_bare { None } else { index.exact(&id) };
+    let known = exact.or_else(|| match index.folded(&fold(&id)) {
+        Folded::One(model, alias) => (!is_bare || *alias != *model.model()).then_some(model),
         Folded::None | Folded::Ambiguous(_) => None,
     });
     let made = || match places.by_id.get(&fold(&id)).map(|models| models.iter().collect::<Vec<_>>()) {

@@ -20,13 +20,14 @@ fn names() -> LicenseNames {
     LicenseNames::read(tags, spellings).unwrap()
 }
 
-/// Calls `test` with tables in which `Acme`, `acme-ai` and `acme` are one publisher.
+/// Calls `test` with tables in which `Acme` is the publisher `acme`, and `acme-ai` its organization on the hub.
 fn with_tables<T>(test: impl FnOnce(&Tables<'_>) -> T) -> T {
     let names = names();
     let by_name = |name: &str| (name.eq_ignore_ascii_case("acme")).then(|| "acme".into());
-    let by_organization = |organization: &str| match organization {
-        "acme-ai" => "acme".into(),
-        other => other.to_ascii_lowercase().into(),
+    let on_hub = |organization: &str| match organization {
+        "acme-ai" => Some("acme".into()),
+        "acme" => None,
+        other => Some(other.to_ascii_lowercase().into()),
     };
     let errors = "[[errors]]\nsource = 'mot'\nrecords = ['wrong']\nreason = 'is'\nfield = 'components[MODEL_WEIGHTS].license_expression'";
     let errors = SourceErrors::read(errors).unwrap();
@@ -35,7 +36,7 @@ fn with_tables<T>(test: impl FnOnce(&Tables<'_>) -> T) -> T {
         licenses: &names,
         commercial_use: &|expression| Some(!expression.as_str().contains("-NC-")),
         publisher_by_name: &by_name,
-        publisher_by_organization: &by_organization,
+        publisher_on_hub: &on_hub,
     };
     test(&tables)
 }
@@ -183,10 +184,19 @@ fn what_nobody_looked_up_gives_way() {
 fn what_the_catalog_took_from_a_source_is_replaced_by_what_it_says_today() {
     let field = Field::License(WEIGHTS);
     let base = Base::from([base_license("MIT", Evidence::Secondary, DataSource::Mot)]);
-    let records = [record(DataSource::Mot, "a", &[(field, license("Apache 2"), "")])];
+    let records = [record(DataSource::Mot, "r", &[(field, license("Apache 2"), "")])];
     let found = merged(&base, &records, OfferingFlags::default());
     check_license(&found, Some("Apache-2.0 SECONDARY"));
     assert!(found.conflicts.is_empty());
+    // Another record of the same source does not speak for it.
+    let another = [record(DataSource::Mot, "a", &[(field, license("Apache 2"), "")])];
+    check_license(&merged(&base, &another, OfferingFlags::default()), Some("Apache-2.0 CONFLICT"));
+    // A record that no longer says it takes it back, and what another says then counts.
+    let silent = record(DataSource::Mot, "r", &[]);
+    let found = merged(&base, std::slice::from_ref(&silent), OfferingFlags::default());
+    assert_eq!(found.set.get(&field), Some(&Settled::Nothing));
+    let both = [silent, record(DataSource::Comparia, "c", &[(field, license("Apache 2"), "")])];
+    check_license(&merged(&base, &both, OfferingFlags::default()), Some("Apache-2.0 SECONDARY"));
     // Another source is held against it like any other claim.
     let records = [record(DataSource::Comparia, "a", &[(field, license("Apache 2"), "")])];
     check_license(&merged(&base, &records, OfferingFlags::default()), Some("Apache-2.0 CONFLICT"));
@@ -215,16 +225,52 @@ fn a_provider_never_closes_a_model_and_opens_one_only_alone() {
     assert_eq!(merged(&Base::new(), &[], flags(0, 9)).conflicts, []);
     assert_eq!(set(&merged(&Base::new(), &[], flags(1, 9))), yes);
     assert_eq!(merged(&Base::new(), &[], flags(1, 9)).conflicts.len(), 1);
-    let closed = [record(DataSource::Mot, "a", &[(field, available(Availability::Unavailable), "")])];
-    let found = merged(&Base::new(), &closed, flags(9, 0));
-    assert_eq!(set(&found), Some(Settled::Plain(available(Availability::Unavailable))));
-    assert_eq!(found.conflicts.len(), 1);
+    let closed = |source| [record(source, "a", &[(field, available(Availability::Unavailable), "")])];
+    let no = Some(Settled::Plain(available(Availability::Unavailable)));
+    let found = merged(&Base::new(), &closed(DataSource::Mot), flags(9, 0));
+    assert_eq!((set(&found), found.conflicts.len()), (yes, 1));
+    assert_eq!(found.conflicts[0].chosen, "AVAILABLE");
+    assert_eq!(set(&merged(&Base::new(), &closed(DataSource::Mot), flags(0, 9))), no);
+    // But for the list that keeps the model itself.
+    let found = merged(&Base::new(), &closed(DataSource::ModelsDevCatalog), flags(9, 0));
+    assert_eq!((set(&found), found.conflicts.len()), (no, 1));
     let open = [record(DataSource::Mot, "a", &[(field, available(Availability::Gated), "")])];
     let found = merged(&Base::new(), &open, flags(0, 9));
     assert_eq!(found.conflicts[0].chosen, "GATED");
     // Gated, partial and free weights are all public.
     let osai = record(DataSource::Osai, "b", &[(field, available(Availability::Partial), "")]);
     assert_eq!(merged(&Base::new(), &[open[0].clone(), osai], flags(3, 0)).conflicts, []);
+}
+
+#[test]
+fn a_model_is_closed_only_where_nothing_speaks_against_it() {
+    let field = Field::Availability(WEIGHTS);
+    let closed = |source, more: &[(Field, Value, &str)]| {
+        record(source, "a", &[&[(field, available(Availability::Unavailable), "")], more].concat())
+    };
+    let set =
+        |base: &Base, records: &[SourceRecord]| merged(base, records, OfferingFlags::default()).set.remove(&field);
+    let no = Settled::Plain(available(Availability::Unavailable));
+    let yes = Settled::Plain(available(Availability::Available));
+    let comparia = DataSource::Comparia;
+    assert_eq!(set(&Base::new(), &[closed(comparia, &[])]), Some(no.clone()));
+    let mot = record(DataSource::Mot, "m", &[(field, available(Availability::Available), "")]);
+    assert_eq!(set(&Base::new(), &[closed(comparia, &[]), mot]), Some(yes));
+    // What no closed model has: a license of its weights, a place to load them from, a class.
+    let licensed = (Field::License(WEIGHTS), license("mit"), "");
+    let address = (Field::Url(WEIGHTS), Value::Text("https://example.com/w".into()), "");
+    let class = |class: &str| (Field::LicenseClass, Value::Text(class.into()), "");
+    for against in [licensed, address, class("non-commercial")] {
+        assert_eq!(set(&Base::new(), &[closed(comparia, &[against])]), Some(Settled::Nothing));
+    }
+    assert_eq!(set(&Base::new(), &[closed(comparia, &[class("commercial")])]), Some(no.clone()));
+    // What the catalog read stands, and what it took from a source does not.
+    let before = |source| {
+        let value = BaseValue { value: no.clone(), source, record: "r".into(), date: "".into() };
+        Base::from([(field, value), base_license("MIT", Evidence::Tag, DataSource::Curated)])
+    };
+    assert_eq!(set(&before(DataSource::Curated), &[closed(comparia, &[])]), None);
+    assert_eq!(set(&before(DataSource::Epoch), &[closed(comparia, &[])]), Some(Settled::Nothing));
 }
 
 #[test]
@@ -351,8 +397,14 @@ fn check_place(records: &[SourceRecord], expected: &[&str]) {
 #[test]
 fn a_record_is_placed_by_what_is_certain() {
     use DataSource as S;
-    check_place(&[named(S::Mot, "a", "acme-ai/Known-7B", "", "Known", "Nobody")], &["known acme/known-7b"]);
+    for name in ["Known 7B", "Acme Known-7B", "known_7b"] {
+        check_place(&[named(S::Mot, "a", "acme-ai/Known-7B", "", name, "Nobody")], &["known acme/known-7b"]);
+    }
+    check_place(&[named(S::Comparia, "a", "x/Other-Instruct-2503", "", "Other", "X")], &["new x/other-instruct-2503"]);
     // A link to another model, or to another size, is not believed: the name decides, with the publisher.
+    for name in ["Known", "Known 7B Chat", "Unknown 7B", "Known 1.7B", "7B"] {
+        check_place(&[named(S::Mot, "a", "acme-ai/Known-7B", "", name, "Nobody")], &["-"]);
+    }
     check_place(&[named(S::Mot, "a", "acme-ai/Known-7B", "", "Something else", "Nobody")], &["-"]);
     check_place(&[named(S::Osai, "a", "acme-ai/Known-7B", "", "Known 13B", "Acme")], &["new acme/known-13b"]);
     check_place(&[named(S::Osai, "a", "other/Something-7B", "", "Known 7B", "Acme")], &["known acme/known-7b"]);
@@ -369,6 +421,53 @@ fn a_record_is_placed_by_what_is_certain() {
         &[named(S::ModelsDevCatalog, "a", "acme-ai/Known-7B", "acme/twin", "twin", "acme")],
         &["known acme/twin"],
     );
+}
+
+#[test]
+fn whoever_is_called_like_a_publisher_on_the_hub_is_not_that_publisher() {
+    use DataSource as S;
+    check_place(&[named(S::ModelCard, "a", "acme/New-1", "", "", "")], &["-"]);
+    check_place(&[named(S::ModelCard, "a", "acme/Known-7B", "", "", "")], &["-"]);
+    check_place(&[named(S::ModelCard, "a", "acme-ai/New-1", "", "", "")], &["new acme/new-1"]);
+    // The name and the publisher count all the same.
+    check_place(&[named(S::Mot, "a", "acme/Known-7B", "", "Known 7B", "Acme")], &["known acme/known-7b"]);
+}
+
+#[test]
+fn a_new_model_is_not_called_like_another() {
+    use DataSource as S;
+    // The repository's name is that of a known model, the key is not.
+    let key = |id: &str| named(S::ModelsDevCatalog, id, "elsewhere/Twin", "acme/twin-2", "", "");
+    check_place(&[key("a")], &["new acme/twin-2"]);
+    let first = named(S::ModelsDevCatalog, "a", "x/Thing", "acme/one", "", "");
+    let second = named(S::ModelsDevCatalog, "b", "y/Thing", "acme/two", "", "");
+    check_place(&[first.clone(), second.clone()], &["new acme/thing", "new acme/two"]);
+    let third = named(S::ModelsDevCatalog, "c", "z/Two", "acme/three", "", "");
+    let fourth = named(S::ModelsDevCatalog, "d", "z/Thing", "acme/four", "", "");
+    check_place(
+        &[first, second, third, fourth],
+        &["new acme/thing", "new acme/two", "new acme/three", "new acme/four"],
+    );
+}
+
+#[test]
+fn a_base_is_a_record_only_where_its_name_says_whose_it_is() {
+    let index = Table::of(&[("acme/known-7b", &["acme-ai/Known-7B"]), ("acme/llama-2", &["Llama II"])]);
+    let check = |name: &str, expected: &str| {
+        let found = with_tables(|tables| super::resolve_base(&index, tables, &Default::default(), name));
+        let found = match found {
+            BaseRef::Record(model) => format!("{}/{}", model.publisher(), model.model()),
+            BaseRef::Written(text) => format!("written {text}"),
+        };
+        assert_eq!(found, expected);
+    };
+    check("acme-ai/Known-7B", "acme/known-7b");
+    check("https://huggingface.co/acme-ai/known-7b/tree/main", "acme/known-7b");
+    check("known-7b", "written known-7b");
+    check("Known 7B", "written Known 7B");
+    check("llama ii", "acme/llama-2");
+    check("acme/known-7b", "written acme/known-7b");
+    check("other/known-7b", "written other/known-7b");
 }
 
 #[test]

@@ -12,16 +12,16 @@ use crate::catalog::{self, Layer, Snapshot};
 use crate::convert;
 use crate::domain::alias::fold;
 use crate::domain::eligibility::Records;
-use crate::domain::license::{Expression, PermissionStatus};
+use crate::domain::license::{Expression, PermissionStatus, Term};
 use crate::domain::model::BaseRef;
 use crate::domain::name::{LicenseId, ModelName, OfferingName, shown};
 use crate::domain::offering::Offering;
 use crate::ingest::document::Reading;
 use crate::ingest::identity::{AliasIndex, Folded, Resolution, resolve};
-use crate::ingest::merge::{self, Merged, OfferingFlags, Place, Places, Tables};
+use crate::ingest::merge::{self, Merged, OfferingFlags, Place, Places, Settled, Tables};
 use crate::ingest::source::DataSource;
-use crate::ingest::statement::SourceRecord;
-use crate::ingest::{Entry, Outcome, models_dev};
+use crate::ingest::statement::{Field, SourceRecord};
+use crate::ingest::{Entry, Outcome, hub, models_dev};
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
 use crate::registry::builtin::Builtin;
@@ -59,10 +59,7 @@ impl<'a> Rebuild<'a> {
         let builtin = self.builtin;
         let publishers = &builtin.reference.publishers;
         let by_name = |name: &str| publishers.by_name(name).map(Box::from);
-        let by_organization = |organization: &str| {
-            let publisher = publishers.by_organization(organization);
-            publisher.map_or_else(|| organization.to_ascii_lowercase().into(), Box::from)
-        };
+        let on_hub = |organization: &str| publishers.on_hub(organization);
         let snapshot = self.snapshot;
         let commercial_use = |expression: &Expression| grants_commercial_use(snapshot, expression);
         let tables = Tables {
@@ -70,7 +67,7 @@ impl<'a> Rebuild<'a> {
             errors: &builtin.source_errors,
             commercial_use: &commercial_use,
             publisher_by_name: &by_name,
-            publisher_by_organization: &by_organization,
+            publisher_on_hub: &on_hub,
         };
         let (source, reading, document) = match incoming {
             Incoming::Nothing => (None, Reading::default(), None),
@@ -240,7 +237,6 @@ impl<'a> Rebuild<'a> {
             }
         }
         let names: BTreeSet<&ModelName> = stated.keys().copied().chain(flags.keys()).collect();
-        let resolve = |name: &str| merge::resolve_base(index, places, name);
         let mut made: BTreeMap<ModelName, pb::Model> = BTreeMap::new();
         let mut entries = Vec::new();
         for name in names {
@@ -258,6 +254,11 @@ impl<'a> Rebuild<'a> {
             let base = before.as_ref().map(convert::merge_base).unwrap_or_default();
             let records = stated.get(name).map_or(&[][..], |records| records);
             let flags = flags.get(name).copied().unwrap_or_default();
+            let resolve = |text: &str| match merge::resolve_base(index, tables, places, text) {
+                // Only its own repository is certain to mean itself; else it may be another model that is called so.
+                BaseRef::Record(found) if found == *name && !is_own(records, text) => BaseRef::Written(text.into()),
+                found => found,
+            };
             let mut merged = merge::merge(tables, &base, records, flags, &resolve);
             without_itself(name, &mut merged);
             merged.aliases = more.get(name).cloned().unwrap_or_default();
@@ -265,16 +266,21 @@ impl<'a> Rebuild<'a> {
                 continue;
             }
             let message = convert::merged_model(name, before.as_ref(), &merged);
-            match convert::model(message.clone(), "") {
-                Ok(_) => {
-                    made.insert(name.clone(), message);
+            let message = match convert::model(message.clone(), "") {
+                Ok(_) => message,
+                Err(violations) => {
+                    entries.push(Entry {
+                        record: name.to_string(),
+                        outcome: Outcome::Kept,
+                        messages: violations.into_iter().map(|v| format!("{}: {}", v.field, v.description)).collect(),
+                    });
+                    match mended(name, before.as_ref(), &merged) {
+                        Some(message) => message,
+                        None => continue,
+                    }
                 }
-                Err(violations) => entries.push(Entry {
-                    record: name.to_string(),
-                    outcome: Outcome::Rejected,
-                    messages: violations.into_iter().map(|v| format!("{}: {}", v.field, v.description)).collect(),
-                }),
-            }
+            };
+            made.insert(name.clone(), message);
         }
         entries.extend(without_circles(self.snapshot, &mut made));
         self.report.conflicting_models = self.conflicting(&made);
@@ -333,17 +339,30 @@ impl<'a> Rebuild<'a> {
 type Flags = BTreeMap<ModelName, OfferingFlags>;
 type FurtherIds = BTreeMap<ModelName, Vec<Box<str>>>;
 
-/// Whether every license of an expression grants commercial use, whatever it asks for that; `None` where the terms of one
-/// of them are not known or leave it open, or where they differ.
+/// Whether a choice of an expression's licenses grants commercial use, whatever it asks for that; `None` where the terms
+/// of one that decides are not known or leave it open.
 fn grants_commercial_use(snapshot: &Snapshot, expression: &Expression) -> Option<bool> {
     let granted = |id: &LicenseId| match Records::license(snapshot, id)?.permissions.commercial_use.status {
         PermissionStatus::Allowed | PermissionStatus::Conditional => Some(true),
         PermissionStatus::Prohibited => Some(false),
         PermissionStatus::Unspecified => None,
     };
-    let all: Vec<bool> = expression.licenses().into_iter().map(granted).collect::<Option<_>>()?;
-    let first = *all.first()?;
-    all.iter().all(|one| *one == first).then_some(first)
+    granted_by(expression.root(), &granted)
+}
+
+fn granted_by(term: &Term, granted: &dyn Fn(&LicenseId) -> Option<bool>) -> Option<bool> {
+    let settled_by = |terms: &[Term], decisive: bool| {
+        let found: Vec<_> = terms.iter().map(|term| granted_by(term, granted)).collect();
+        if found.contains(&Some(decisive)) {
+            return Some(decisive);
+        }
+        (!found.contains(&None)).then_some(!decisive)
+    };
+    match term {
+        Term::License { id, .. } => granted(id),
+        Term::And(terms) => settled_by(terms, false),
+        Term::Or(terms) => settled_by(terms, true),
+    }
 }
 
 fn count(flags: &mut Flags, model: &ModelName, open: bool) {
@@ -392,9 +411,27 @@ fn is_anothers(before: &ModelsBeforeMerge<'_>, model: &ModelName, id: &str) -> b
     }
 }
 
+/// Whether a name is that of a repository of one of the records.
+fn is_own(records: &[&SourceRecord], text: &str) -> bool {
+    let repository = hub::repository_of(text).map(|repository| fold(&repository));
+    let own = records.iter().flat_map(|record| &record.identity.repositories);
+    repository.is_some_and(|repository| own.into_iter().any(|own| fold(own) == repository))
+}
+
+/// A merged record that broke a limit, without the fields that say nothing of its terms; else what stood before, with
+/// its license in doubt: it does not know what a source has said since.
+fn mended(name: &ModelName, before: Option<&pb::Model>, merged: &Merged) -> Option<pb::Model> {
+    let valid = |message: &pb::Model| convert::model(message.clone(), "").is_ok();
+    let mut terms = merged.clone();
+    terms.set.retain(|field, _| matches!(field, Field::License(_) | Field::Availability(_) | Field::BaseModels));
+    let of_terms = convert::merged_model(name, before, &terms);
+    if valid(&of_terms) {
+        return Some(of_terms);
+    }
+    Some(convert::doubted_model(name, before)).filter(valid)
+}
+
 fn without_itself(name: &ModelName, merged: &mut Merged) {
-    use crate::ingest::merge::Settled;
-    use crate::ingest::statement::Field;
     if let Some(Settled::Bases(bases)) = merged.set.get_mut(&Field::BaseModels) {
         bases.retain(|(base, _)| *base != BaseRef::Record(name.clone()));
         if bases.is_empty() {
@@ -415,8 +452,11 @@ fn without_circles(snapshot: &Snapshot, made: &mut BTreeMap<ModelName, pb::Model
     let names: Vec<_> = read.keys().cloned().collect();
     for name in names {
         let Some(model) = read.get(&name).cloned() else { continue };
-        let find =
-            |other: &ModelName| read.get(other).or_else(|| snapshot.model_entry(other).map(|entry| &entry.record));
+        // What an earlier import made is about to go.
+        let stored = |layer, other: &ModelName| snapshot.model_in(layer, other).map(|entry| &entry.record);
+        let find = |other: &ModelName| {
+            stored(Layer::Operator, other).or_else(|| read.get(other)).or_else(|| stored(Layer::BuiltIn, other))
+        };
         let Some(path) = lineage::cycle(&model, find) else { continue };
         let Some(message) = made.get_mut(&name) else { continue };
         // A base without a record: the step stays, its terms are unknown, and eligibility reviews it.

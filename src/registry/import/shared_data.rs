@@ -253,13 +253,13 @@ fn mot_models(files: &str) -> Vec<(String, Model, Vec<String>)> {
     let builtin = builtin::builtin().unwrap();
     let publishers = &builtin.reference.publishers;
     let by_name = |name: &str| publishers.by_name(name).map(Box::from);
-    let by_organization = |organization: &str| organization.to_ascii_lowercase().into();
+    let on_hub = |organization: &str| publishers.on_hub(organization);
     let tables = Tables {
         licenses: &builtin.license_names,
         errors: &builtin.source_errors,
         commercial_use: &|_| None,
         publisher_by_name: &by_name,
-        publisher_by_organization: &by_organization,
+        publisher_on_hub: &on_hub,
     };
     let reading = mot::read(&folder(files), &Limits::default()).unwrap();
     assert_eq!(reading.rejected, []);
