@@ -36,6 +36,11 @@ impl Served {
         client.get_license(pb::GetLicenseRequest { name }).await.map(Response::into_inner)
     }
 
+    async fn compare_licenses(&self, names: Vec<String>) -> Result<pb::CompareLicensesResponse, Status> {
+        let mut client = LicenseServiceClient::new(self.channel.clone());
+        client.compare_licenses(pb::CompareLicensesRequest { names }).await.map(Response::into_inner)
+    }
+
     pub(super) async fn model(&self, name: String) -> Result<pb::Model, Status> {
         let mut client = ModelServiceClient::new(self.channel.clone());
         client.get_model(pb::GetModelRequest { name }).await.map(Response::into_inner)
@@ -61,10 +66,10 @@ impl Licenses {
         Ok(Self::Served(Served::connect(server).await?))
     }
 
-    pub(super) async fn get(&self, name: String) -> Result<pb::License, Status> {
+    pub(super) async fn compare(&self, names: Vec<String>) -> Result<pb::CompareLicensesResponse, Status> {
         match self {
-            Self::BuiltIn(registry) => registry.license(&name).map_err(|error| status(&error)),
-            Self::Served(served) => served.license(name).await,
+            Self::BuiltIn(registry) => registry.compare_licenses(&names).map_err(|error| status(&error)),
+            Self::Served(served) => served.compare_licenses(names).await,
         }
     }
 }

@@ -5,8 +5,8 @@ use super::violations::{Violation, Violations};
 use crate::domain::date::Date;
 use crate::domain::license::{
     Approval, Binding, Category, Confidence, Coverage, Duty, DutyKind, GateSubject, License, Listed, Measured,
-    OutputTerms, Permission, PermissionStatus, Permissions, PurposeLimit, PurposeStatus, Purposes, ScaleGate,
-    Territory, TerritoryTest, UsePolicy, UseRestriction,
+    OutputTerms, Permission, PermissionStatus, Permissions, PurposeLimit, PurposeStatus, Purposes, Row, ScaleGate,
+    Side, Territory, TerritoryTest, UsePolicy, UseRestriction,
 };
 use crate::domain::name::{LicenseId, shown};
 use crate::domain::openness::is_osi_approved;
@@ -35,6 +35,19 @@ pub fn restrictions(messages: Vec<pb::UseRestriction>) -> Result<Vec<UseRestrict
     let mut v = Violations::at("");
     let read = v.each("use_restrictions", messages, restriction);
     v.finish(Some(read))
+}
+
+/// Licenses side by side.
+#[must_use]
+pub fn compared_licenses(rows: &[Row]) -> pb::CompareLicensesResponse {
+    use pb::compare_licenses_response as answer;
+    let side = |side: &Side| answer::Side { words: side.words.clone(), clause: side.clause.clone() };
+    let topic = |row: &Row| answer::Topic {
+        topic: row.topic.clone(),
+        sides: row.sides.iter().map(side).collect(),
+        differs: row.differs,
+    };
+    pb::CompareLicensesResponse { topics: rows.iter().map(topic).collect() }
 }
 
 /// What the SPDX list says of a license that is no record: its name and flags, and that nothing else is known.

@@ -26,7 +26,7 @@ pub use eligibility::{
     verdict_count,
 };
 pub use explained::{lineage_step, remedy};
-pub use license::{license, listed_license, restrictions};
+pub use license::{compared_licenses, license, listed_license, restrictions};
 pub use mask::merge;
 pub use merged::{doubted_model, merge_base, merged_model};
 pub use model::{assessment, derive, model};

@@ -46,6 +46,9 @@ pub fn status(error: &RegistryError) -> Status {
         RegistryError::BuiltIn { name } => {
             with_info(Code::FailedPrecondition, error.to_string(), "BUILT_IN", [("name", name.clone())])
         }
+        RegistryError::NotModelled { name } => {
+            with_info(Code::FailedPrecondition, error.to_string(), "LICENSE_NOT_MODELLED", [("name", name.clone())])
+        }
         RegistryError::LicenseInUse { name, .. } => {
             with_info(Code::FailedPrecondition, error.to_string(), "LICENSE_IN_USE", [("name", name.clone())])
         }

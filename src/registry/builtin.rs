@@ -11,7 +11,7 @@ use super::key::Key;
 use super::records;
 use crate::catalog::{Layer, Reference};
 use crate::convert::{self, text};
-use crate::domain::license::{Coverage, License};
+use crate::domain::license::License;
 use crate::domain::model::{BaseRef, Model};
 use crate::domain::name::{LicenseId, ModelName};
 use crate::domain::publisher::{Publisher, Publishers};
@@ -49,24 +49,6 @@ impl Builtin {
             Key::UsePolicy(id) => Some(&**id),
             _ => None,
         })
-    }
-
-    /// Takes the restrictions of a license's shared policy into it, as a check does.
-    #[must_use]
-    pub fn with_policy(&self, mut license: License) -> License {
-        let policy = license.use_policy.policy.clone();
-        if policy.is_empty() {
-            return license;
-        }
-        match self.records.get(&Key::UsePolicy(policy)) {
-            Some(Kind::UsePolicy(message)) => {
-                let list = records::use_policy(message.clone());
-                license.use_restrictions.extend(list.map(|list| list.restrictions).unwrap_or_default());
-            }
-            // A list that is not there was not read: it may bar anything.
-            _ => license.use_policy.coverage = Coverage::NotRead,
-        }
-        license
     }
 }
 

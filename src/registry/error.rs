@@ -77,6 +77,12 @@ pub enum RegistryError {
         /// One of them.
         example: String,
     },
+    /// A license has a name and no terms.
+    #[error("`{name}` is listed by SPDX, but its terms are not modelled: there is nothing to compare")]
+    NotModelled {
+        /// Its name.
+        name: String,
+    },
     /// A use profile is still named.
     #[error("use profile `{name}` is named by `{waiver}`: change that first")]
     UseProfileInUse {

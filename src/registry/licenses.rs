@@ -8,7 +8,8 @@ use super::page::{PageRequest, token};
 use super::{Registry, RegistryError, check_etag, records, violation};
 use crate::catalog::{Entry, Layer, Snapshot};
 use crate::convert::{self, RecordError, Violation, text};
-use crate::domain::license::{License, Listed};
+use crate::domain::eligibility::Records;
+use crate::domain::license::{License, Listed, compare};
 use crate::domain::name::{LicenseId, shown};
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
@@ -35,6 +36,10 @@ pub(super) fn written(mut message: pb::License) -> pb::License {
     message
 }
 
+/// How many licenses are put side by side.
+const COMPARED_MIN: usize = 2;
+const COMPARED_MAX: usize = 8;
+
 impl Registry {
     /// Gets a license by name. An id of the SPDX list that is no record answers with what the list says of it.
     ///
@@ -50,6 +55,36 @@ impl Registry {
                 None => Err(not_found(&snapshot, id.as_str())),
             },
         }
+    }
+
+    /// Puts the terms of licenses side by side.
+    ///
+    /// # Errors
+    /// Too few or too many names, each that is bad or not known, and those whose terms are not modelled.
+    pub fn compare_licenses(&self, names: &[String]) -> Result<pb::CompareLicensesResponse, RegistryError> {
+        if !(COMPARED_MIN..=COMPARED_MAX).contains(&names.len()) {
+            let description =
+                format!("{COMPARED_MIN} to {COMPARED_MAX} licenses are compared, here are {}", names.len());
+            return Err(RegistryError::Invalid(vec![violation("names", description)]));
+        }
+        let mut bad = Vec::new();
+        let mut ids = Vec::new();
+        for (i, name) in names.iter().enumerate() {
+            match LicenseId::parse(name) {
+                Ok(id) => ids.push(id),
+                Err(error) => bad.push(violation(&format!("names[{i}]"), error.to_string())),
+            }
+        }
+        if !bad.is_empty() {
+            return Err(RegistryError::Invalid(bad));
+        }
+        let snapshot = self.snapshot();
+        let found = ids.iter().map(|id| match Records::license(&*snapshot, id) {
+            Some(license) => Ok(license),
+            None if Listed::find(id.as_str()).is_some() => Err(RegistryError::NotModelled { name: id.resource_name() }),
+            None => Err(not_found(&snapshot, id.as_str())),
+        });
+        Ok(convert::compared_licenses(&compare(&found.collect::<Result<Vec<_>, _>>()?)))
     }
 
     /// Lists licenses by name.

@@ -136,6 +136,13 @@ impl pb::license_service_server::LicenseService for Services {
     async fn delete_license(&self, request: Request<pb::DeleteLicenseRequest>) -> Answer<()> {
         answer(self.registry.delete_license(request.into_inner()).await)
     }
+
+    async fn compare_licenses(
+        &self,
+        request: Request<pb::CompareLicensesRequest>,
+    ) -> Answer<pb::CompareLicensesResponse> {
+        answer(self.registry.compare_licenses(&request.into_inner().names))
+    }
 }
 
 #[async_trait]

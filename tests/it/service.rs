@@ -5,6 +5,7 @@ use tonic::transport::Channel;
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::admin_service_client::AdminServiceClient;
 use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
+use weighbridge::pb::weighbridge::v1::license_service_client::LicenseServiceClient;
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
 
 use crate::harness::{TestServer, fields, reason, refused};
@@ -198,6 +199,40 @@ async fn openness_says_why() {
     assert!(!llama.strict_open_source);
     assert!(llama.reasons.iter().any(|r| r.contains("training data")), "{:?}", llama.reasons);
     assert_eq!(llama.mof.unwrap().framework_version, "1.0");
+}
+
+#[tokio::test]
+async fn licenses_stand_side_by_side() {
+    let server = TestServer::in_memory();
+    let mut client = LicenseServiceClient::new(server.connect().await);
+    let mut compare = async |ids: &[&str]| {
+        let names = ids.iter().map(|id| format!("licenses/{id}")).collect();
+        client.compare_licenses(pb::CompareLicensesRequest { names }).await.map(tonic::Response::into_inner)
+    };
+    let three = ["MIT", "LicenseRef-Llama-3.1-Community", "LicenseRef-Llama-3.3-Community"];
+    let topics = compare(&three).await.unwrap().topics;
+    let words = |topic: &str| {
+        let topic = topics.iter().find(|t| t.topic == topic).unwrap_or_else(|| panic!("no {topic}"));
+        (topic.sides.iter().map(|side| &*side.words).collect::<Vec<_>>(), topic.differs)
+    };
+    let (gate, differs) = words("scale gate monthly active users");
+    assert!(
+        differs && gate[0] == "no limit" && gate[1].contains("700,000,000") && gate[2].contains("2024-11"),
+        "{gate:?}"
+    );
+    assert_eq!(words("permission use"), (vec!["granted"; 3], false));
+    // What a policy that the license brings in bars counts, too.
+    let barred: Vec<_> = topics.iter().filter(|t| t.topic.starts_with("barred use")).collect();
+    assert!(barred.len() > 10 && barred.iter().all(|t| t.sides[0].words == "not barred"), "{barred:?}");
+
+    let too_few = compare(&["MIT"]).await;
+    assert_eq!(fields(&refused(too_few, Code::InvalidArgument)), ["names"]);
+    let bad = compare(&["MIT", "", "not an id"]).await;
+    assert_eq!(fields(&refused(bad, Code::InvalidArgument)), ["names[1]", "names[2]"]);
+    let unknown = refused(compare(&["MIT", "Apache-2"]).await, Code::NotFound);
+    assert!(unknown.message().contains("Apache-2.0"), "{unknown:?}");
+    refused(compare(&["MIT", "Zed"]).await, Code::FailedPrecondition);
+    refused(compare(&["MIT"; 9]).await, Code::InvalidArgument);
 }
 
 #[tokio::test]

@@ -1,9 +1,9 @@
-//! Two licenses side by side, topic by topic, in words.
+//! Licenses side by side, topic by topic, in words.
 //!
 //! What is compared is what a license asks for and when, not how a record puts it: clauses and explanations differ between
 //! any two texts and say nothing about their terms.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Approval, Binding, Comparison, Coverage, Duty, DutyClass, GateSubject, License, Measured, Permission,
@@ -11,16 +11,14 @@ use super::{
 };
 use crate::domain::words::Grouped;
 
-/// One topic of two licenses.
+/// One topic of several licenses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
     /// What it is about, for example `duty display_branding`.
     pub topic: String,
-    /// What the first license says.
-    pub left: Side,
-    /// What the second one says.
-    pub right: Side,
-    /// Whether the two say different things.
+    /// What each license says, in the order given.
+    pub sides: Vec<Side>,
+    /// Whether they say different things.
     pub differs: bool,
 }
 
@@ -33,19 +31,20 @@ pub struct Side {
     pub clause: String,
 }
 
-/// Compares two licenses; every topic that at least one of them speaks of is one row.
+/// Compares licenses; every topic that at least one of them speaks of is one row.
 #[must_use]
-pub fn compare(left: &License, right: &License) -> Vec<Row> {
-    let (left_terms, right_terms) = (Terms::of(left), Terms::of(right));
-    let mut topics: Vec<&Topic> = left_terms.0.keys().chain(right_terms.0.keys()).collect();
-    topics.sort();
-    topics.dedup();
-    let rows = topics.into_iter().map(|topic| {
-        let side = |terms: &Terms, license| terms.0.get(topic).cloned().unwrap_or_else(|| absent(topic.0, license));
-        let (left, right) = (side(&left_terms, left), side(&right_terms, right));
-        Row { topic: topic.to_string(), differs: left.words != right.words, left, right }
-    });
-    rows.collect()
+pub fn compare(licenses: &[&License]) -> Vec<Row> {
+    let terms: Vec<(Terms, &License)> = licenses.iter().map(|license| (Terms::of(license), *license)).collect();
+    let topics: BTreeSet<&Topic> = terms.iter().flat_map(|(terms, _)| terms.0.keys()).collect();
+    let row = |topic: &Topic| {
+        let side = |(terms, license): &(Terms, &License)| {
+            terms.0.get(topic).cloned().unwrap_or_else(|| absent(topic.0, license))
+        };
+        let sides: Vec<Side> = terms.iter().map(side).collect();
+        let differs = sides.windows(2).any(|pair| matches!(pair, [a, b] if a.words != b.words));
+        Row { topic: topic.to_string(), sides, differs }
+    };
+    topics.into_iter().map(row).collect()
 }
 
 /// A part of the comparison, in the order shown.

@@ -97,11 +97,10 @@ fn two_licenses_are_shown_side_by_side() {
 
     let json = stdout(&["licenses", "compare", "--offline", "--format", "json", LLAMA_3_1, LLAMA_3_3]);
     let value: Value = serde_json::from_str(&json).unwrap();
-    let rows = value["rows"].as_array().unwrap();
-    assert_eq!(value["right"], LLAMA_3_3);
+    let rows = value["topics"].as_array().unwrap();
     assert!(rows.iter().all(|row| row["differs"] == true));
     let gate = rows.iter().find(|row| row["topic"] == "scale gate monthly active users").unwrap();
-    assert_eq!(gate["left"]["clause"], "2");
+    assert_eq!(gate["sides"][0]["clause"], "2");
 
     let (code, told) = refusal(&["licenses", "compare", "--offline", "MIT", "Apache-2"]);
     assert!(code == 6 && told.contains("licenses/Apache-2.0"), "{told}");
