@@ -272,6 +272,7 @@ mod tests {
             declared_license: (*license).into(),
             evidence: Evidence::GeneralKnowledge,
             license_periods: Vec::new(),
+            conclusion: None,
         };
         let components: Vec<_> = parts.iter().copied().flatten().map(component).collect();
         read_mof(BUNDLED).unwrap().classify(&components)

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::json;
+use tonic::transport::Channel;
 
 use super::Failure;
 use super::client::{ServerArguments, failed, read_message, read_tree};
@@ -69,6 +72,8 @@ pub(super) enum ModelsCommand {
         #[command(flatten)]
         server: ServerArguments,
     },
+    /// Record what a reviewer concluded on the license of a part: its evidence is CONFIRMED from then on.
+    Conclude(Box<ConcludeArguments>),
     /// Print the JSON Schema of model files, for editors and other tools.
     Schema,
     /// Delete an operator's record; a built-in one of the same name shows again.
@@ -81,6 +86,36 @@ pub(super) enum ModelsCommand {
         #[command(flatten)]
         server: ServerArguments,
     },
+}
+
+/// A reviewer's conclusion.
+#[derive(Debug, Args)]
+pub(super) struct ConcludeArguments {
+    /// The model: its resource name, or any id it is known by.
+    model: String,
+    /// The license that was concluded, an SPDX expression.
+    #[arg(long, value_name = "EXPRESSION")]
+    license: String,
+    /// Who concluded it.
+    #[arg(long)]
+    reviewer: String,
+    /// Where it is written down.
+    #[arg(long)]
+    url: String,
+    /// When, for example 2026-01-31; today without it.
+    #[arg(long)]
+    date: Option<String>,
+    /// Why, in a sentence.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    justification: String,
+    /// Which part.
+    #[arg(long, default_value = "model-weights")]
+    component: String,
+    /// Check everything, but write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    server: ServerArguments,
 }
 
 /// Which models, for which use.
@@ -104,22 +139,9 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
         ModelsCommand::Eligible(arguments) => eligible(&arguments, out).await,
         ModelsCommand::Get { model, server } => {
             let mut client = ModelServiceClient::new(server.connect().await?);
-            let request = pb::ResolveModelRequest { alias: model.clone() };
-            let found = client.resolve_model(request).await.map_err(|s| failed(&s))?.into_inner();
-            match found.model {
-                Some(model) => out.json(MODEL, &model).map(|()| 0),
-                None if found.candidates.is_empty() => {
-                    Err(Failure { code: 6, message: format!("`{model}` is an offering whose model is not known") })
-                }
-                None => {
-                    let candidates = found.candidates.join("`, `");
-                    Err(Failure {
-                        code: 6,
-                        message: format!("`{model}` may be any of `{candidates}`: name one of them"),
-                    })
-                }
-            }
+            out.json(MODEL, &resolved(&mut client, &model).await?).map(|()| 0)
         }
+        ModelsCommand::Conclude(arguments) => conclude(*arguments, out).await,
         ModelsCommand::Lineage { model, server } => {
             let mut client = ModelServiceClient::new(server.connect().await?);
             let request = pb::GetModelLineageRequest { model };
@@ -165,6 +187,50 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
             Ok(0)
         }
     }
+}
+
+async fn resolved(client: &mut ModelServiceClient<Channel>, model: &str) -> Result<pb::Model, Failure> {
+    let request = pb::ResolveModelRequest { alias: model.to_owned() };
+    let found = client.resolve_model(request).await.map_err(|s| failed(&s))?.into_inner();
+    let unresolved = |message: String| Failure { code: 6, message };
+    match found.model {
+        Some(model) => Ok(model),
+        None if found.candidates.is_empty() => {
+            Err(unresolved(format!("`{model}` is an offering whose model is not known")))
+        }
+        None => {
+            let candidates = found.candidates.join("`, `");
+            Err(unresolved(format!("`{model}` may be any of `{candidates}`: name one of them")))
+        }
+    }
+}
+
+async fn conclude(arguments: ConcludeArguments, out: &Output) -> Result<u8, Failure> {
+    let ConcludeArguments { model, license, reviewer, url, date, justification, component, dry_run, server } =
+        arguments;
+    // Read as a message, so that a misspelled part gets the nearest ones.
+    let read: pb::Component = read_message("--component", &json!({ "kind": component }), "weighbridge.v1.Component")?;
+    let date = date.unwrap_or_else(|| Timestamp::now().to_zoned_datetime(TimeZone::UTC).date().to_string());
+    let concluded = |part: pb::Component| pb::Component {
+        license_expression: license,
+        evidence: pb::Evidence::Confirmed as i32,
+        conclusion: Some(pb::Conclusion { reviewer, url, date, justification }),
+        ..part
+    };
+    let mut client = ModelServiceClient::new(server.connect().await?);
+    let mut model = resolved(&mut client, &model).await?;
+    match model.components.iter_mut().find(|part| part.kind == read.kind) {
+        Some(part) => *part = concluded(std::mem::take(part)),
+        None => model.components.push(concluded(read)),
+    }
+    let request = pb::UpdateModelRequest {
+        model: Some(model),
+        update_mask: Some(prost_types::FieldMask { paths: vec!["components".to_owned()] }),
+        allow_missing: false,
+        validate_only: dry_run,
+    };
+    let updated = client.update_model(request).await.map_err(|s| failed(&s))?.into_inner();
+    out.json(MODEL, &updated).map(|()| 0)
 }
 
 /// One step up a lineage, indented by its depth.

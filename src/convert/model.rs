@@ -5,7 +5,9 @@ use super::violations::{Violation, Violations};
 use super::{NOTE_CHARS_MAX, SHORT_CHARS_MAX};
 use crate::domain::date::Date;
 use crate::domain::license::{Expression, LicensePeriod};
-use crate::domain::model::{BaseModel, BaseRef, Component, ComponentKind, Evidence, Model, Relation, Source};
+use crate::domain::model::{
+    BaseModel, BaseRef, Component, ComponentKind, Conclusion, Evidence, Model, Relation, Source,
+};
 use crate::domain::name::ModelName;
 use crate::domain::openness::{self, Openness};
 use crate::pb::weighbridge::v1 as pb;
@@ -169,11 +171,20 @@ fn read_component(v: &mut Violations, message: pb::Component) -> Option<Componen
         license_periods,
         declared_in,
         note,
+        conclusion,
     } = message;
     let kind = required::<ComponentKind>(v, "kind", kind);
     let expression = expression(v, "license_expression", &license_expression);
     // An expression without evidence is nobody's finding; writers fill in CONFIRMED for an operator before this.
     let evidence = optional(v, "evidence", evidence).unwrap_or(Evidence::GeneralKnowledge);
+    if conclusion.is_some() {
+        if evidence != Evidence::Confirmed {
+            v.add("evidence", "with a reviewer's conclusion it is CONFIRMED");
+        }
+        if license_expression.is_empty() {
+            v.add("license_expression", "it must be set: it is what the reviewer concluded");
+        }
+    }
     v.text("url", url, SHORT_CHARS_MAX);
     v.text("declared_in", declared_in, SHORT_CHARS_MAX);
     v.text("note", note, NOTE_CHARS_MAX);
@@ -183,8 +194,24 @@ fn read_component(v: &mut Violations, message: pb::Component) -> Option<Componen
         declared_license: v.text("declared_license", declared_license, SHORT_CHARS_MAX),
         evidence,
         license_periods: v.each("license_periods", license_periods, read_period),
+        conclusion: conclusion.and_then(|conclusion| v.within("conclusion", |v| read_conclusion(v, conclusion))),
         kind: kind?,
     })
+}
+
+fn read_conclusion(v: &mut Violations, message: pb::Conclusion) -> Option<Box<Conclusion>> {
+    let pb::Conclusion { reviewer, url, date: day, justification } = message;
+    for (field, text) in [("reviewer", &reviewer), ("url", &url), ("date", &day)] {
+        if text.trim().is_empty() {
+            v.add(field, "it must be set: a conclusion says whose it is, when, and where it is written down");
+        }
+    }
+    v.text("justification", justification, NOTE_CHARS_MAX);
+    Some(Box::new(Conclusion {
+        reviewer: v.text("reviewer", reviewer, SHORT_CHARS_MAX),
+        url: v.text("url", url, SHORT_CHARS_MAX),
+        date: date(v, "date", &day)?,
+    }))
 }
 
 fn read_period(v: &mut Violations, message: pb::LicensePeriod) -> Option<LicensePeriod> {

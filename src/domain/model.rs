@@ -85,6 +85,19 @@ pub struct Component {
     pub evidence: Evidence,
     /// Licenses by revision, in order of time.
     pub license_periods: Vec<LicensePeriod>,
+    /// Who concluded that this is the license, where somebody did.
+    pub conclusion: Option<Box<Conclusion>>,
+}
+
+/// A reviewer's conclusion on a license.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conclusion {
+    /// A person or an office.
+    pub reviewer: Text,
+    /// Where it is written down.
+    pub url: Text,
+    /// When.
+    pub date: Date,
 }
 
 words! {

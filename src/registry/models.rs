@@ -57,7 +57,12 @@ pub(super) fn written(mut message: pb::Model) -> pb::Model {
     message.etag.clear();
     message.create_time = None;
     message.update_time = None;
-    // What an operator concludes is confirmed, unless it says less.
+    message
+}
+
+/// What an operator writes: the license of a part is confirmed by that, unless it says less.
+pub(super) fn confirmed(message: pb::Model) -> pb::Model {
+    let mut message = written(message);
     for component in &mut message.components {
         if component.evidence == 0 && !component.license_expression.is_empty() {
             component.evidence = pb::Evidence::Confirmed as i32;
@@ -162,7 +167,7 @@ impl Registry {
         if let Some(name) = &name {
             message.name = name.to_string();
         }
-        let message = written(message);
+        let message = confirmed(message);
         let read = convert::model(message.clone(), "model");
         let (Some(name), Ok(record)) = (name, read.as_ref()) else {
             // Without a name of its own the record's is no second mistake.
@@ -209,7 +214,7 @@ impl Registry {
             return Err(RegistryError::Closed);
         };
         let merged =
-            convert::merge(&descriptor, &written(base), &written(update), &paths).map_err(RegistryError::Invalid)?;
+            convert::merge(&descriptor, &written(base), &confirmed(update), &paths).map_err(RegistryError::Invalid)?;
         let merged = pb::Model { name: name.to_string(), ..merged };
         let record = convert::model(merged.clone(), "model").map_err(RegistryError::Invalid)?;
         check_aliases(&snapshot, &record)?;

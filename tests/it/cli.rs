@@ -50,6 +50,30 @@ fn exit_codes_tell_the_verdict() {
 }
 
 #[test]
+fn a_reviewers_conclusion_settles_a_license_in_doubt() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &["--store", "memory"]);
+    let at = |words: &[&str]| run(&[words, &["--server", serving.address()]].concat());
+    let model = "apple/OpenELM-3B";
+    let check = ["check", model, "--purpose", "commercial", "--hosting", "self-hosted"];
+    assert!(stdout(&at(&check)).contains("LICENSE_EVIDENCE_CONFLICT"));
+    let conclude = |more: &[&str]| {
+        let base = ["models", "conclude", model, "--license", "Apache-2.0", "--reviewer", "legal@acme.example"];
+        at(&[&base[..], &["--url", "https://acme.example/17"], more].concat())
+    };
+    let misspelled = conclude(&["--component", "model-wieghts"]);
+    assert_eq!(code(&misspelled), 2);
+    assert!(String::from_utf8_lossy(&misspelled.stderr).contains("model-weights"));
+    assert_eq!(code(&conclude(&["--date", "soon"])), 2);
+    assert_eq!(code(&conclude(&["--dry-run"])), 0);
+    assert!(stdout(&at(&check)).contains("LICENSE_EVIDENCE_CONFLICT"));
+    assert_eq!(code(&conclude(&["--date", "2026-03-01"])), 0);
+    let text = stdout(&at(&check));
+    assert!(text.contains("as legal@acme.example concluded on 2026-03-01 (https://acme.example/17)"), "{text}");
+    assert!(!text.contains("LICENSE_EVIDENCE_CONFLICT"), "{text}");
+}
+
+#[test]
 fn an_answer_in_text_names_clause_and_figures() {
     let text = stdout(&offline(LLAMA, &["--mau", "800M@2024-11:group"]));
     for part in ["INELIGIBLE", "SCALE_GATE_EXCEEDED", "800,000,000", "700,000,000", "clause 2", "https://"] {

@@ -2,6 +2,7 @@
 
 use tonic::Code;
 use weighbridge::pb::weighbridge::v1 as pb;
+use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
 use weighbridge::pb::weighbridge::v1::license_service_client::LicenseServiceClient;
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
 
@@ -84,6 +85,59 @@ async fn a_model_is_created_read_changed_and_deleted() {
     let gone = pb::DeleteModelRequest { name: name.clone(), ..Default::default() };
     models.delete_model(gone.clone()).await.unwrap();
     refused(models.delete_model(gone).await, Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_conclusion_says_whose_it_is_and_confirms_the_license() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let mut models = ModelServiceClient::new(channel.clone());
+    let with = |component: pb::Component| pb::CreateModelRequest {
+        model: Some(pb::Model { components: vec![component], ..Default::default() }),
+        ..create("one", "")
+    };
+    let conclusion = pb::Conclusion {
+        reviewer: "legal@acme.example".into(),
+        url: "https://acme.example/opinions/17".into(),
+        date: "2026-03-01".into(),
+        justification: "The text in the repository was read.".into(),
+    };
+    let nobody = pb::Component { conclusion: Some(pb::Conclusion::default()), ..weights("MIT") };
+    let status = refused(models.create_model(with(nobody)).await, Code::InvalidArgument);
+    let of = |field: &str| format!("model.components[0].conclusion.{field}");
+    assert_eq!(fields(&status), [of("reviewer"), of("url"), of("date")]);
+    let doubted =
+        pb::Component { conclusion: Some(conclusion.clone()), evidence: pb::Evidence::Secondary as i32, ..weights("") };
+    let status = refused(models.create_model(with(doubted)).await, Code::InvalidArgument);
+    assert_eq!(fields(&status), ["model.components[0].evidence", "model.components[0].license_expression"]);
+
+    let good = pb::Component { conclusion: Some(conclusion.clone()), ..weights("MIT") };
+    let created = models.create_model(with(good)).await.unwrap().into_inner();
+    assert_eq!(created.components[0].evidence(), pb::Evidence::Confirmed);
+    assert_eq!(created.components[0].conclusion, Some(conclusion));
+    let request = pb::CheckEligibilityRequest { model: created.name, ..Default::default() };
+    let decision = EligibilityServiceClient::new(channel).check_eligibility(request).await.unwrap().into_inner();
+    let findings = decision.decision.unwrap().findings;
+    let evidence = findings.iter().find(|finding| finding.reason == "LICENSE_EVIDENCE").unwrap();
+    for part in ["CONFIRMED", "legal@acme.example", "2026-03-01", "https://acme.example/opinions/17"] {
+        assert!(evidence.message.contains(part), "{}", evidence.message);
+    }
+}
+
+#[tokio::test]
+async fn a_change_of_something_else_confirms_no_license() {
+    let server = TestServer::in_memory();
+    let mut models = ModelServiceClient::new(server.connect().await);
+    let all = models.list_models(pb::ListModelsRequest { page_size: 1000, ..Default::default() }).await.unwrap();
+    let weak =
+        |model: &pb::Model| model.components.iter().any(|part| part.evidence() == pb::Evidence::GeneralKnowledge);
+    let model = all.into_inner().models.into_iter().find(weak).unwrap();
+    let update = pb::UpdateModelRequest {
+        model: Some(pb::Model { name: model.name.clone(), family: "x".into(), ..Default::default() }),
+        ..Default::default()
+    };
+    let updated = models.update_model(update).await.unwrap().into_inner();
+    assert_eq!((updated.origin(), updated.components), (pb::Origin::Operator, model.components));
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::domain::license::{
     BarredTraining, Comparison, Duty, Expression, GateSubject, LicensePeriod, OutputTerms, Permission, PurposeLimit,
     Restrictiveness, ScaleGate, Term, Territory, Trigger, UseRestriction,
 };
-use crate::domain::model::{BaseModel, Capability, Component, ComponentKind, Modality, Model};
+use crate::domain::model::{BaseModel, Capability, Component, ComponentKind, Conclusion, Modality, Model};
 use crate::domain::name::LicenseId;
 use crate::domain::openness::Tier;
 use crate::domain::place::CountrySet;
@@ -554,6 +554,10 @@ fn write_evidence(out: &mut String, component: &Component, expression: Option<&E
     match expression {
         Some(expression) => write!(out, "the license statement `{expression}` rests on {evidence}")?,
         None => write!(out, "the license statement rests on {evidence}")?,
+    }
+    if let Some(conclusion) = &component.conclusion {
+        let Conclusion { reviewer, url, date } = &**conclusion;
+        write!(out, ", as {reviewer} concluded on {date} ({url})")?;
     }
     if component.declared_license.is_empty() {
         Ok(())

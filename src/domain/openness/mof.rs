@@ -216,6 +216,7 @@ mod tests {
             declared_license: license.into(),
             evidence: Evidence::GeneralKnowledge,
             license_periods: Vec::new(),
+            conclusion: None,
         }
     }
 

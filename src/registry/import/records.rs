@@ -173,7 +173,7 @@ impl Plan<'_> {
         for (name, (message, model)) in found {
             let shown = self.snapshot.model_entry(name).map(|entry| models::message(entry)).transpose()?;
             let origin = message.origin();
-            let message = models::written(message.clone());
+            let message = models::confirmed(message.clone());
             if shown.is_some_and(|shown| models::written(shown) == message) {
                 self.report.unchanged = self.report.unchanged.saturating_add(1);
                 continue;

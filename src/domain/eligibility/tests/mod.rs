@@ -206,6 +206,7 @@ fn weights(expression: &str) -> Component {
         declared_license: "".into(),
         evidence: Evidence::TextRead,
         license_periods: Vec::new(),
+        conclusion: None,
     }
 }
 
