@@ -14,6 +14,7 @@ mod cases;
 mod catalog;
 mod cli;
 mod eligibility;
+mod grid;
 mod harness;
 mod import;
 mod malformed;
