@@ -127,6 +127,8 @@ pub struct Snapshot {
     revision: u64,
     reference: Arc<Reference>,
     models: Map<ModelName, Layers<Model>>,
+    /// The models that show: a check finds its model and every ancestor by name.
+    shown_models: Index<ModelName, Arc<Entry<Model>>>,
     licenses: Map<LicenseId, Layers<License>>,
     /// The licenses that show, with the restrictions of their shared policy.
     merged: Index<LicenseId, Arc<License>>,
@@ -151,6 +153,7 @@ impl Snapshot {
             revision: 0,
             reference,
             models: Map::new(),
+            shown_models: Index::default(),
             licenses: Map::new(),
             merged: Index::default(),
             use_policies: Map::new(),
@@ -209,6 +212,10 @@ impl Snapshot {
         }
         let new = put.map(|put| Arc::new(entry(revision, layer, put)));
         set_layer(&mut self.models, name, layer, new);
+        match self.models.get(name).and_then(|layers| layers.last()) {
+            Some(shown) => self.shown_models.insert(name.clone(), shown.clone()),
+            None => self.shown_models.remove(name),
+        };
         if let Some(shown) = self.model_entry(name).cloned() {
             self.aliases.insert(&shown.record);
         }
@@ -314,13 +321,13 @@ impl Snapshot {
     /// The model that shows under a name.
     #[must_use]
     pub fn model_entry(&self, name: &ModelName) -> Option<&Arc<Entry<Model>>> {
-        self.models.get(name).and_then(|layers| layers.last())
+        self.shown_models.get(name)
     }
 
     /// The model that shows under a full resource name.
     #[must_use]
     pub fn model_by_name(&self, name: &str) -> Option<&Arc<Entry<Model>>> {
-        self.models.get(name).and_then(|layers| layers.last())
+        self.shown_models.get(name)
     }
 
     /// A model in one layer.

@@ -124,7 +124,10 @@ impl ModelName {
 
     // INVARIANT: the text was built by `new`, so both prefixes are there; the fallbacks are never taken.
     fn parts(&self) -> (&str, &str) {
-        self.0.strip_prefix("publishers/").and_then(|rest| rest.split_once("/models/")).unwrap_or_default()
+        let rest = self.0.strip_prefix("publishers/").unwrap_or_default();
+        // No segment holds a `/`, and looking for one byte is quicker than looking for a word.
+        let (publisher, rest) = rest.split_once('/').unwrap_or_default();
+        (publisher, rest.strip_prefix("models/").unwrap_or_default())
     }
 }
 

@@ -26,15 +26,21 @@ impl Vocabulary {
     /// Whether a use in `category` is also a use in `other`: the same, or a broader one at any distance.
     #[must_use]
     pub fn is_within(&self, category: &str, other: &str) -> bool {
-        self.within(category, other, 8)
+        self.any_broader(category, &|broader| broader == other)
+    }
+
+    /// Whether a test holds for a category, or for a broader one at any distance.
+    #[must_use]
+    pub fn any_broader(&self, category: &str, test: &dyn Fn(&str) -> bool) -> bool {
+        self.any(category, test, 8)
     }
 
     // The depth bounds a vocabulary with a cycle; ours is two levels deep.
-    fn within(&self, category: &str, other: &str, depth: u8) -> bool {
-        if category == other {
+    fn any(&self, category: &str, test: &dyn Fn(&str) -> bool, depth: u8) -> bool {
+        if test(category) {
             return true;
         }
         let Some(depth) = depth.checked_sub(1) else { return false };
-        self.use_categories.get(category).is_some_and(|c| c.broader.iter().any(|b| self.within(b, other, depth)))
+        self.use_categories.get(category).is_some_and(|c| c.broader.iter().any(|b| self.any(b, test, depth)))
     }
 }

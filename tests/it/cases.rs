@@ -57,6 +57,9 @@ struct Case {
     /// For some codes, the model that they must come from.
     #[serde(default)]
     from: BTreeMap<String, String>,
+    /// For some codes, words that the message of one finding must have, each of them.
+    #[serde(default)]
+    says: BTreeMap<String, Vec<String>>,
 }
 
 fn files() -> Vec<(String, File)> {
@@ -88,7 +91,7 @@ fn misspelled(case: &Case) -> Vec<String> {
     if Verdict::parse(&case.verdict).is_none() {
         out.push(format!("`{}` is no verdict", case.verdict));
     }
-    for code in case.reasons.iter().chain(&case.not_reasons).chain(case.from.keys()) {
+    for code in case.reasons.iter().chain(&case.not_reasons).chain(case.from.keys()).chain(case.says.keys()) {
         if Reason::parse(code).is_none() {
             out.push(format!("`{code}` is no reason"));
         }
@@ -179,6 +182,12 @@ fn differences(case: &Case, decision: &pb::Decision) -> Vec<String> {
         let of = |f: &&pb::Finding| f.reason == *code && f.origin.as_ref().is_some_and(|o| o.model == *model);
         if !decision.findings.iter().any(|f| of(&f)) {
             out.push(format!("no {code} from {model}"));
+        }
+    }
+    for (code, words) in &case.says {
+        let says = |f: &&pb::Finding| f.reason == *code && words.iter().all(|word| f.message.contains(word.as_str()));
+        if !decision.findings.iter().any(|f| says(&f)) {
+            out.push(format!("no {code} that says {}", words.join(", ")));
         }
     }
     out

@@ -114,8 +114,39 @@ pub struct Decision<'a> {
     pub tier: Option<Tier>,
     /// The license of its weights that was judged: the pinned revision's, or the current one.
     pub expression: Option<&'a Expression>,
-    /// Gravest first, else in the order of the rules.
-    pub findings: Vec<Finding<'a>>,
+    /// Why.
+    pub findings: Findings<'a>,
+}
+
+/// The findings of a decision. They come gravest first, else in the order of the rules.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Findings<'a>(Vec<Finding<'a>>);
+
+impl<'a> Findings<'a> {
+    /// Findings in the order of the rules. They stay where they are: sorting would move every one of them, and who reads
+    /// them goes through them once.
+    pub(super) fn new(in_order_of_rules: Vec<Finding<'a>>) -> Self {
+        Self(in_order_of_rules)
+    }
+
+    /// Gravest first. A silenced finding decides nothing, and is still worth more than a note.
+    pub fn iter(&self) -> impl Iterator<Item = &Finding<'a>> + Clone {
+        let of =
+            |effect: Effect| self.0.iter().filter(move |finding| finding.acts().unwrap_or(Effect::Permits) == effect);
+        Effect::ALL.iter().copied().flat_map(of)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 impl<'a> Decision<'a> {

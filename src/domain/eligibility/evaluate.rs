@@ -1,8 +1,10 @@
 //! The evaluator: access, terms, lineage, requirements, then the verdict.
 
-use super::decision::{Decision, Effect, Finding, Origin, Verdict};
+use std::cell::Cell;
+
+use super::decision::{Decision, Effect, Finding, Findings, Origin, Verdict};
 use super::fact::{Fact, Facts, MeasureKey, MeasureKeys};
-use super::intended_use::{Activities, Hosting, Use};
+use super::intended_use::{Activities, Activity, Hosting, Use};
 use super::message::Detail;
 use super::reason::Reason;
 use super::rules::{self, terms::Placed};
@@ -46,9 +48,7 @@ pub fn evaluate<'a>(
     rules::assumed::note(&context, &mut out);
     out.say_expired(model);
     let verdict = out.verdict;
-    let mut findings = out.findings;
-    // A silenced finding decides nothing, and is still worth more than a note.
-    findings.sort_by_key(|finding| finding.acts().unwrap_or(Effect::Permits));
+    let findings = Findings::new(out.findings);
     Decision { verdict, model: Some(model), tier: context.tier, expression: pinned(model, use_), findings }
 }
 
@@ -60,7 +60,8 @@ fn context<'a>(
     waivers: Waivers<'a>,
 ) -> Context<'a> {
     let (activities, at) = (use_.activities, use_.at.unwrap_or(now));
-    Context { records, model, use_, activities, at, tier: tier_of(model, use_), waivers }
+    let asked = Cell::default();
+    Context { records, model, use_, activities, asked, at, tier: tier_of(model, use_), waivers }
 }
 
 /// The license of the weights that the use is about: the pinned revision's where that is known, else the current one.
@@ -112,26 +113,87 @@ pub fn unresolved<'a>(reason: &'a str) -> Decision<'a> {
         missing_measures: MeasureKeys::NONE,
         waived_by: None,
     };
-    Decision { verdict: Verdict::NeedsReview, model: None, tier: None, expression: None, findings: vec![finding] }
+    Decision {
+        verdict: Verdict::NeedsReview,
+        model: None,
+        tier: None,
+        expression: None,
+        findings: Findings::new(vec![finding]),
+    }
 }
 
 /// What every rule looks at.
-#[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     pub(super) records: &'a dyn Records,
     /// The model that was asked for.
     pub(super) model: &'a Model,
     pub(super) use_: &'a Use,
     /// Those of the use, or one more while asking what an unlisted one would change.
-    pub(super) activities: Activities,
+    activities: Activities,
+    /// Unlisted activities that a rule asked for: the first may lead to a review or a no, the second to a duty. What nobody
+    /// asked for changes nothing.
+    asked: Cell<(Activities, Activities)>,
     /// The day of the use.
-    #[expect(dead_code, reason = "the registry's past is asked for by revision; no rule looks at the day yet")]
     pub(super) at: Date,
     pub(super) tier: Option<Tier>,
     pub(super) waivers: Waivers<'a>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// The same with one more activity.
+    pub(super) fn with(&self, activity: Activity) -> Self {
+        let Self { records, model, use_, at, tier, waivers, .. } = *self;
+        let activities = self.activities.with(activity);
+        Context { records, model, use_, activities, asked: Cell::default(), at, tier, waivers }
+    }
+
+    /// Whether the use does something. `worst` is the gravest effect that it can lead to.
+    pub(super) fn does(&self, activity: Activity, worst: Effect) -> bool {
+        let listed = self.activities.has(activity);
+        if !listed {
+            let (grave, duty) = self.asked.get();
+            match worst {
+                Effect::Blocks | Effect::Review => self.asked.set((grave.with(activity), duty)),
+                Effect::Duty => self.asked.set((grave, duty.with(activity))),
+                Effect::Permits | Effect::Info => {}
+            }
+        }
+        listed
+    }
+
+    /// Whether it does any of several things.
+    pub(super) fn does_any(&self, activities: &[Activity], worst: Effect) -> bool {
+        activities.iter().any(|activity| self.activities.has(*activity))
+            || activities.iter().fold(false, |found, activity| found | self.does(*activity, worst))
+    }
+
+    /// Further training or another change.
+    pub(super) fn changes(&self, worst: Effect) -> bool {
+        self.does_any(&[Activity::FineTune, Activity::Modify], worst)
+    }
+
+    /// Either kind of training on outputs; training competing models is training other models, and nobody passes on a
+    /// model that was trained on outputs without such training.
+    pub(super) fn trains(&self, worst: Effect) -> bool {
+        const TRAINING: [Activity; 3] =
+            [Activity::TrainOtherModels, Activity::TrainCompetingModels, Activity::DistributeTrainedModel];
+        self.does_any(&TRAINING, worst)
+    }
+
+    /// Whether the use does nothing beyond running the model.
+    pub(super) fn only_runs(&self) -> bool {
+        !self.does_any(Activity::ALL, Effect::Blocks)
+    }
+
+    /// Unlisted activities that may worsen a verdict.
+    pub(super) fn may_worsen(&self, verdict: Verdict) -> impl Iterator<Item = Activity> {
+        let (grave, duty) = self.asked.get();
+        let counts = move |activity: &Activity| {
+            grave.has(*activity) || verdict < Verdict::EligibleWithConditions && duty.has(*activity)
+        };
+        Activity::ALL.iter().copied().filter(counts)
+    }
+
     /// Whether weights leave for devices, which counts as redistribution.
     pub(super) fn is_edge(&self) -> bool {
         self.use_.hosting == Some(Hosting::EdgeOffline)
@@ -175,9 +237,12 @@ pub(super) struct Out<'a> {
     expired: Vec<&'a Waiver>,
 }
 
+/// Room for the findings of most decisions.
+const FINDINGS: usize = 32;
+
 impl<'a> Out<'a> {
     pub(super) fn collecting(waivers: Waivers<'a>) -> Self {
-        Self { findings: Vec::with_capacity(16), collects: true, ..Self::counting(waivers) }
+        Self { findings: Vec::with_capacity(FINDINGS), collects: true, ..Self::counting(waivers) }
     }
 
     /// Keeps the verdict only.
@@ -200,31 +265,50 @@ impl<'a> Out<'a> {
         self.expired.extend(branch.expired);
     }
 
-    pub(super) fn push(&mut self, mut finding: Finding<'a>) {
-        let (waived_by, expired) = self.waivers.of(&finding);
-        if waived_by.is_some() {
-            finding.waived_by = waived_by;
-            if self.collects {
-                self.findings.push(finding);
-            }
+    #[inline]
+    fn push(&mut self, finding: Finding<'a>) {
+        if !self.waivers.list.is_empty() {
+            self.push_unless_waived(finding);
             return;
         }
-        if self.collects {
-            self.expired.extend(expired);
-        }
-        self.verdict = self.verdict.max(finding.effect.verdict());
-        if finding.effect == Effect::Duty {
-            self.duties += 1;
-        }
         let waits = !finding.missing.is_empty() || !finding.missing_measures.is_empty();
-        self.stuck |= finding.effect == Effect::Review && !waits;
+        self.count(finding.effect, waits);
         if self.collects {
             self.findings.push(finding);
         }
     }
 
+    /// What a finding leads to; it waits for facts, or not.
+    fn count(&mut self, effect: Effect, waits: bool) {
+        self.verdict = self.verdict.max(effect.verdict());
+        self.duties += usize::from(effect == Effect::Duty);
+        self.stuck |= effect == Effect::Review && !waits;
+    }
+
+    fn push_unless_waived(&mut self, mut finding: Finding<'a>) {
+        let (waived_by, expired) = self.waivers.of(&finding);
+        finding.waived_by = waived_by;
+        if waived_by.is_none() {
+            let waits = !finding.missing.is_empty() || !finding.missing_measures.is_empty();
+            self.count(finding.effect, waits);
+        }
+        if self.collects {
+            self.expired.extend(expired.filter(|_| waived_by.is_none()));
+            self.findings.push(finding);
+        }
+    }
+
+    /// Whether findings are kept, and not only what they lead to.
+    pub(super) fn collects(&self) -> bool {
+        self.collects
+    }
+
     /// A finding for which no fact is missing.
     pub(super) fn say(&mut self, reason: Reason, effect: Effect, detail: Detail<'a>, origin: Origin<'a>, facts: Facts) {
+        if !self.collects && self.waivers.list.is_empty() {
+            self.count(effect, false);
+            return;
+        }
         self.push(Finding {
             reason,
             effect,

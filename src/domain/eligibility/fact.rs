@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::domain::date::Date;
-use crate::domain::license::GateSubject;
+use crate::domain::license::{GateSubject, ScaleGate};
 use crate::domain::words::words;
 
 words! {
@@ -95,19 +95,37 @@ impl Facts {
 }
 
 /// The exact figure that a gate asks for; its path is `measures[metric:SUBJECT:period]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct MeasureKey<'a> {
-    /// What is measured.
-    pub metric: &'a str,
-    /// Whose figure.
-    pub subject: GateSubject,
+    /// The gate.
+    pub(super) gate: &'a ScaleGate,
     /// The period; `None`: now.
     pub period: Option<Date>,
 }
 
+impl<'a> MeasureKey<'a> {
+    /// What is measured.
+    #[must_use]
+    pub fn metric(&self) -> &'a str {
+        &self.gate.metric
+    }
+
+    /// Whose figure.
+    #[must_use]
+    pub fn subject(&self) -> GateSubject {
+        self.gate.subject
+    }
+}
+
+impl PartialEq for MeasureKey<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.metric(), self.subject(), self.period) == (other.metric(), other.subject(), other.period)
+    }
+}
+
 impl fmt::Display for MeasureKey<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "measures[{}:{}", self.metric, self.subject)?;
+        write!(f, "measures[{}:{}", self.metric(), self.subject())?;
         if let Some(period) = self.period {
             write!(f, ":{period}")?;
         }
@@ -116,23 +134,26 @@ impl fmt::Display for MeasureKey<'_> {
 }
 
 /// The exact figures that a review waits for. A group of gates asks for one a gate, and no license we know has more than
-/// two in one; those beyond three are asked for once the others are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MeasureKeys<'a>([Option<MeasureKey<'a>>; 3]);
+/// two in one; those beyond are asked for once the others are known.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MeasureKeys<'a>([Option<MeasureKey<'a>>; 2]);
 
 impl<'a> MeasureKeys<'a> {
     /// None.
-    pub const NONE: Self = Self([None; 3]);
+    pub const NONE: Self = Self([None; 2]);
 
     /// At most one.
     #[must_use]
     pub fn one(key: Option<MeasureKey<'a>>) -> Self {
-        Self([key, None, None])
+        Self([key, None])
     }
 
     /// Both lists, without repeats.
     #[must_use]
     pub fn and(mut self, other: Self) -> Self {
+        if other.is_empty() {
+            return self;
+        }
         for key in other.iter() {
             let known = self.iter().any(|known| known == key);
             if let (false, Some(free)) = (known, self.0.iter_mut().find(|slot| slot.is_none())) {

@@ -203,27 +203,6 @@ impl Activities {
         self.insert(activity);
         self
     }
-
-    /// Further training or another change.
-    #[must_use]
-    pub fn changes(self) -> bool {
-        self.has(Activity::FineTune) || self.has(Activity::Modify)
-    }
-
-    /// Either kind of training on outputs; training competing models is training other models, and nobody passes on a
-    /// model that was trained on outputs without such training.
-    #[must_use]
-    pub fn trains(self) -> bool {
-        self.has(Activity::TrainOtherModels)
-            || self.has(Activity::TrainCompetingModels)
-            || self.has(Activity::DistributeTrainedModel)
-    }
-
-    /// None at all.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.0 == 0
-    }
 }
 
 impl FromIterator<Activity> for Activities {

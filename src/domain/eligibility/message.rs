@@ -8,13 +8,14 @@ use super::reason::Reason;
 use super::waiver::Waiver;
 use crate::domain::date::Date;
 use crate::domain::license::{
-    BarredTraining, Comparison, Duty, Expression, GateSubject, LicensePeriod, OutputTerms, Permission, PurposeLimit,
-    Restrictiveness, ScaleGate, Term, Territory, Trigger, UseRestriction,
+    BarredTraining, Comparison, Duty, Expression, GateSubject, License, LicensePeriod, OutputTerms, Permission,
+    PurposeLimit, Restrictiveness, ScaleGate, Term, Territory, Trigger, UseRestriction,
 };
 use crate::domain::model::{BaseModel, Capability, Component, ComponentKind, Conclusion, Modality, Model};
 use crate::domain::name::LicenseId;
 use crate::domain::openness::Tier;
-use crate::domain::place::CountrySet;
+use crate::domain::place::{Country, CountrySet};
+use crate::domain::vocabulary::Vocabulary;
 
 /// What a finding is about, borrowed from the records and the use.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,8 +99,10 @@ pub enum Detail<'a> {
     Territory {
         /// The clause.
         territory: &'a Territory,
-        /// The countries of the use that matter here; none: they are not known.
-        countries: CountrySet,
+        /// Those of the use that were looked at.
+        places: UsePlaces<'a>,
+        /// The ones of them that matter here.
+        which: Which,
     },
     /// Training that is barred.
     Barred {
@@ -118,6 +121,8 @@ pub enum Detail<'a> {
         base: &'a BaseModel,
         /// The model whose license first drops it; `None`: the one asked for.
         at: Option<&'a Model>,
+        /// The barred uses of two single licenses.
+        uses: Option<LostUses<'a>>,
     },
     /// Something required.
     Need(Need),
@@ -125,6 +130,97 @@ pub enum Detail<'a> {
     Assumed(Activities),
     /// A waiver that has expired.
     Waiver(&'a Waiver),
+}
+
+/// Where a use happens, as far as a territory looks at it. Sets of countries are large, and few findings are read: which
+/// countries one is about is worked out when its message is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct UsePlaces<'a> {
+    /// Where the organization is.
+    pub organization: Option<Country>,
+    /// Where it runs.
+    pub deployment: Option<&'a CountrySet>,
+    /// Where its users are.
+    pub end_users: Option<&'a CountrySet>,
+}
+
+/// Which places of a use a finding is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// None: it is about those that are not stated.
+    NotStated,
+    /// All that were looked at.
+    All,
+    /// Those that are excluded.
+    Excluded,
+    /// Those of which a part is excluded.
+    PartlyExcluded,
+    /// Those that every list of supported places we know leaves open.
+    OffMarket,
+}
+
+impl UsePlaces<'_> {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> CountrySet {
+        let mut all = CountrySet::default();
+        self.organization.into_iter().for_each(|country| all.insert(country));
+        [self.deployment, self.end_users].into_iter().flatten().for_each(|set| all.extend(set));
+        all
+    }
+
+    /// The ones that a finding is about.
+    pub(super) fn of(&self, territory: &Territory, which: Which) -> CountrySet {
+        let all = self.all();
+        match which {
+            Which::NotStated => CountrySet::default(),
+            Which::All => all,
+            Which::Excluded => all.common(&territory.excluded.countries),
+            Which::PartlyExcluded => all.common(&territory.excluded.parts),
+            Which::OffMarket => {
+                let markets = well_known_markets();
+                let mut off = CountrySet::default();
+                all.iter().filter(|country| !markets.contains(*country)).for_each(|country| off.insert(country));
+                off
+            }
+        }
+    }
+}
+
+/// Places that every publisher's list of supported places has.
+pub(super) fn well_known_markets() -> CountrySet {
+    CountrySet::named("WELL_KNOWN_MARKETS").unwrap_or_default()
+}
+
+/// Barred uses that a license keeps out and the license of a descendant does not.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LostUses<'a> {
+    /// The license that bars them.
+    pub theirs: &'a License,
+    /// The license of the descendant.
+    pub ours: &'a License,
+    /// Which category is part of which.
+    pub vocabulary: &'a Vocabulary,
+}
+
+impl LostUses<'_> {
+    /// Names them, where both bar some: else they are all that the license bars.
+    fn write(self, out: &mut String) -> fmt::Result {
+        let Self { theirs, ours, vocabulary } = self;
+        if ours.use_restrictions.is_empty() {
+            return Ok(());
+        }
+        let mut lost: Vec<&str> = theirs.use_restrictions.iter().map(|r| &*r.category).collect();
+        lost.retain(|category| !vocabulary.any_broader(category, &|broader| ours.restricts(broader)));
+        lost.sort_unstable();
+        lost.dedup();
+        if lost.is_empty() {
+            return Ok(());
+        }
+        out.write_str(" (")?;
+        write_list(out, lost.iter())?;
+        out.write_str(")")
+    }
 }
 
 /// A figure that was held against a gate.
@@ -272,20 +368,26 @@ impl Finding<'_> {
                 }
             }
             Detail::Gate { gate, figure } => self.write_gate(out, license, gate, figure),
-            Detail::Territory { territory, countries } => self.write_territory(out, license, territory, &countries),
+            Detail::Territory { territory, places, which } => {
+                self.write_territory(out, license, territory, &places.of(territory, which))
+            }
             Detail::Barred { barred, outputs } => {
                 let verb = if self.effect == Effect::Blocks { "bars" } else { "may bar" };
                 write!(out, "{license} {verb} training {barred} on outputs")?;
                 if outputs.note.is_empty() { Ok(()) } else { write!(out, " ({})", outputs.note) }
             }
             Detail::Base(base) => self.write_base(out, base),
-            Detail::Drift { lost, base, at } => {
+            Detail::Drift { lost, base, at, uses } => {
                 match at {
                     Some(at) => write!(out, "the license of `{}` drops", at.name)?,
                     None => out.write_str("the declared license drops")?,
                 }
                 write!(out, " terms of `{}`, which still hold: ", base.model.as_str())?;
-                write_list(out, lost.words())
+                write_list(out, lost.words())?;
+                match uses.filter(|_| lost.has(Restrictiveness::USES)) {
+                    Some(uses) => uses.write(out),
+                    None => Ok(()),
+                }
             }
             Detail::Need(need) => match self.effect {
                 Effect::Blocks => write!(out, "the use requires {need}, which this model does not offer"),

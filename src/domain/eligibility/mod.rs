@@ -15,7 +15,7 @@ mod rules;
 mod tests;
 mod waiver;
 
-pub use decision::{Decision, Effect, Finding, Origin, Verdict};
+pub use decision::{Decision, Effect, Finding, Findings, Origin, Verdict};
 pub use evaluate::{Records, evaluate, unresolved, verdict};
 pub use fact::{Fact, Facts, MeasureKey, MeasureKeys};
 pub use intended_use::{

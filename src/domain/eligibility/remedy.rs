@@ -227,7 +227,7 @@ fn candidates(decision: &Decision<'_>, use_: &Use) -> Vec<Edit> {
                     .into_iter()
                     .for_each(|kind| add(Edit::Fulfil(kind)));
             }
-            Detail::Territory { countries: found, .. } => countries.extend(&found),
+            Detail::Territory { territory, places, which } => countries.extend(&places.of(territory, which)),
             _ => {}
         }
         let of_purpose = matches!(

@@ -67,6 +67,12 @@ impl License {
     pub fn is_read(&self) -> bool {
         self.confidence == Confidence::ReadFullText
     }
+
+    /// Whether it bars a use category of that very name, under a condition perhaps.
+    #[must_use]
+    pub fn restricts(&self, category: &str) -> bool {
+        self.use_restrictions.iter().any(|restriction| *restriction.category == *category)
+    }
 }
 
 words! {
@@ -371,6 +377,9 @@ impl Restrictiveness {
         "the need for the publisher's consent",
     ];
 
+    /// The use restrictions.
+    pub const USES: Self = Self(1 << 3);
+
     /// What a license restricts.
     #[must_use]
     pub fn of(license: &License) -> Self {
@@ -396,10 +405,22 @@ impl Restrictiveness {
         Self(self.0 | other.0)
     }
 
+    /// What is in both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
     /// What is here and not in `other`.
     #[must_use]
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
+    }
+
+    /// Whether all of `other` is here.
+    #[must_use]
+    pub fn has(self, other: Self) -> bool {
+        other.without(self).is_empty()
     }
 
     /// Whether nothing is left.

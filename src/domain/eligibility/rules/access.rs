@@ -26,9 +26,8 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
         }
         Some(Hosting::VendorApi) => {}
     }
-    let passes_on = context.activities.has(Activity::RedistributeWeights)
-        || context.activities.has(Activity::RedistributeDerivative);
-    if passes_on && context.tier == Some(Tier::Proprietary) {
+    let passing_on = [Activity::RedistributeWeights, Activity::RedistributeDerivative];
+    if context.tier == Some(Tier::Proprietary) && context.does_any(&passing_on, Effect::Blocks) {
         let facts = Facts::one(Fact::Activities);
         out.say(Reason::WeightsUnavailable, Effect::Blocks, Detail::Plain, origin, facts);
     }

@@ -11,19 +11,12 @@ pub(in crate::domain::eligibility) fn note<'a>(context: &Context<'a>, out: &mut 
     if out.verdict == Verdict::Ineligible {
         return;
     }
-    let worse_with = |activities: Activities| {
-        let asked = Context { activities, ..*context };
+    let worse_with = |activity: &Activity| {
         let mut probe = Out::counting(context.waivers);
-        super::judge(&asked, &mut probe);
+        super::judge(&context.with(*activity), &mut probe);
         probe.verdict > out.verdict
     };
-    // Doing more never improves a verdict: where everything at once does not worsen it, nothing does.
-    let everything: Activities = Activity::ALL.iter().copied().collect();
-    if everything == context.activities || !worse_with(everything) {
-        return;
-    }
-    let unlisted = Activity::ALL.iter().copied().filter(|activity| !context.activities.has(*activity));
-    let worsening: Activities = unlisted.filter(|activity| worse_with(context.activities.with(*activity))).collect();
+    let worsening: Activities = context.may_worsen(out.verdict).filter(worse_with).collect();
     if worsening != Activities::default() {
         let origin = Origin { model: Some(context.model), ..Origin::default() };
         let detail = Detail::Assumed(worsening);

@@ -5,26 +5,28 @@ use super::predicate::{Known, holds};
 use crate::domain::eligibility::decision::Effect;
 use crate::domain::eligibility::evaluate::{Missing, Out, Terms};
 use crate::domain::eligibility::fact::{Fact, Facts};
-use crate::domain::eligibility::intended_use::{Activities, Activity};
+use crate::domain::eligibility::intended_use::Activity;
 use crate::domain::eligibility::message::Detail;
 use crate::domain::eligibility::reason::Reason;
 use crate::domain::license::{BarredTraining, PermissionStatus};
 use crate::domain::tri::Tri;
 
 pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
-    let acts = terms.context.activities;
-    if !acts.trains() {
-        return;
-    }
     let permission = &terms.license.permissions.train_other_models;
     let outputs = &terms.license.outputs;
+    let limited = !outputs.training_barred.is_empty()
+        || permission.status == PermissionStatus::Prohibited
+        || is_unread(permission, terms.license);
+    if !limited || !terms.context.trains(Effect::Blocks) {
+        return;
+    }
     let facts = Facts::one(Fact::Activities);
     let detail = Detail::Permission { act: TRAINING, permission };
     if outputs.training_barred.is_empty() {
         let origin = terms.origin(&permission.clause);
         if permission.status == PermissionStatus::Prohibited {
             out.say(Reason::OutputTrainingProhibited, Effect::Blocks, detail, origin, facts);
-        } else if is_unread(permission, terms.license) {
+        } else {
             out.review(Reason::PermissionNotRead, detail, origin, facts, Missing::NONE);
         }
         return;
@@ -33,7 +35,7 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     let origin = terms.origin(clause);
     let only_if = Known::all(outputs.training_barred_only_if.iter().map(|p| holds(*p, &[], terms)));
     for barred in &outputs.training_barred {
-        let hit = Known { value: reaches(*barred, acts), facts, missing: Missing::NONE }.and(only_if);
+        let hit = Known { value: reaches(*barred, terms), facts, missing: Missing::NONE }.and(only_if);
         let detail = Detail::Barred { barred: *barred, outputs };
         match hit.value {
             Tri::True => out.say(Reason::DistillationBarred, Effect::Blocks, detail, origin, hit.facts),
@@ -45,8 +47,8 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
 
 /// Whether the training of the use is of a barred kind. Which kind of model is trained is not among the facts, so any bar
 /// on other models reaches it; a foundation model may or may not be what "other models" are.
-fn reaches(barred: BarredTraining, acts: Activities) -> Tri {
-    let competing = acts.has(Activity::TrainCompetingModels);
+fn reaches(barred: BarredTraining, terms: &Terms<'_, '_>) -> Tri {
+    let competing = terms.context.does(Activity::TrainCompetingModels, Effect::Blocks);
     match barred {
         BarredTraining::AnyModel | BarredTraining::OtherLanguageModel | BarredTraining::OtherImageModel => Tri::True,
         BarredTraining::CompetingModel => competing.into(),

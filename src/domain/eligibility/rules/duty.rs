@@ -25,7 +25,7 @@ fn check_duty<'a>(terms: &Terms<'a, '_>, duty: &'a Duty, out: &mut Out<'a>) {
     let class = duty.class();
     let started = match class {
         // A bar holds for its act, whatever else starts it.
-        DutyClass::Bar(act) => is_met(act, terms).then_some(act),
+        DutyClass::Bar(act) => is_met(act, terms, Effect::Blocks).then_some(act),
         DutyClass::Step | DutyClass::Consent | DutyClass::General => start(duty, terms),
     };
     if let Some(started) = started {
@@ -101,29 +101,43 @@ fn open_to(terms: &Terms<'_, '_>, duty: &Duty) -> Tri {
 
 /// The first trigger that is met and not lifted.
 fn start(duty: &Duty, terms: &Terms<'_, '_>) -> Option<Trigger> {
-    duty.when.iter().copied().find(|trigger| !duty.not_when.contains(trigger) && is_met(*trigger, terms))
+    let worst = worst_of(duty);
+    duty.when.iter().copied().find(|trigger| !duty.not_when.contains(trigger) && is_met(*trigger, terms, worst))
 }
 
-/// Whether the use does what starts such duties.
-pub(super) fn is_met(trigger: Trigger, terms: &Terms<'_, '_>) -> bool {
-    let acts = terms.context.activities;
-    let edge = terms.context.is_edge();
-    let copies = acts.has(Activity::RedistributeWeights) || acts.has(Activity::RedistributeDerivative) || edge;
-    let trained = acts.trains() && acts.has(Activity::DistributeTrainedModel);
+/// The gravest effect that starting a duty can have.
+fn worst_of(duty: &Duty) -> Effect {
+    let plain = duty.only_if.is_empty() && duty.gate_group.is_empty() && duty.not_open_to.is_empty();
+    match duty.class() {
+        _ if duty.binding != Binding::Required => Effect::Info,
+        DutyClass::General => Effect::Info,
+        DutyClass::Step if plain && duty.approval != Approval::UnreadAgreement => Effect::Duty,
+        DutyClass::Step | DutyClass::Consent | DutyClass::Bar(_) => Effect::Blocks,
+    }
+}
+
+/// Whether the use does what starts such duties; `worst` is the gravest effect of that.
+pub(super) fn is_met(trigger: Trigger, terms: &Terms<'_, '_>, worst: Effect) -> bool {
+    let context = terms.context;
+    let does = |activity| context.does(activity, worst);
+    let copies = || {
+        let copying = [Activity::RedistributeWeights, Activity::RedistributeDerivative];
+        context.is_edge() || context.does_any(&copying, worst)
+    };
     match trigger {
         Trigger::Any => true,
-        Trigger::Redistribute => copies,
+        Trigger::Redistribute => copies(),
         // A copy of a descendant is a changed copy of its ancestor.
         Trigger::Derivative => {
-            acts.has(Activity::RedistributeDerivative)
-                || edge && acts.changes()
-                || copies && terms.derivative
-                || trained && terms.license.outputs.trained_model_is_derivative
+            does(Activity::RedistributeDerivative)
+                || context.is_edge() && context.changes(worst)
+                || terms.derivative && copies()
+                || terms.license.outputs.trained_model_is_derivative && does(Activity::DistributeTrainedModel)
         }
-        Trigger::Service => acts.has(Activity::OfferAsService),
-        Trigger::DerivativeService => acts.has(Activity::OfferAsService) && (acts.changes() || terms.derivative),
-        Trigger::TrainedModel => trained,
-        Trigger::Publish => acts.has(Activity::PublishOutputs) || acts.has(Activity::BenchmarkPublicly),
-        Trigger::Benchmark => acts.has(Activity::BenchmarkPublicly),
+        Trigger::Service => does(Activity::OfferAsService),
+        Trigger::DerivativeService => does(Activity::OfferAsService) && (terms.derivative || context.changes(worst)),
+        Trigger::TrainedModel => does(Activity::DistributeTrainedModel),
+        Trigger::Publish => context.does_any(&[Activity::PublishOutputs, Activity::BenchmarkPublicly], worst),
+        Trigger::Benchmark => does(Activity::BenchmarkPublicly),
     }
 }

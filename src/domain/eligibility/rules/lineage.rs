@@ -9,9 +9,11 @@ use super::{duty, permission};
 use crate::domain::eligibility::decision::{Effect, Origin};
 use crate::domain::eligibility::evaluate::{Context, Missing, Out, Records, Terms};
 use crate::domain::eligibility::fact::Facts;
-use crate::domain::eligibility::message::Detail;
+use crate::domain::eligibility::message::{Detail, LostUses};
 use crate::domain::eligibility::reason::Reason;
-use crate::domain::license::{Duty, DutyClass, Expression, License, PermissionStatus, Restrictiveness, Trigger};
+use crate::domain::license::{
+    Duty, DutyClass, Expression, License, PermissionStatus, Restrictiveness, Term, Trigger, UseRestriction,
+};
 use crate::domain::model::{BaseModel, BaseRef, Model};
 use crate::domain::name::{LicenseId, ModelName};
 use crate::domain::openness::Tier;
@@ -26,12 +28,13 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     if context.model.base_models.is_empty() {
         return;
     }
-    let own = restrictiveness(context.records, context.model);
     // One ancestor can be met on several ways up: each way counts, and each kind of terms counts once.
     let mut seen: SmallVec<[Met<'_>; 8]> = SmallVec::from_iter([(&context.model.name, false)]);
     let mut counted: SmallVec<[Met<'_>; 8]> = SmallVec::new();
-    let mut open: VecDeque<(Path<'a>, bool)> = VecDeque::from([(Path::from_slice(&[context.model]), false)]);
-    while let Some((path, by_outputs)) = open.pop_front() {
+    let mut open: SmallVec<[(Path<'a>, bool); 4]> = SmallVec::from_iter([(Path::from_slice(&[context.model]), false)]);
+    let mut next = 0;
+    while let Some((path, by_outputs)) = open.get(next).map(|(path, by_outputs)| (path.clone(), *by_outputs)) {
+        next += 1;
         let Some(child) = path.last().copied() else { continue };
         for base in &child.base_models {
             let carries_weights = base.relation.carries_weights();
@@ -54,7 +57,7 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
                     Some(_) if ancestor.is_some_and(|a| counted.contains(&(&a.name, step.by_outputs))) => {}
                     Some(found) => {
                         counted.extend(ancestor.map(|a| (&a.name, step.by_outputs)));
-                        step.apply(found, own, &path, out);
+                        step.apply(found, &path, out);
                     }
                 }
             }
@@ -69,9 +72,12 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
                 return;
             }
             seen.push(met);
-            let mut further = path.clone();
-            further.push(ancestor);
-            open.push_back((further, step.by_outputs));
+            // What has no base of its own leads nowhere.
+            if !ancestor.base_models.is_empty() {
+                let mut further = path.clone();
+                further.push(ancestor);
+                open.push((further, step.by_outputs));
+            }
         }
     }
 }
@@ -116,10 +122,9 @@ pub fn lineage<'a>(records: &'a dyn Records, model: &'a Model) -> Vec<LineageSte
                 Some(ancestor) => ancestor.weights().and_then(|w| w.expression.as_ref()),
                 None => base.expression.as_ref(),
             };
-            let own = restrictiveness(records, child);
             let by_outputs = by_outputs || !base.relation.carries_weights();
-            let lost = expression.map(|e| of_expression(records, e)).unwrap_or_default().without(own);
-            let lost = if by_outputs { Restrictiveness::default() } else { lost };
+            let dropped = |expression| dropped(records, expression, stated(child));
+            let lost = expression.filter(|_| !by_outputs).map(dropped).unwrap_or_default();
             let counts = counts(child, base);
             steps.push(LineageStep { depth, child, base, ancestor, expression, by_outputs, counts, lost });
             let Some(ancestor) = ancestor else { continue };
@@ -176,7 +181,7 @@ impl<'a> Step<'a, '_> {
         service.map(Found::Service).or_else(|| expression().map(Found::Expression))
     }
 
-    fn apply(&self, found: Found<'a>, own: Restrictiveness, path: &Path<'a>, out: &mut Out<'a>) {
+    fn apply(&self, found: Found<'a>, path: &Path<'a>, out: &mut Out<'a>) {
         let Self { context, child, base, ancestor, by_outputs } = *self;
         let whose = ancestor.unwrap_or(child);
         let expression = match found {
@@ -198,9 +203,12 @@ impl<'a> Step<'a, '_> {
             Some(weights) => terms::check_expression(context, whose, weights, Some(expression), inherited, out),
             None => terms::apply_expression(context, whose, expression, inherited, out),
         }
-        let lost = of_expression(context.records, expression).without(own);
-        if !by_outputs && !lost.is_empty() {
-            say_drift(context, whose, base, lost, path, out);
+        // Drift is a note: it leads to no verdict.
+        if !by_outputs && out.collects() {
+            let lost = dropped(context.records, expression, stated(context.model));
+            if !lost.is_empty() {
+                say_drift(context, whose, expression, base, lost, path, out);
+            }
         }
     }
 }
@@ -209,6 +217,7 @@ impl<'a> Step<'a, '_> {
 fn say_drift<'a>(
     context: &Context<'a>,
     whose: &'a Model,
+    expression: &'a Expression,
     base: &'a BaseModel,
     lost: Restrictiveness,
     path: &Path<'a>,
@@ -216,15 +225,22 @@ fn say_drift<'a>(
 ) {
     let origin = Origin { model: Some(whose), ..Origin::default() };
     let mut left = lost;
-    // Who states no license drops nothing by it.
-    let states = |model: &&Model| model.weights().is_some_and(|weights| weights.expression.is_some());
-    for descendant in path.iter().rev().copied().filter(|model| states(model)) {
-        let here = left.without(restrictiveness(context.records, descendant));
+    for descendant in path.iter().rev().copied() {
+        // Who states no license drops nothing by it.
+        let Some(ours) = stated(descendant) else { continue };
+        // What the model asked for drops is known: that is what it is all about.
+        let here = if descendant.name == context.model.name {
+            left
+        } else {
+            left.and(dropped(context.records, expression, Some(ours)))
+        };
         if here.is_empty() {
             continue;
         }
         let at = (descendant.name != context.model.name).then_some(descendant);
-        let detail = Detail::Drift { lost: here, base, at };
+        let licenses = only_license(context.records, expression).zip(only_license(context.records, ours));
+        let uses = licenses.map(|(theirs, ours)| LostUses { theirs, ours, vocabulary: context.records.vocabulary() });
+        let detail = Detail::Drift { lost: here, base, at, uses };
         out.say(Reason::LicenseDrift, Effect::Info, detail, origin, Facts::NONE);
         left = left.without(here);
     }
@@ -252,28 +268,65 @@ pub(super) fn outputs<'a>(terms: &Terms<'a, '_>, written: &'a LicenseId, base: &
 
 /// Duties on models trained on outputs hold for the model itself when it reaches others.
 fn trained_duties<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
-    let reaches_others = duty::is_met(Trigger::Redistribute, terms) || duty::is_met(Trigger::Service, terms);
-    if !reaches_others {
-        return;
-    }
     let starts = |duty: &&Duty| {
         // A bar is on an act with the ancestor itself, which is not inside.
         let bar = matches!(duty.class(), DutyClass::Bar(_));
         !bar && duty.when.contains(&Trigger::TrainedModel) && !duty.not_when.contains(&Trigger::TrainedModel)
     };
-    for duty in terms.license.duties.iter().filter(starts) {
-        duty::check_started(terms, duty, Trigger::TrainedModel, out);
+    let mut started = terms.license.duties.iter().filter(starts).peekable();
+    let reaches_others =
+        || [Trigger::Redistribute, Trigger::Service].iter().any(|t| duty::is_met(*t, terms, Effect::Blocks));
+    if started.peek().is_some() && reaches_others() {
+        started.for_each(|duty| duty::check_started(terms, duty, Trigger::TrainedModel, out));
     }
 }
 
-fn restrictiveness(records: &dyn Records, model: &Model) -> Restrictiveness {
-    match model.weights().and_then(|w| w.expression.as_ref()) {
-        Some(expression) => of_expression(records, expression),
-        None => Restrictiveness::default(),
-    }
+/// The license that a model states for its weights.
+fn stated(model: &Model) -> Option<&Expression> {
+    model.weights().and_then(|weights| weights.expression.as_ref())
 }
 
-fn of_expression(records: &dyn Records, expression: &Expression) -> Restrictiveness {
-    let known = expression.licenses().into_iter().filter_map(|id| records.license(id));
-    known.map(Restrictiveness::of).fold(Restrictiveness::default(), Restrictiveness::union)
+/// What the license of a descendant drops of an ancestor's. Uses that both bar are held against each other one by one.
+fn dropped(records: &dyn Records, theirs: &Expression, ours: Option<&Expression>) -> Restrictiveness {
+    if Some(theirs) == ours {
+        return Restrictiveness::default();
+    }
+    let (theirs, ours) = (licenses(records, theirs), ours.map(|ours| licenses(records, ours)).unwrap_or_default());
+    let of = |licenses: &Licenses<'_>| {
+        licenses.iter().fold(Restrictiveness::default(), |all, license| all.union(Restrictiveness::of(license)))
+    };
+    let (all, own) = (of(&theirs), of(&ours));
+    let lost = all.without(own);
+    if !all.has(Restrictiveness::USES) || !own.has(Restrictiveness::USES) {
+        return lost;
+    }
+    let bars = |category: &str| ours.iter().any(|license| license.restricts(category));
+    let drops = |r: &UseRestriction| !bars(&r.category) && !records.vocabulary().any_broader(&r.category, &bars);
+    if theirs.iter().any(|license| license.use_restrictions.iter().any(drops)) {
+        return lost.union(Restrictiveness::USES);
+    }
+    lost
+}
+
+type Licenses<'a> = SmallVec<[&'a License; 2]>;
+
+/// The licenses of an expression that are known.
+fn licenses<'a>(records: &'a dyn Records, expression: &Expression) -> Licenses<'a> {
+    fn add<'a>(records: &'a dyn Records, term: &Term, out: &mut Licenses<'a>) {
+        match term {
+            Term::License { id, .. } => out.extend(records.license(id)),
+            Term::And(terms) | Term::Or(terms) => terms.iter().for_each(|term| add(records, term, out)),
+        }
+    }
+    let mut out = Licenses::new();
+    add(records, expression.root(), &mut out);
+    out
+}
+
+/// The license of an expression that names no other.
+fn only_license<'a>(records: &'a dyn Records, expression: &Expression) -> Option<&'a License> {
+    match expression.root() {
+        Term::License { id, .. } => records.license(id),
+        Term::And(_) | Term::Or(_) => None,
+    }
 }

@@ -12,58 +12,55 @@ use crate::domain::license::{License, Permission, PermissionStatus};
 pub(super) const TRAINING: &str = "training other models on outputs";
 
 pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
-    let license = terms.license;
-    let permissions = &license.permissions;
-    let acts = terms.context.activities;
-    let edge = terms.context.is_edge();
-    let derivative = permissions.redistribute_derivative.as_ref().unwrap_or(&permissions.redistribute);
-
+    let permissions = &terms.license.permissions;
     check_act(terms, &permissions.use_, Reason::UseProhibited, "use", Facts::NONE, out);
     check_act(terms, &permissions.use_outputs, Reason::OutputUseProhibited, "using outputs", Facts::NONE, out);
-
-    // A copy of a descendant is a changed copy of its ancestor.
-    let copies = acts.has(Activity::RedistributeWeights) || edge;
-    let trained_model =
-        acts.trains() && acts.has(Activity::DistributeTrainedModel) && license.outputs.trained_model_is_derivative;
-    let changed_copies = acts.has(Activity::RedistributeDerivative)
-        || edge && acts.changes()
-        || copies && terms.derivative
-        || trained_model;
-    let activities = Facts::one(Fact::Activities);
-    let copying = if edge { activities.with(Fact::Hosting) } else { activities };
     // Further training changes the model: where a text says nothing of it, what it says of changes holds.
     let silent = permissions.fine_tune.status == PermissionStatus::Unspecified;
     let fine_tune = if silent { &permissions.modify } else { &permissions.fine_tune };
-    let needed = [
-        (acts.has(Activity::Modify), &permissions.modify, Reason::ModificationProhibited, "changing it", activities),
-        (acts.has(Activity::FineTune), fine_tune, Reason::FineTuningProhibited, "further training", activities),
-        (
-            copies && !terms.derivative,
-            &permissions.redistribute,
-            Reason::RedistributionProhibited,
-            "passing on copies",
-            copying,
-        ),
-        (
-            changed_copies,
-            derivative,
-            Reason::DerivativeRedistributionProhibited,
-            "passing on a changed version",
-            copying,
-        ),
-        (
-            acts.has(Activity::OfferAsService),
-            &permissions.offer_as_service,
-            Reason::ServiceProhibited,
-            "offering it as a service",
-            activities,
-        ),
-    ];
-    for (wanted, permission, reason, act, facts) in needed {
-        if wanted {
-            check_act(terms, permission, reason, act, facts, out);
-        }
+    let derivative = permissions.redistribute_derivative.as_ref().unwrap_or(&permissions.redistribute);
+    let does = |activity| terms.context.does(activity, Effect::Blocks);
+    let activities = Facts::one(Fact::Activities);
+    let copying = if terms.context.is_edge() { activities.with(Fact::Hosting) } else { activities };
+    // What is granted is not asked for: it decides nothing.
+    if is_limited(&permissions.modify, terms.license) && does(Activity::Modify) {
+        let reason = Reason::ModificationProhibited;
+        check_act(terms, &permissions.modify, reason, "changing it", activities, out);
     }
+    if is_limited(fine_tune, terms.license) && does(Activity::FineTune) {
+        check_act(terms, fine_tune, Reason::FineTuningProhibited, "further training", activities, out);
+    }
+    if is_limited(&permissions.redistribute, terms.license) && !terms.derivative && passes_on_copies(terms) {
+        let reason = Reason::RedistributionProhibited;
+        check_act(terms, &permissions.redistribute, reason, "passing on copies", copying, out);
+    }
+    if is_limited(derivative, terms.license) && passes_on_changed_copies(terms) {
+        let reason = Reason::DerivativeRedistributionProhibited;
+        check_act(terms, derivative, reason, "passing on a changed version", copying, out);
+    }
+    if is_limited(&permissions.offer_as_service, terms.license) && does(Activity::OfferAsService) {
+        let reason = Reason::ServiceProhibited;
+        check_act(terms, &permissions.offer_as_service, reason, "offering it as a service", activities, out);
+    }
+}
+
+/// Whether an act that a permission is about could be anything but granted.
+fn is_limited(permission: &Permission, license: &License) -> bool {
+    permission.status == PermissionStatus::Prohibited || is_unread(permission, license)
+}
+
+fn passes_on_copies(terms: &Terms<'_, '_>) -> bool {
+    terms.context.is_edge() || terms.context.does(Activity::RedistributeWeights, Effect::Blocks)
+}
+
+fn passes_on_changed_copies(terms: &Terms<'_, '_>) -> bool {
+    let context = terms.context;
+    context.does(Activity::RedistributeDerivative, Effect::Blocks)
+        || context.is_edge() && context.changes(Effect::Blocks)
+        // A copy of a descendant is a changed copy of its ancestor.
+        || terms.derivative && passes_on_copies(terms)
+        || terms.license.outputs.trained_model_is_derivative
+            && context.does(Activity::DistributeTrainedModel, Effect::Blocks)
 }
 
 fn check_act<'a>(

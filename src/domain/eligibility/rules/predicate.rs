@@ -1,5 +1,6 @@
 //! Predicates of duties, gates and bars: true, false or unknown for a use, with the facts they look at.
 
+use crate::domain::eligibility::decision::Effect;
 use crate::domain::eligibility::evaluate::{Missing, Terms};
 use crate::domain::eligibility::fact::{Fact, Facts};
 use crate::domain::eligibility::intended_use::{Activity, BusinessTypes, Hosting, OrganizationType, Purpose, Role};
@@ -94,7 +95,7 @@ pub(super) fn holds<'a>(predicate: Predicate, business_types: &[Box<str>], terms
             None => Known::unknown(Fact::Hosting),
         },
         Predicate::Service => {
-            Known::of(terms.context.activities.has(Activity::OfferAsService), Facts::one(Fact::Activities))
+            Known::of(terms.context.does(Activity::OfferAsService, Effect::Blocks), Facts::one(Fact::Activities))
         }
         Predicate::EndUsersInEeaChGb => match &use_.end_user_countries {
             // Territories of member states with codes of their own: which rules hold there is not settled here.
@@ -117,15 +118,17 @@ pub(super) fn holds<'a>(predicate: Predicate, business_types: &[Box<str>], terms
 
 /// Who changes, passes on or serves the model did not merely get it inside somebody else's product.
 fn end_user<'a>(terms: &Terms<'_, '_>) -> Known<'a> {
-    let acts = terms.context.activities;
-    let more = acts.changes()
-        || acts.has(Activity::RedistributeWeights)
-        || acts.has(Activity::RedistributeDerivative)
-        || acts.has(Activity::OfferAsService)
-        || terms.context.is_edge();
+    const MORE: [Activity; 5] = [
+        Activity::FineTune,
+        Activity::Modify,
+        Activity::RedistributeWeights,
+        Activity::RedistributeDerivative,
+        Activity::OfferAsService,
+    ];
+    let more = || terms.context.is_edge() || terms.context.does_any(&MORE, Effect::Blocks);
     let facts = Facts::one(Fact::Role);
     match terms.context.use_.role {
-        Role::EndUserOfProduct if more => Known { facts: facts.with(Fact::Activities), ..Known::UNSETTLED },
+        Role::EndUserOfProduct if more() => Known { facts: facts.with(Fact::Activities), ..Known::UNSETTLED },
         role => Known::of(role == Role::EndUserOfProduct, facts),
     }
 }

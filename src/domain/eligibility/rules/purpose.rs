@@ -129,13 +129,14 @@ fn check_limit<'a>(terms: &Terms<'a, '_>, limit: &'a PurposeLimit, out: &mut Out
 
 /// Whether the use pursues an excluded purpose.
 fn reach<'a>(terms: &Terms<'_, '_>, excluded: ExcludedPurpose) -> Known<'a> {
-    let acts = terms.context.activities;
+    let context = terms.context;
+    let competes = || context.does(Activity::TrainCompetingModels, Effect::Blocks);
     let activities = Facts::one(Fact::Activities);
     let facts = Facts::one(Fact::Purpose);
     let Some(purpose) = terms.context.use_.purpose else {
         return match excluded {
-            ExcludedPurpose::TrainOtherModels => Known::of(acts.trains(), activities),
-            ExcludedPurpose::CompetingModel => Known::of(acts.has(Activity::TrainCompetingModels), activities),
+            ExcludedPurpose::TrainOtherModels => Known::of(context.trains(Effect::Blocks), activities),
+            ExcludedPurpose::CompetingModel => Known::of(competes(), activities),
             ExcludedPurpose::Commercial
             | ExcludedPurpose::ProductionUse
             | ExcludedPurpose::ProductDevelopment
@@ -144,9 +145,9 @@ fn reach<'a>(terms: &Terms<'_, '_>, excluded: ExcludedPurpose) -> Known<'a> {
         };
     };
     let value = match excluded {
-        ExcludedPurpose::TrainOtherModels => return Known::of(acts.trains(), activities),
+        ExcludedPurpose::TrainOtherModels => return Known::of(context.trains(Effect::Blocks), activities),
         ExcludedPurpose::CompetingModel => {
-            return Known::of(acts.has(Activity::TrainCompetingModels), activities);
+            return Known::of(competes(), activities);
         }
         ExcludedPurpose::Commercial => purpose.is_commercial().into(),
         ExcludedPurpose::ProductionUse => match purpose {

@@ -140,7 +140,7 @@ fn compare<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> (Beyond<'a>, Figur
     };
     let found = look_up(terms, gate);
     let Some(value) = found.figure.value else {
-        let known = Known { value: Tri::Unknown, facts: found.facts, missing: found.missing };
+        let known = Known { value: Tri::Unknown, facts: found.facts, missing: found.missing() };
         return (Beyond { known, unsettled: false }, found.figure);
     };
     if value == threshold && gate.at_threshold == AtThreshold::Unsettled {
@@ -150,7 +150,7 @@ fn compare<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> (Beyond<'a>, Figur
     let beyond = is_beyond(gate, value);
     // The highest month to date says that a past month was within, never that it was beyond.
     if beyond && found.figure.stood_in && found.frozen {
-        let known = Known { value: Tri::Unknown, facts: found.facts, missing: found.missing };
+        let known = Known { value: Tri::Unknown, facts: found.facts, missing: found.missing() };
         return (Beyond { known, unsettled: false }, found.figure);
     }
     (Beyond { known: Known::of(beyond, found.facts), unsettled: false }, found.figure)
@@ -167,10 +167,20 @@ fn is_beyond(gate: &ScaleGate, value: i64) -> bool {
 struct Found<'a> {
     figure: Figure,
     facts: Facts,
-    /// What would settle it where the figure does not.
-    missing: Missing<'a>,
+    /// The organization's figure would settle it where the exact one is not known.
+    fact: Option<Fact>,
+    /// The exact figure would.
+    key: Option<MeasureKey<'a>>,
     /// Measured once, for a past period.
     frozen: bool,
+}
+
+impl<'a> Found<'a> {
+    /// What would settle it where the figure does not.
+    fn missing(&self) -> Missing<'a> {
+        let missing = self.fact.map_or(Missing::NONE, Missing::fact);
+        missing.with_measure(self.key)
+    }
 }
 
 /// The figure for a gate: the measure that matches exactly, else the organization's figure of the same metric.
@@ -187,9 +197,9 @@ fn look_up<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> Found<'a> {
     });
     if let Some(measure) = measured {
         let figure = Figure { value: Some(measure.value), period: measure.period, ..Figure::default() };
-        return Found { figure, facts: exact, missing: Missing::NONE, frozen };
+        return Found { figure, facts: exact, fact: None, key: None, frozen };
     }
-    let key = period.map(|period| MeasureKey { metric: &gate.metric, subject: gate.subject, period });
+    let key = period.map(|period| MeasureKey { gate, period });
     let shown = period.flatten();
     let organization = &use_.organization;
     let (fact, scalar, highest) = match &*gate.metric {
@@ -198,9 +208,8 @@ fn look_up<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> Found<'a> {
         "annual_revenue_usd" => (Fact::AnnualRevenueUsd, organization.annual_revenue_usd, false),
         "monthly_revenue_usd" => (Fact::MonthlyRevenueUsd, organization.monthly_revenue_usd, false),
         _ => {
-            let missing = Missing::NONE.with_measure(key);
             let figure = Figure { period: shown, ..Figure::default() };
-            return Found { figure, facts: exact, missing, frozen };
+            return Found { figure, facts: exact, fact: None, key, frozen };
         }
     };
     let facts = Facts::one(fact);
@@ -212,11 +221,11 @@ fn look_up<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> Found<'a> {
     };
     let denied = scalar.is_some_and(contradicted);
     let usable = scalar.filter(|_| (!frozen || highest) && !denied);
-    let missing = match (scalar, frozen) {
-        (None, false) => Missing::fact(fact),
-        (None, true) if highest => Missing::fact(fact).with_measure(key),
-        (Some(_), _) | (None, true) => Missing::NONE.with_measure(key),
+    let (fact, key) = match (scalar, frozen) {
+        (None, false) => (Some(fact), None),
+        (None, true) if highest => (Some(fact), key),
+        (Some(_), _) | (None, true) => (None, key),
     };
     let figure = Figure { value: usable, stood_in: usable.is_some(), contradicted: denied, period: shown };
-    Found { figure, facts, missing, frozen }
+    Found { figure, facts, fact, key, frozen }
 }

@@ -26,7 +26,7 @@ pub(super) fn check_provider<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     if use_.role == Role::EndUserOfProduct {
         let facts = facts.with(Fact::Role);
         // Running the product is the vendor's affair; what the vendor lets its users do beyond that is not known here.
-        if context.activities.is_empty() && use_.categories.is_empty() {
+        if context.only_runs() && use_.categories.is_empty() {
             out.say(Reason::ProductVendorTerms, Effect::Info, Detail::Plain, origin, facts);
         } else {
             let facts = facts.with(Fact::Activities).with(Fact::Categories);

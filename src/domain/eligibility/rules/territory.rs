@@ -4,10 +4,10 @@ use super::predicate::{Known, holds};
 use crate::domain::eligibility::decision::Effect;
 use crate::domain::eligibility::evaluate::{Out, Terms};
 use crate::domain::eligibility::fact::{Fact, Facts};
-use crate::domain::eligibility::message::Detail;
+use crate::domain::eligibility::message::{Detail, UsePlaces, Which, well_known_markets};
 use crate::domain::eligibility::reason::Reason;
 use crate::domain::license::{Duty, DutyKind, Territory, TerritoryTest, Trigger};
-use crate::domain::place::{Country, CountrySet, Places};
+use crate::domain::place::{CountrySet, Places};
 use crate::domain::tri::Tri;
 
 pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
@@ -23,167 +23,157 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     if caught.value == Tri::False {
         return;
     }
-    let places = Uses::of(terms);
     match territory.test {
-        TerritoryTest::Domicile => judge(terms, territory, caught, &places.domicile(), out),
+        TerritoryTest::Domicile => judge(terms, territory, caught, &Looked::domicile(terms), out),
         TerritoryTest::CustomerAndPersonnel => {
-            let domicile = places.domicile();
+            let domicile = Looked::domicile(terms);
             if domicile.known.intersects(&territory.excluded.countries) {
                 judge(terms, territory, caught, &domicile, out);
             } else {
                 // Where the staff are is no fact of its own; where it is run and used says where they may be.
-                judge(terms, territory, caught.and(Known::UNSETTLED), &places.all(), out);
+                judge(terms, territory, caught.and(Known::UNSETTLED), &Looked::all(terms), out);
             }
         }
-        TerritoryTest::PlaceOfUse => check_place_of_use(terms, territory, caught, &places, out),
-        TerritoryTest::PublisherList => check_publisher_list(terms, territory, caught, &places, out),
+        TerritoryTest::PlaceOfUse => check_place_of_use(terms, territory, caught, out),
+        TerritoryTest::PublisherList => check_publisher_list(terms, territory, caught, out),
         // Which place counts is not known: an excluded one is a review, whichever it is.
-        TerritoryTest::Unknown => judge(terms, territory, caught.and(Known::UNSETTLED), &places.all(), out),
+        TerritoryTest::Unknown => judge(terms, territory, caught.and(Known::UNSETTLED), &Looked::all(terms), out),
     }
 }
 
-/// The places of a use.
-struct Uses<'a> {
-    organization: Option<Country>,
-    deployment: Option<&'a CountrySet>,
-    end_users: Option<&'a CountrySet>,
-}
-
 /// Places that a test looks at: those known, and the facts that are not.
-struct Looked {
+struct Looked<'a> {
     known: CountrySet,
+    places: UsePlaces<'a>,
     facts: Facts,
     missing: Facts,
 }
 
-impl<'a> Uses<'a> {
-    fn of(terms: &Terms<'a, '_>) -> Self {
+impl<'a> Looked<'a> {
+    fn domicile(terms: &Terms<'a, '_>) -> Self {
+        Self::at(UsePlaces { organization: terms.context.use_.organization.country, ..UsePlaces::default() })
+            .waiting_for(&[Fact::OrganizationCountry])
+    }
+
+    fn use_places(terms: &Terms<'a, '_>) -> Self {
         let use_ = terms.context.use_;
-        Self {
-            organization: use_.organization.country,
-            deployment: use_.deployment_countries.as_ref(),
-            end_users: use_.end_user_countries.as_ref(),
-        }
+        let (deployment, end_users) = (use_.deployment_countries.as_ref(), use_.end_user_countries.as_ref());
+        Self::at(UsePlaces { deployment, end_users, organization: None })
+            .waiting_for(&[Fact::DeploymentCountries, Fact::EndUserCountries])
     }
 
-    fn domicile(&self) -> Looked {
-        let mut known = CountrySet::default();
-        let facts = Facts::one(Fact::OrganizationCountry);
-        match self.organization {
-            Some(country) => known.insert(country),
-            None => return Looked { known, facts, missing: facts },
-        }
-        Looked { known, facts, missing: Facts::NONE }
+    fn all(terms: &Terms<'a, '_>) -> Self {
+        let used = Self::use_places(terms);
+        let organization = terms.context.use_.organization.country;
+        Self::at(UsePlaces { organization, ..used.places }).waiting_for(&[
+            Fact::OrganizationCountry,
+            Fact::DeploymentCountries,
+            Fact::EndUserCountries,
+        ])
     }
 
-    fn use_places(&self) -> Looked {
-        let mut looked = Looked { known: CountrySet::default(), facts: Facts::NONE, missing: Facts::NONE };
-        let parts = [(self.deployment, Fact::DeploymentCountries), (self.end_users, Fact::EndUserCountries)];
-        for (set, fact) in parts {
-            looked.facts = looked.facts.with(fact);
-            match set {
-                Some(set) => looked.known.extend(set),
-                None => looked.missing = looked.missing.with(fact),
-            }
-        }
-        looked
+    fn at(places: UsePlaces<'a>) -> Self {
+        Self { known: places.all(), places, facts: Facts::NONE, missing: Facts::NONE }
     }
 
-    fn all(&self) -> Looked {
-        let (mut all, domicile) = (self.use_places(), self.domicile());
-        all.known.extend(&domicile.known);
-        all.facts = all.facts.and(domicile.facts);
-        all.missing = all.missing.and(domicile.missing);
-        all
+    /// Looks at some facts.
+    fn waiting_for(mut self, facts: &[Fact]) -> Self {
+        let UsePlaces { organization, deployment, end_users } = self.places;
+        for fact in facts {
+            let known = match fact {
+                Fact::OrganizationCountry => organization.is_some(),
+                Fact::DeploymentCountries => deployment.is_some(),
+                _ => end_users.is_some(),
+            };
+            self.facts = self.facts.with(*fact);
+            self.missing = if known { self.missing } else { self.missing.with(*fact) };
+        }
+        self
+    }
+
+    /// Some of the places, as a finding shows them.
+    fn shown(&self, territory: &'a Territory, which: Which) -> Detail<'a> {
+        Detail::Territory { territory, places: self.places, which }
     }
 }
 
 /// Excluded → blocks, or a review where it is not certain that the exclusion counts; unknown → review.
-fn judge<'a>(terms: &Terms<'a, '_>, territory: &'a Territory, caught: Known<'a>, looked: &Looked, out: &mut Out<'a>) {
+fn judge<'a>(
+    terms: &Terms<'a, '_>,
+    territory: &'a Territory,
+    caught: Known<'a>,
+    looked: &Looked<'a>,
+    out: &mut Out<'a>,
+) {
     let Places { countries, parts, written: _ } = &territory.excluded;
     let origin = terms.origin(&territory.clause);
-    let excluded = looked.known.common(countries);
-    let partly = looked.known.common(parts);
+    let excluded = looked.known.intersects(countries);
+    let partly = looked.known.intersects(parts);
     let facts = looked.facts.and(caught.facts);
-    if !excluded.is_empty() && caught.value == Tri::True {
-        let detail = Detail::Territory { territory, countries: excluded };
+    let settled = excluded && caught.value == Tri::True;
+    if settled {
+        let detail = looked.shown(territory, Which::Excluded);
         out.say(Reason::TerritoryExcluded, Effect::Blocks, detail, origin, facts);
-    } else if !excluded.is_empty() || !partly.is_empty() {
-        let countries = if excluded.is_empty() { partly } else { excluded };
-        let detail = Detail::Territory { territory, countries };
+    } else if excluded || partly {
+        let which = if excluded { Which::Excluded } else { Which::PartlyExcluded };
+        let detail = looked.shown(territory, which);
         out.review(Reason::TerritoryUnclear, detail, origin, facts, caught.missing);
     }
-    if !looked.missing.is_empty() && (excluded.is_empty() || caught.value != Tri::True) {
-        let detail = Detail::Territory { territory, countries: CountrySet::default() };
+    if !looked.missing.is_empty() && !settled {
+        let detail = looked.shown(territory, Which::NotStated);
         out.review(Reason::TerritoryUnknown, detail, origin, looked.facts, caught.missing.with_facts(looked.missing));
     }
-    if looked.missing.is_empty() && excluded.is_empty() && partly.is_empty() {
-        let detail = Detail::Territory { territory, countries: looked.known };
+    if looked.missing.is_empty() && !excluded && !partly {
+        let detail = looked.shown(territory, Which::All);
         out.say(Reason::TerritoryWithin, Effect::Permits, detail, origin, looked.facts);
     }
 }
 
-fn check_place_of_use<'a>(
-    terms: &Terms<'a, '_>,
-    territory: &'a Territory,
-    caught: Known<'a>,
-    places: &Uses<'a>,
-    out: &mut Out<'a>,
-) {
-    let used = places.use_places();
+fn check_place_of_use<'a>(terms: &Terms<'a, '_>, territory: &'a Territory, caught: Known<'a>, out: &mut Out<'a>) {
+    let used = Looked::use_places(terms);
     if used.known.intersects(&territory.excluded.countries) {
         judge(terms, territory, caught, &used, out);
         return;
     }
     // An organization in an excluded place has people there who would use it: that alone is a review.
-    let all = places.all();
-    let at_home = all.known.common(&territory.excluded.countries);
-    if at_home.is_empty() {
-        judge(terms, territory, caught, &all, out);
-    } else {
+    let all = Looked::all(terms);
+    if all.known.intersects(&territory.excluded.countries) {
         let origin = terms.origin(&territory.clause);
-        let detail = Detail::Territory { territory, countries: at_home };
+        let detail = all.shown(territory, Which::Excluded);
         out.review(Reason::TerritoryUnclear, detail, origin, all.facts, caught.missing);
         // Knowing the places of use can make it worse; it does not settle what the place at home means.
         if !used.missing.is_empty() {
-            let detail = Detail::Territory { territory, countries: CountrySet::default() };
+            let detail = used.shown(territory, Which::NotStated);
             out.review(Reason::TerritoryUnknown, detail, origin, used.facts, caught.missing.with_facts(used.missing));
         }
+    } else {
+        judge(terms, territory, caught, &all, out);
     }
 }
 
 /// The list was not read: keep to it where every place is a well-known market, review elsewhere.
-fn check_publisher_list<'a>(
-    terms: &Terms<'a, '_>,
-    territory: &'a Territory,
-    caught: Known<'a>,
-    places: &Uses<'a>,
-    out: &mut Out<'a>,
-) {
-    let looked = places.all();
+fn check_publisher_list<'a>(terms: &Terms<'a, '_>, territory: &'a Territory, caught: Known<'a>, out: &mut Out<'a>) {
+    let looked = Looked::all(terms);
     let origin = terms.origin(&territory.clause);
     let Places { countries, parts, written: _ } = &territory.excluded;
     if looked.known.intersects(countries) || looked.known.intersects(parts) {
         judge(terms, territory, caught, &looked, out);
         return;
     }
-    let markets = CountrySet::named("WELL_KNOWN_MARKETS").unwrap_or_default();
-    if !looked.known.is_subset(&markets) {
-        let mut countries = CountrySet::default();
-        looked.known.iter().filter(|country| !markets.contains(*country)).for_each(|country| countries.insert(country));
-        let detail = Detail::Territory { territory, countries };
+    if !looked.known.is_subset(&well_known_markets()) {
+        let detail = looked.shown(territory, Which::OffMarket);
         out.review(Reason::TerritoryUnclear, detail, origin, looked.facts, caught.missing);
     } else if !looked.missing.is_empty() {
-        let detail = Detail::Territory { territory, countries: CountrySet::default() };
+        let detail = looked.shown(territory, Which::NotStated);
         out.review(Reason::TerritoryUnknown, detail, origin, looked.facts, caught.missing.with_facts(looked.missing));
     } else {
         match keep_to_list(terms) {
             _ if terms.context.use_.fulfilled_duties.contains(DutyKind::SupportedTerritory) => {
-                let detail = Detail::Territory { territory, countries: looked.known };
+                let detail = looked.shown(territory, Which::All);
                 out.say(Reason::DutyFulfilled, Effect::Info, detail, origin, looked.facts);
             }
             _ if caught.value == Tri::Unknown => {
-                let detail = Detail::Territory { territory, countries: looked.known };
+                let detail = looked.shown(territory, Which::All);
                 out.review(Reason::TerritoryUnclear, detail, origin, looked.facts, caught.missing);
             }
             Some(duty) => {
@@ -191,7 +181,7 @@ fn check_publisher_list<'a>(
                 out.say(Reason::DutyApplies, Effect::Duty, detail, terms.origin(&duty.clause), looked.facts);
             }
             None => {
-                let detail = Detail::Territory { territory, countries: looked.known };
+                let detail = looked.shown(territory, Which::All);
                 out.say(Reason::DutyApplies, Effect::Duty, detail, origin, looked.facts);
             }
         }

@@ -8,8 +8,8 @@ use super::{
 };
 use crate::domain::eligibility::decision::{Decision, Effect, Verdict};
 use crate::domain::eligibility::{
-    Activity, BusinessTypes, Change, Detail, Fact, Hosting, Measure, OrganizationType, Purpose, Reason, Records as _,
-    Role, Use, Waiver, Waivers, remedies,
+    Activities, Activity, BusinessTypes, Change, Detail, Fact, Hosting, Measure, OrganizationType, Purpose, Reason,
+    Records as _, Role, Use, Waiver, Waivers, remedies,
 };
 use crate::domain::license::{
     Approval, AtThreshold, BarredTraining, Binding, Comparison, Confidence, Coverage, Duty, DutyKind, ExcludedPurpose,
@@ -385,12 +385,13 @@ fn fill_in(decision: &Decision<'_>, known: &Use, full: &Use) -> Use {
             fill(&mut out, fact, full);
         }
         for key in finding.missing_measures.iter() {
-            let same = |m: &&Measure| *m.metric == *key.metric && m.subject == key.subject && m.period == key.period;
+            let same =
+                |m: &&Measure| *m.metric == *key.metric() && m.subject == key.subject() && m.period == key.period;
             let drawn = full.measures.iter().find(same).cloned();
             let value = drawn.map_or(1, |m| m.value);
             let period = key.period.map(|p| p.to_string()).unwrap_or_default();
             if !out.measures.iter().any(|m| same(&m)) {
-                out.measures.push(measure(key.metric, key.subject, &period, value));
+                out.measures.push(measure(key.metric(), key.subject(), &period, value));
             }
         }
     }
@@ -623,6 +624,26 @@ proptest! {
         weights.expression = choice.map(|text| Expression::parse(&text).unwrap());
         let after = verdict(&more, &use_);
         prop_assert!(after <= before, "{before} became {after}");
+    }
+
+    /// The note on unlisted activities names those that would worsen the verdict, and no other: the rules ask for every
+    /// activity that matters.
+    #[test]
+    fn what_is_assumed_not_done_is_what_would_worsen_the_verdict(
+        world in waived_worlds(), full in uses(), mask in masks(),
+    ) {
+        let use_ = forgetting(&world, &full, mask);
+        let decision = world.decide(&use_);
+        let worsens = |activity: &&Activity| {
+            let more = Use { activities: use_.activities.with(**activity), ..use_.clone() };
+            verdict(&world, &more) > decision.verdict
+        };
+        let expected: Activities = Activity::ALL.iter().filter(worsens).copied().collect();
+        let said = decision.findings.iter().find_map(|finding| match finding.detail {
+            Detail::Assumed(activities) => Some(activities),
+            _ => None,
+        });
+        prop_assert_eq!(said.unwrap_or_default(), expected);
     }
 
     /// The order in which records hold things does not matter.

@@ -13,7 +13,10 @@ fn weights_carry_the_terms_of_an_ancestor() {
         check(&world, &a_use(), inherited);
         let use_ = a_use();
         let decision = world.decide(&use_);
-        assert_eq!(decision.findings[0].origin.model.unwrap().name.as_str(), "publishers/meta/models/b");
+        assert_eq!(
+            decision.findings.iter().next().unwrap().origin.model.unwrap().name.as_str(),
+            "publishers/meta/models/b"
+        );
     }
     // The owner may relicense its own work, where it states a license for it.
     let own = |own: &str| {
