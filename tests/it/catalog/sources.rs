@@ -15,6 +15,45 @@ use super::{registry, root, tree};
 const LEFT_OUT: &[(&str, &str)] =
     &[("LicenseRef-unknown", "has no terms: what nobody knows is LicenseRef-Unknown, which is no record")];
 
+/// Barred uses that the texts have and the source leaves out: read in the text that the record names. The same item that
+/// bars harassment bars defamation.
+const ADDED_USES: &[(&str, &[&str])] = &[
+    ("LicenseRef-BigScience-BLOOM-RAIL-1.0", &["defamation"]),
+    ("LicenseRef-BigScience-OpenRAIL-M", &["defamation"]),
+    ("LicenseRef-BigCode-OpenRAIL-M-v1", &["defamation"]),
+    ("LicenseRef-CreativeML-OpenRAIL-M", &["defamation"]),
+    ("LicenseRef-CreativeML-OpenRAIL-PP-M", &["defamation"]),
+    ("LicenseRef-Fair-AI-Public-1.0-SD", &["defamation"]),
+    ("LicenseRef-DeepFloyd-IF", &["illegal-activity", "biological-chemical-weapons"]),
+    ("LicenseRef-OPT-175B", &["illegal-activity"]),
+    (
+        "LicenseRef-FLUX-1-dev-NC-1.0",
+        &["illegal-activity", "personal-rights-infringement", "biological-chemical-weapons"],
+    ),
+    (
+        "LicenseRef-AI2-Tulu-V1",
+        &[
+            "illegal-activity",
+            "biological-chemical-weapons",
+            "csam",
+            "disinformation",
+            "pii-processing",
+            "deceptive-generation",
+            "harassment",
+            "defamation",
+            "impersonation",
+            "automated-decision-legal-rights",
+            "social-scoring",
+            "exploitation-of-vulnerable",
+            "discrimination",
+            "medical-advice",
+            "law-enforcement",
+            "administration-of-justice",
+            "immigration-asylum",
+        ],
+    ),
+];
+
 /// Parts of a country have ISO codes in our records.
 const PLACES: &[(&str, &str)] = &[("UA-Crimea", "UA-43"), ("UA-Donetsk", "UA-14"), ("UA-Luhansk", "UA-09")];
 
@@ -257,8 +296,12 @@ fn territory(diff: &mut Diff, ours: &pb::License, source: &Value) {
 /// As a check sees them, shared lists merged in: the source writes those out for every license.
 fn restrictions(diff: &mut Diff, license: &License, source: &Value) {
     let strength = |absolute| if absolute { "absolute" } else { "conditional" };
-    let mut barred: Vec<String> =
-        license.use_restrictions.iter().map(|r| format!("{} {}", r.category, strength(r.absolute))).collect();
+    let added = ADDED_USES.iter().find(|(id, _)| *id == license.id.as_str()).map_or(&[][..], |(_, added)| *added);
+    for category in added {
+        assert!(license.restricts(category), "{}: {category}", license.id);
+    }
+    let read = license.use_restrictions.iter().filter(|r| !added.contains(&&*r.category));
+    let mut barred: Vec<String> = read.map(|r| format!("{} {}", r.category, strength(r.absolute))).collect();
     let theirs = list(&source["field_of_use"], "restrictions").iter();
     let mut theirs: Vec<String> = theirs.map(|r| format!("{} {}", text(r, "category"), text(r, "strength"))).collect();
     barred.sort();
