@@ -58,7 +58,7 @@ const WAIVED: &[Reason] = &[
 ];
 
 /// Draws from a string of bytes; an exhausted one draws the plainest answer, towards which cases shrink.
-struct Dice<'a>(&'a [u8]);
+pub(super) struct Dice<'a>(pub(super) &'a [u8]);
 
 impl Dice<'_> {
     fn roll(&mut self) -> usize {
@@ -227,7 +227,7 @@ fn draw_model(dice: &mut Dice<'_>, name: &str) -> Model {
     out
 }
 
-fn draw_waiver(dice: &mut Dice<'_>) -> Waiver {
+pub(super) fn draw_waiver(dice: &mut Dice<'_>) -> Waiver {
     let by_license = !dice.once_in(3);
     let reason = if dice.once_in(2) { dice.pick(Reason::ALL) } else { dice.pick(WAIVED) };
     Waiver {
@@ -242,7 +242,7 @@ fn draw_waiver(dice: &mut Dice<'_>) -> Waiver {
     }
 }
 
-fn draw_world(bytes: &[u8]) -> World {
+pub(super) fn draw_world(bytes: &[u8]) -> World {
     let dice = &mut Dice(bytes);
     let mut world = World { licenses: LICENSES.iter().map(|id| draw_license(dice, id)).collect(), ..World::default() };
     // One more under a name that must not help.
@@ -262,7 +262,7 @@ fn draw_world(bytes: &[u8]) -> World {
 }
 
 /// A use of which every fact is known. Its exact figures are never above the organization's, which are the highest.
-fn draw_use(bytes: &[u8]) -> Use {
+pub(super) fn draw_use(bytes: &[u8]) -> Use {
     let dice = &mut Dice(bytes);
     let mut out = a_use();
     out.purpose = Some(dice.pick(Purpose::ALL));
@@ -362,7 +362,7 @@ fn absence_says_something(world: &World, fact: Known) -> bool {
 }
 
 /// What is left of a use once some facts are not known. A figure for which the organization's would stand in stays.
-fn forgetting(world: &World, full: &Use, mask: u16) -> Use {
+pub(super) fn forgetting(world: &World, full: &Use, mask: u16) -> Use {
     let mut out = full.clone();
     for (i, fact) in KNOWN.iter().enumerate() {
         if mask & (1 << i) != 0 && *fact != Known::Measures && !absence_says_something(world, *fact) {

@@ -7,6 +7,7 @@ mod laws;
 mod licenses;
 mod lineage;
 mod places;
+mod told;
 mod waivers;
 
 use super::decision::{Decision, Effect, Finding, Verdict};
