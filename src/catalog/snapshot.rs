@@ -248,6 +248,7 @@ impl Snapshot {
                 None => license.use_policy.coverage = Coverage::NotRead,
             }
         }
+        license.work_out_limits(&self.reference.vocabulary);
         for provider in &license.providers {
             self.service_terms.entry(provider.clone()).or_default().push(id.clone());
         }

@@ -168,6 +168,7 @@ fn read(v: &mut Violations, message: pb::License) -> Found<License> {
     }
     let id = id?;
     Some(License {
+        limits: None,
         resource_name: id.resource_name().into(),
         id,
         display_name: v.text("display_name", display_name, SHORT_CHARS_MAX),

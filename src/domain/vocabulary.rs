@@ -22,7 +22,32 @@ pub struct Vocabulary {
     pub metrics: BTreeMap<Box<str>, Box<str>>,
 }
 
+/// Use categories as bits, in the order of a vocabulary.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UseSet {
+    /// The categories themselves.
+    pub named: u64,
+    /// Those and every category that is part of one of them.
+    pub covered: u64,
+}
+
 impl Vocabulary {
+    /// Categories as bits; `None` where one is not known, or there are more categories than bits.
+    pub fn use_set<'a>(&self, categories: impl Iterator<Item = &'a str>) -> Option<UseSet> {
+        if self.use_categories.len() > 64 {
+            return None;
+        }
+        let mut set = UseSet::default();
+        for category in categories {
+            let at = self.use_categories.keys().position(|known| **known == *category)?;
+            set.named |= 1 << at;
+            for (at, part) in self.use_categories.keys().enumerate() {
+                set.covered |= u64::from(self.is_within(part, category)) << at;
+            }
+        }
+        Some(set)
+    }
+
     /// Whether a use in `category` is also a use in `other`: the same, or a broader one at any distance.
     #[must_use]
     pub fn is_within(&self, category: &str, other: &str) -> bool {

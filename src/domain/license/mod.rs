@@ -16,6 +16,7 @@ pub use listed::Listed;
 use super::date::Date;
 use super::name::LicenseId;
 use super::place::Places;
+use super::vocabulary::{UseSet, Vocabulary};
 use super::words::words;
 
 type Text = Box<str>;
@@ -59,6 +60,17 @@ pub struct License {
     pub outputs: OutputTerms,
     /// Whether the publisher can take it back without a breach.
     pub revocable: bool,
+    /// What it limits, where a catalog has worked it out: lineage asks for it at every step.
+    pub limits: Option<Limits>,
+}
+
+/// What a license limits, in a form that is quick to hold against another's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// In which ways.
+    pub kinds: Restrictiveness,
+    /// Barred uses.
+    pub uses: UseSet,
 }
 
 impl License {
@@ -66,6 +78,12 @@ impl License {
     #[must_use]
     pub fn is_read(&self) -> bool {
         self.confidence == Confidence::ReadFullText
+    }
+
+    /// Works out what it limits, once it holds all of its terms.
+    pub fn work_out_limits(&mut self, vocabulary: &Vocabulary) {
+        let barred = self.use_restrictions.iter().map(|restriction| &*restriction.category);
+        self.limits = vocabulary.use_set(barred).map(|uses| Limits { kinds: Restrictiveness::of(self), uses });
     }
 
     /// Whether it bars a use category of that very name, under a condition perhaps.

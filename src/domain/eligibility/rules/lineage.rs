@@ -17,6 +17,7 @@ use crate::domain::license::{
 use crate::domain::model::{BaseModel, BaseRef, Model};
 use crate::domain::name::{LicenseId, ModelName};
 use crate::domain::openness::Tier;
+use crate::domain::vocabulary::UseSet;
 
 /// More ancestors than any model has; beyond it the rest is reviewed as unknown.
 const ANCESTORS_MAX: usize = 256;
@@ -28,6 +29,8 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     if context.model.base_models.is_empty() {
         return;
     }
+    // Drift is a note: it leads to no verdict.
+    let own = if out.collects() { licenses(context.records, stated(context.model)) } else { Licenses::new() };
     // One ancestor can be met on several ways up: each way counts, and each kind of terms counts once.
     let mut seen: SmallVec<[Met<'_>; 8]> = SmallVec::from_iter([(&context.model.name, false)]);
     let mut counted: SmallVec<[Met<'_>; 8]> = SmallVec::new();
@@ -57,7 +60,7 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
                     Some(_) if ancestor.is_some_and(|a| counted.contains(&(&a.name, step.by_outputs))) => {}
                     Some(found) => {
                         counted.extend(ancestor.map(|a| (&a.name, step.by_outputs)));
-                        step.apply(found, &path, out);
+                        step.apply(found, &own, &path, out);
                     }
                 }
             }
@@ -123,8 +126,12 @@ pub fn lineage<'a>(records: &'a dyn Records, model: &'a Model) -> Vec<LineageSte
                 None => base.expression.as_ref(),
             };
             let by_outputs = by_outputs || !base.relation.carries_weights();
-            let dropped = |expression| dropped(records, expression, stated(child));
-            let lost = expression.filter(|_| !by_outputs).map(dropped).unwrap_or_default();
+            let lost = match expression {
+                Some(theirs) if !by_outputs && expression != stated(child) => {
+                    dropped(records, &licenses(records, Some(theirs)), &licenses(records, stated(child)))
+                }
+                _ => Restrictiveness::default(),
+            };
             let counts = counts(child, base);
             steps.push(LineageStep { depth, child, base, ancestor, expression, by_outputs, counts, lost });
             let Some(ancestor) = ancestor else { continue };
@@ -181,7 +188,7 @@ impl<'a> Step<'a, '_> {
         service.map(Found::Service).or_else(|| expression().map(Found::Expression))
     }
 
-    fn apply(&self, found: Found<'a>, path: &Path<'a>, out: &mut Out<'a>) {
+    fn apply(&self, found: Found<'a>, own: &Licenses<'a>, path: &Path<'a>, out: &mut Out<'a>) {
         let Self { context, child, base, ancestor, by_outputs } = *self;
         let whose = ancestor.unwrap_or(child);
         let expression = match found {
@@ -203,46 +210,54 @@ impl<'a> Step<'a, '_> {
             Some(weights) => terms::check_expression(context, whose, weights, Some(expression), inherited, out),
             None => terms::apply_expression(context, whose, expression, inherited, out),
         }
-        // Drift is a note: it leads to no verdict.
-        if !by_outputs && out.collects() {
-            let lost = dropped(context.records, expression, stated(context.model));
+        if !by_outputs && out.collects() && Some(expression) != stated(context.model) {
+            let theirs = licenses(context.records, Some(expression));
+            let lost = dropped(context.records, &theirs, own);
             if !lost.is_empty() {
-                say_drift(context, whose, expression, base, lost, path, out);
+                Drift { whose, base, theirs, own, lost }.say(context, path, out);
             }
         }
     }
 }
 
-/// Names the step at which each lost term was lost: the first on the way down whose license does not have it.
-fn say_drift<'a>(
-    context: &Context<'a>,
+/// Terms of an ancestor that the license of the model asked for drops.
+struct Drift<'a, 'c> {
     whose: &'a Model,
-    expression: &'a Expression,
     base: &'a BaseModel,
+    /// The licenses of the ancestor.
+    theirs: Licenses<'a>,
+    /// Those of the model asked for.
+    own: &'c Licenses<'a>,
     lost: Restrictiveness,
-    path: &Path<'a>,
-    out: &mut Out<'a>,
-) {
-    let origin = Origin { model: Some(whose), ..Origin::default() };
-    let mut left = lost;
-    for descendant in path.iter().rev().copied() {
-        // Who states no license drops nothing by it.
-        let Some(ours) = stated(descendant) else { continue };
-        // What the model asked for drops is known: that is what it is all about.
-        let here = if descendant.name == context.model.name {
-            left
-        } else {
-            left.and(dropped(context.records, expression, Some(ours)))
-        };
-        if here.is_empty() {
-            continue;
+}
+
+impl<'a> Drift<'a, '_> {
+    /// Names the step at which each lost term was lost: the first on the way down whose license does not have it.
+    fn say(&self, context: &Context<'a>, path: &Path<'a>, out: &mut Out<'a>) {
+        let origin = Origin { model: Some(self.whose), ..Origin::default() };
+        let mut left = self.lost;
+        for descendant in path.iter().rev().copied() {
+            let asked_for = descendant.name == context.model.name;
+            let ours = match stated(descendant) {
+                _ if asked_for => self.own.clone(),
+                // Who states no license drops nothing by it.
+                None => continue,
+                stated => licenses(context.records, stated),
+            };
+            // What the model asked for drops is known: that is what it is all about.
+            let here = if asked_for { left } else { left.and(dropped(context.records, &self.theirs, &ours)) };
+            if here.is_empty() {
+                continue;
+            }
+            let at = (!asked_for).then_some(descendant);
+            let uses = match (self.theirs.as_slice(), ours.as_slice()) {
+                ([theirs], [ours]) => Some(LostUses { theirs, ours, vocabulary: context.records.vocabulary() }),
+                _ => None,
+            };
+            let detail = Detail::Drift { lost: here, base: self.base, at, uses };
+            out.say(Reason::LicenseDrift, Effect::Info, detail, origin, Facts::NONE);
+            left = left.without(here);
         }
-        let at = (descendant.name != context.model.name).then_some(descendant);
-        let licenses = only_license(context.records, expression).zip(only_license(context.records, ours));
-        let uses = licenses.map(|(theirs, ours)| LostUses { theirs, ours, vocabulary: context.records.vocabulary() });
-        let detail = Detail::Drift { lost: here, base, at, uses };
-        out.say(Reason::LicenseDrift, Effect::Info, detail, origin, Facts::NONE);
-        left = left.without(here);
     }
 }
 
@@ -286,32 +301,39 @@ fn stated(model: &Model) -> Option<&Expression> {
     model.weights().and_then(|weights| weights.expression.as_ref())
 }
 
-/// What the license of a descendant drops of an ancestor's. Uses that both bar are held against each other one by one.
-fn dropped(records: &dyn Records, theirs: &Expression, ours: Option<&Expression>) -> Restrictiveness {
-    if Some(theirs) == ours {
-        return Restrictiveness::default();
-    }
-    let (theirs, ours) = (licenses(records, theirs), ours.map(|ours| licenses(records, ours)).unwrap_or_default());
+/// What the licenses of a descendant drop of an ancestor's. Uses that both bar are held against each other one by one.
+fn dropped(records: &dyn Records, theirs: &Licenses<'_>, ours: &Licenses<'_>) -> Restrictiveness {
     let of = |licenses: &Licenses<'_>| {
-        licenses.iter().fold(Restrictiveness::default(), |all, license| all.union(Restrictiveness::of(license)))
+        let kinds = licenses.iter().map(|l| l.limits.map_or_else(|| Restrictiveness::of(l), |limits| limits.kinds));
+        kinds.fold(Restrictiveness::default(), Restrictiveness::union)
     };
-    let (all, own) = (of(&theirs), of(&ours));
+    let (all, own) = (of(theirs), of(ours));
     let lost = all.without(own);
-    if !all.has(Restrictiveness::USES) || !own.has(Restrictiveness::USES) {
-        return lost;
-    }
+    let both_bar = all.has(Restrictiveness::USES) && own.has(Restrictiveness::USES);
+    let all_uses = |licenses: &Licenses<'_>| {
+        licenses.iter().try_fold(UseSet::default(), |all, license| {
+            let uses = license.limits?.uses;
+            Some(UseSet { named: all.named | uses.named, covered: all.covered | uses.covered })
+        })
+    };
+    let loses_uses = || match (all_uses(theirs), all_uses(ours)) {
+        (Some(theirs), Some(ours)) => theirs.named & !ours.covered != 0,
+        _ => loses_a_use(records, theirs, ours),
+    };
+    if both_bar && loses_uses() { lost.union(Restrictiveness::USES) } else { lost }
+}
+
+/// Whether a barred use of some licenses is barred by none of others, also not as part of a broader one.
+fn loses_a_use(records: &dyn Records, theirs: &Licenses<'_>, ours: &Licenses<'_>) -> bool {
     let bars = |category: &str| ours.iter().any(|license| license.restricts(category));
-    let drops = |r: &UseRestriction| !bars(&r.category) && !records.vocabulary().any_broader(&r.category, &bars);
-    if theirs.iter().any(|license| license.use_restrictions.iter().any(drops)) {
-        return lost.union(Restrictiveness::USES);
-    }
-    lost
+    let drops = |r: &UseRestriction| !records.vocabulary().any_broader(&r.category, &bars);
+    theirs.iter().any(|license| license.use_restrictions.iter().any(drops))
 }
 
 type Licenses<'a> = SmallVec<[&'a License; 2]>;
 
 /// The licenses of an expression that are known.
-fn licenses<'a>(records: &'a dyn Records, expression: &Expression) -> Licenses<'a> {
+fn licenses<'a>(records: &'a dyn Records, expression: Option<&Expression>) -> Licenses<'a> {
     fn add<'a>(records: &'a dyn Records, term: &Term, out: &mut Licenses<'a>) {
         match term {
             Term::License { id, .. } => out.extend(records.license(id)),
@@ -319,14 +341,8 @@ fn licenses<'a>(records: &'a dyn Records, expression: &Expression) -> Licenses<'
         }
     }
     let mut out = Licenses::new();
-    add(records, expression.root(), &mut out);
-    out
-}
-
-/// The license of an expression that names no other.
-fn only_license<'a>(records: &'a dyn Records, expression: &Expression) -> Option<&'a License> {
-    match expression.root() {
-        Term::License { id, .. } => records.license(id),
-        Term::And(_) | Term::Or(_) => None,
+    if let Some(expression) = expression {
+        add(records, expression.root(), &mut out);
     }
+    out
 }

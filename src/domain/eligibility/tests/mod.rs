@@ -119,6 +119,7 @@ fn license(id: &str) -> License {
         duties: Vec::new(),
         use_restrictions: Vec::new(),
         use_policy: UsePolicy::default(),
+        limits: None,
         scale_gates: Vec::new(),
         territory: None,
         outputs: OutputTerms::default(),
