@@ -163,8 +163,13 @@ impl<'a> Context<'a> {
 
     /// Whether it does any of several things.
     pub(super) fn does_any(&self, activities: &[Activity], worst: Effect) -> bool {
-        activities.iter().any(|activity| self.activities.has(*activity))
-            || activities.iter().fold(false, |found, activity| found | self.does(*activity, worst))
+        if activities.iter().any(|activity| self.activities.has(*activity)) {
+            return true;
+        }
+        for activity in activities {
+            self.does(*activity, worst);
+        }
+        false
     }
 
     /// Further training or another change.
