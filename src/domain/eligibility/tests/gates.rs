@@ -221,3 +221,29 @@ fn a_display_gate_asks_for_figures_only_where_the_duty_could_be_owed() {
     check(&broken, &service(Some(1), Some(1)), "review: DUTY_UNCERTAIN");
     assert_eq!(broken.licenses[0].problems(&Vocabulary::default()).len(), 1);
 }
+
+#[test]
+fn a_group_asks_for_the_figure_of_each_of_its_gates_once() {
+    let grouped = |metrics: &[&str]| {
+        world(|l| {
+            l.duties.push(Duty { gate_group: "g".into(), ..duty(DutyKind::DisplayBranding, &[Trigger::Any]) });
+            let of = |metric: &&str| ScaleGate {
+                metric: (*metric).into(),
+                subject: GateSubject::Product,
+                effect: GateEffect::DisplayBranding,
+                group: "g".into(),
+                ..gate()
+            };
+            l.scale_gates = metrics.iter().map(of).collect();
+        })
+    };
+    let asked = |metrics: &[&str]| grouped(metrics).decide(&a_use()).missing_facts();
+    let visits = "measures[monthly_service_visits:PRODUCT]";
+    let revenue = "measures[attributable_revenue_usd:PRODUCT]";
+    assert_eq!(asked(&["monthly_service_visits"]), [visits]);
+    assert_eq!(asked(&["monthly_service_visits", "attributable_revenue_usd"]), [visits, revenue]);
+    assert_eq!(
+        asked(&["monthly_service_visits", "monthly_service_visits", "attributable_revenue_usd"]),
+        [visits, revenue]
+    );
+}

@@ -213,3 +213,63 @@ fn every_way_up_counts_and_each_ancestor_once() {
     let long: Vec<Model> = (0..300).map(|i| link(&format!("p{i}/m"), &[fine(&format!("p{}/m", i + 1))])).collect();
     check(&family("MIT", vec![fine("p0/m")], long, licenses()), &a_use(), "review: LINEAGE_UNKNOWN");
 }
+
+#[test]
+fn an_ancestor_whose_license_changed_leaves_open_which_one_came_along() {
+    let period = |expression: &str| LicensePeriod {
+        from: None,
+        until: Some(date("2025-03-23")),
+        expression: Expression::parse(expression).unwrap(),
+        commit: "".into(),
+    };
+    let made = |before: &str| {
+        let licenses = vec![license("MIT"), license("LicenseRef-B"), license("LicenseRef-C")];
+        family("MIT", vec![base("meta/b", Relation::FineTune)], vec![model("meta/b", "LicenseRef-B")], licenses)
+            .with(|w| w.models[1].components[0].license_periods = vec![period(before)])
+    };
+    check(&made("LicenseRef-C"), &a_use(), "review: LICENSE_CHANGED_OVER_TIME");
+    check(&made("LicenseRef-B"), &a_use(), "yes");
+}
+
+#[test]
+fn uses_that_both_bar_are_held_against_each_other_one_by_one() {
+    let barring = |id: &str, categories: &[&str]| {
+        license_with(id, |l| l.use_restrictions = categories.iter().map(|c| restriction(c, true)).collect())
+    };
+    let said = |ours: &[&str], theirs: &[&str], worked_out: bool| {
+        let licenses = vec![barring("LicenseRef-A", ours), barring("LicenseRef-B", theirs)];
+        let mut world = family(
+            "LicenseRef-A",
+            vec![base("meta/b", Relation::FineTune)],
+            vec![model("meta/b", "LicenseRef-B")],
+            licenses,
+        );
+        let categories = [("weapons", vec![]), ("nuclear", vec!["weapons".into()]), ("law", vec![])];
+        for (slug, broader) in categories {
+            world.vocabulary.use_categories.insert(slug.into(), UseCategory { sentence: "".into(), broader });
+        }
+        if worked_out {
+            let vocabulary = world.vocabulary.clone();
+            world.licenses.iter_mut().for_each(|license| license.work_out_limits(&vocabulary));
+            assert!(world.licenses.iter().all(|license| license.limits.is_some()));
+        }
+        let use_ = a_use();
+        let decision = world.decide(&use_);
+        let drift = decision.findings.iter().find(|finding| finding.reason == Reason::LicenseDrift);
+        drift.map(|finding| finding.message().rsplit(": ").next().unwrap().to_owned())
+    };
+    for worked_out in [false, true] {
+        let check = |ours: &[&str], theirs: &[&str], expected: Option<&str>| {
+            assert_eq!(said(ours, theirs, worked_out).as_deref(), expected, "{ours:?} and {theirs:?}");
+        };
+        check(&["law"], &["law"], None);
+        // A narrower one is barred with the broader; not the other way round.
+        check(&["weapons"], &["nuclear"], None);
+        check(&["nuclear"], &["weapons"], Some("the use restrictions (weapons)"));
+        check(&["law"], &["weapons", "law", "nuclear"], Some("the use restrictions (nuclear, weapons)"));
+        check(&[], &["law"], Some("the use restrictions"));
+        check(&["law"], &[], None);
+    }
+    // A category that nobody knows is compared by its name.
+    assert_eq!(said(&["law"], &["strange"], false).as_deref(), Some("the use restrictions (strange)"));
+}
