@@ -54,6 +54,15 @@ fn service_terms_hold_for_a_vendors_api() {
     check(&vendor, &api(|u| u.provider = Some(ProviderId::new("acme").unwrap())), owed);
     let cloud = |u: &mut Use| u.provider = Some(ProviderId::new("cloud").unwrap());
     check(&vendor, &api(cloud), "review: PROVIDER_TERMS_UNKNOWN");
+    let another = |u: &mut Use| u.provider = Some(ProviderId::new("not-its-server").unwrap());
+    check(&vendor, &api(another), "review: OFFERING_UNKNOWN PROVIDER_TERMS_UNKNOWN");
+    // A publisher serves its own models, whether or not an offering says so.
+    let own = World {
+        models: vec![closed("not-its-server/one")],
+        services: vec![("not-its-server", license("LicenseRef-S"))],
+        ..World::default()
+    };
+    check(&own, &api(another), "yes");
     check(&vendor, &api(|u| u.role = Role::EndUserOfProduct), "yes: PRODUCT_VENDOR_TERMS");
     let silent = World { services: Vec::new(), ..vendor };
     check(&silent, &api(|_| {}), "review: PROVIDER_TERMS_UNKNOWN ? provider");

@@ -35,6 +35,11 @@ fn a_license_that_is_not_known_is_never_a_yes() {
         &a_use(),
         "review: LICENSE_EXCEPTION_NOT_MODELLED",
     );
+    let exception = under("MIT WITH Classpath-exception-2.0", vec![license("MIT")]);
+    let use_ = a_use();
+    let decision = exception.decide(&use_);
+    let found = decision.findings.iter().find(|f| f.reason == Reason::LicenseExceptionNotModelled).unwrap();
+    assert_eq!(found.origin.license.map(|license| license.id.as_str()), Some("MIT"));
     check(&under("MIT AND LicenseRef-Nobody", vec![license("MIT")]), &a_use(), "review: LICENSE_UNKNOWN");
     let choice = under("LicenseRef-Nobody OR MIT", vec![license("MIT")]);
     check(&choice, &a_use(), "yes: LICENSE_BRANCH_CHOSEN");
