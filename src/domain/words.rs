@@ -64,3 +64,19 @@ impl std::fmt::Display for Grouped {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Grouped;
+
+    #[test]
+    fn thousands_are_told_apart() {
+        let check = |number: i64, expected: &str| assert_eq!(Grouped(number).to_string(), expected);
+        check(0, "0");
+        check(999, "999");
+        check(1_000, "1,000");
+        check(700_000_001, "700,000,001");
+        check(-12_345, "-12,345");
+        check(i64::MIN, "-9,223,372,036,854,775,808");
+    }
+}

@@ -16,6 +16,7 @@ use crate::domain::name::LicenseId;
 use crate::domain::openness::Tier;
 use crate::domain::place::{Country, CountrySet};
 use crate::domain::vocabulary::Vocabulary;
+use crate::domain::words::Grouped;
 
 /// What a finding is about, borrowed from the records and the use.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -269,26 +270,6 @@ impl fmt::Display for Need {
             Self::PrivateFineTuning => f.write_str("fine-tuning on private data without the vendor"),
             Self::Offline => f.write_str("running without a network"),
         }
-    }
-}
-
-/// A number with its thousands told apart.
-#[derive(Clone, Copy)]
-struct Grouped(i64);
-
-impl fmt::Display for Grouped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < 0 {
-            f.write_char('-')?;
-        }
-        let digits = self.0.unsigned_abs().to_string();
-        for (i, digit) in digits.chars().enumerate() {
-            if i > 0 && (digits.len() - i).is_multiple_of(3) {
-                f.write_char(',')?;
-            }
-            f.write_char(digit)?;
-        }
-        Ok(())
     }
 }
 

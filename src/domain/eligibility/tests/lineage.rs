@@ -273,3 +273,39 @@ fn uses_that_both_bar_are_held_against_each_other_one_by_one() {
     // A category that nobody knows is compared by its name.
     assert_eq!(said(&["law"], &["strange"], false).as_deref(), Some("the use restrictions (strange)"));
 }
+
+#[test]
+fn the_view_of_a_lineage_names_every_step_and_what_it_loses() {
+    let limited = license_with("LicenseRef-B", |l| l.scale_gates.push(gate()));
+    let mut middle = model("meta/b", "LicenseRef-B");
+    middle.base_models = vec![base("meta/c", Relation::FineTune)];
+    let world = family(
+        "MIT",
+        vec![
+            base("meta/b", Relation::Quantized),
+            base("lab/d", Relation::TrainedOnOutputs),
+            base("Gone", Relation::Merge),
+        ],
+        vec![middle, model("meta/c", "LicenseRef-B"), model("lab/d", "LicenseRef-B")],
+        vec![license("MIT"), limited],
+    );
+    let steps: Vec<String> = crate::domain::eligibility::lineage(&world, &world.models[0])
+        .iter()
+        .map(|step| {
+            let license = step.expression.map_or("-", |expression| expression.as_str());
+            let lost: Vec<_> = step.lost.words().collect();
+            let (outputs, counts) = (step.by_outputs, step.counts);
+            let base = step.base.model.as_str().trim_start_matches("publishers/");
+            format!("{} {base} {license} outputs:{outputs} counts:{counts} {}", step.depth, lost.join(", "))
+        })
+        .collect();
+    assert_eq!(
+        steps,
+        [
+            "1 meta/models/b LicenseRef-B outputs:false counts:true the scale gates",
+            "1 lab/models/d LicenseRef-B outputs:true counts:true ",
+            "1 Gone - outputs:false counts:true ",
+            "2 meta/models/c LicenseRef-B outputs:false counts:false ",
+        ]
+    );
+}
