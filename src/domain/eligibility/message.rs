@@ -499,7 +499,9 @@ impl Finding<'_> {
             Some(value) => write!(out, "{} {metric} {whose}", Grouped(value))?,
             None => write!(out, "the figure of {metric} {whose}")?,
         }
-        if let Some(period) = figure.period {
+        // The most to date, where the figure of a past month is asked for and is not stated.
+        let most = self.reason == Reason::ScaleGateUnknown && figure.stood_in && !self.missing_measures.is_empty();
+        if let Some(period) = figure.period.filter(|_| !most) {
             write!(out, " in {period}")?;
         }
         let comparison = match gate.comparison {
@@ -526,10 +528,9 @@ impl Finding<'_> {
                 self.write_missing(out)?;
             }
             Reason::ScaleGateUnknown => {
-                write!(
-                    out,
-                    " to date does not tell that period's figure; under {license} {effect} from {comparison} {limit}"
-                )?;
+                out.write_str(" are the most to date, which does not tell the figure")?;
+                figure.period.map_or(Ok(()), |period| write!(out, " in {period}"))?;
+                write!(out, "; under {license} {effect} from {comparison} {limit}")?;
             }
             Reason::ScaleGateUnsettled => {
                 write!(out, ": {license} leaves open whether its limit of {limit} holds here")?;

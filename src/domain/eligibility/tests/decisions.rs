@@ -1,6 +1,7 @@
 //! Access, services, requirements, and the decision as a whole.
 
 use super::*;
+use crate::domain::eligibility::remedies;
 
 #[test]
 fn a_license_that_was_read_and_limits_nothing_is_a_plain_yes() {
@@ -136,4 +137,25 @@ fn the_gravest_finding_comes_first() {
     let effects: Vec<Effect> = decision.findings.iter().map(|f| f.effect).collect();
     assert!(effects.is_sorted(), "{effects:?}");
     assert_eq!(effects[0], Effect::Blocks);
+}
+
+#[test]
+fn a_place_outside_the_grant_can_be_left() {
+    let world = world(|l| {
+        l.territory = Some(territory(TerritoryTest::PlaceOfUse, &["EU"]));
+    });
+    let use_ = used(|u| {
+        u.deployment_countries = Some(countries("US"));
+        u.end_user_countries = Some(countries("US DE FR"));
+    });
+    let decision = world.decide(&use_);
+    assert_eq!(decision.verdict, Verdict::Ineligible);
+    let found = remedies(&world, &decision, &use_, date("2026-06-01"), Waivers::default(), std::iter::empty());
+    let sentences: Vec<String> =
+        found.iter().map(|remedy| format!("{} {}", remedy.sentence(), remedy.verdict)).collect();
+    assert!(
+        sentences.iter().any(|s| s.contains("DE") && s.contains("FR") && s.ends_with(" ELIGIBLE")),
+        "{sentences:?}"
+    );
+    assert!(!decision.findings.is_empty() && world.decide(&a_use()).findings.len() > 1);
 }

@@ -9,7 +9,7 @@ use super::*;
 use crate::domain::eligibility::{Remedy, remedies};
 
 /// Messages kept of each reason and effect.
-const MESSAGES: usize = 12;
+const MESSAGES: usize = 16;
 
 /// Bytes that are the same in every run.
 fn bytes(seed: &mut u64, count: usize) -> Vec<u8> {
