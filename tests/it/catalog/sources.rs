@@ -25,6 +25,7 @@ const ADDED_USES: &[(&str, &[&str])] = &[
     ("LicenseRef-CreativeML-OpenRAIL-PP-M", &["defamation"]),
     ("LicenseRef-Fair-AI-Public-1.0-SD", &["defamation"]),
     ("LicenseRef-CogVideoX", &["public-order-harm"]),
+    ("LicenseRef-GLM-130B", &["public-order-harm"]),
     ("LicenseRef-DeepFloyd-IF", &["illegal-activity", "biological-chemical-weapons"]),
     ("LicenseRef-OPT-175B", &["illegal-activity"]),
     (
