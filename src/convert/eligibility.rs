@@ -6,8 +6,7 @@ use super::nearest;
 use super::violations::{Violation, Violations};
 use crate::domain::date::Date;
 use crate::domain::eligibility::{
-    Activities, BusinessTypes, Decision, Finding, Hosting, Measure, Organization, Origin, Requirements, Role, Use,
-    Verdict,
+    Activities, BusinessTypes, Decision, Finding, Hosting, Measure, Organization, Requirements, Role, Use, Verdict,
 };
 use crate::domain::license::{DutyKinds, GateSubject, ScaleGate};
 use crate::domain::name::{LicenseId, ProviderId, shown};
@@ -465,7 +464,7 @@ pub fn decision(decision: &Decision<'_>, model: &str, revision: u64) -> pb::Deci
 
 /// `asked` is the resource name of what was asked for: a finding on no model is on that.
 fn finding(finding: &Finding<'_>, asked: &str) -> pb::Finding {
-    let mut origin = origin(&finding.origin);
+    let mut origin = origin(finding);
     if origin.model.is_empty() {
         origin.model = asked.to_owned();
     }
@@ -479,7 +478,8 @@ fn finding(finding: &Finding<'_>, asked: &str) -> pb::Finding {
     }
 }
 
-fn origin(origin: &Origin<'_>) -> pb::FindingOrigin {
+fn origin(finding: &Finding<'_>) -> pb::FindingOrigin {
+    let origin = finding.origin;
     let license = |text: fn(&crate::domain::license::License) -> &str| {
         origin.license.map_or_else(String::new, |l| text(l).to_owned())
     };
@@ -487,14 +487,14 @@ fn origin(origin: &Origin<'_>) -> pb::FindingOrigin {
         model: origin.model.map_or_else(String::new, |m| m.name.as_str().to_owned()),
         license: license(|l| &l.resource_name),
         policy: String::new(),
-        requirement: origin.requirement.to_owned(),
+        requirement: finding.requirement().unwrap_or_default().to_owned(),
         clause: origin.clause.to_owned(),
         url: license(|l| &l.url),
     }
 }
 
 fn duty(finding: &Finding<'_>) -> pb::Duty {
-    let origin = Some(origin(&finding.origin));
+    let origin = Some(origin(finding));
     match finding.detail {
         crate::domain::eligibility::Detail::Duty { duty, started } => pb::Duty {
             kind: duty.kind.as_str().to_owned(),

@@ -1,11 +1,13 @@
 //! Dates as sources give them: a year, a month or a day. No clock.
 
 use std::fmt;
+use std::num::NonZeroU16;
 
 /// A date of day, month or year precision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Date {
-    year: u16,
+    // Never 0, so that an absent date takes no more room: findings are many.
+    year: NonZeroU16,
     /// 0 when not given.
     month: u8,
     /// 0 when not given.
@@ -24,13 +26,13 @@ impl Date {
     #[must_use]
     pub fn from_day(year: u16, month: u8, day: u8) -> Option<Self> {
         let fits = (1..=9999).contains(&year) && (1..=12).contains(&month) && (1..=days_in(year, month)).contains(&day);
-        fits.then_some(Self { year, month, day })
+        NonZeroU16::new(year).filter(|_| fits).map(|year| Self { year, month, day })
     }
 
     /// The first day of a year.
     #[must_use]
     pub fn first_of(year: u16) -> Self {
-        Self { year: year.max(1), month: 1, day: 1 }
+        Self { year: NonZeroU16::new(year).unwrap_or(NonZeroU16::MIN), month: 1, day: 1 }
     }
 
     /// Parses `YYYY`, `YYYY-MM` or `YYYY-MM-DD`.
@@ -47,7 +49,7 @@ impl Date {
             fits.then(|| part.parse::<u16>().ok()).flatten()
         };
         let mut parts = text.split('-');
-        let year = digits(parts.next()?, 4).filter(|y| *y > 0)?;
+        let year = NonZeroU16::new(digits(parts.next()?, 4)?)?;
         let Some(month) = parts.next() else {
             return Some(Self { year, month: 0, day: 0 });
         };
@@ -59,7 +61,7 @@ impl Date {
         if parts.next().is_some() {
             return None;
         }
-        Self::from_day(year, month, day)
+        Self::from_day(year.get(), month, day)
     }
 
     /// Whether it names a day.
@@ -84,7 +86,7 @@ impl Date {
     #[must_use]
     pub fn last_day(self) -> Self {
         let month = if self.month == 0 { 12 } else { self.month };
-        let day = if self.day == 0 { days_in(self.year, month) } else { self.day };
+        let day = if self.day == 0 { days_in(self.year.get(), month) } else { self.day };
         Self { year: self.year, month, day }
     }
 
@@ -93,7 +95,7 @@ impl Date {
     pub fn month_before(self) -> Option<Self> {
         match self.month {
             0 => None,
-            1 => (self.year > 1).then(|| Self { year: self.year - 1, month: 12, day: 0 }),
+            1 => NonZeroU16::new(self.year.get() - 1).map(|year| Self { year, month: 12, day: 0 }),
             month => Some(Self { year: self.year, month: month - 1, day: 0 }),
         }
     }

@@ -61,9 +61,10 @@ pub struct Origin<'a> {
     pub license: Option<&'a License>,
     /// Clause of the license.
     pub clause: &'a str,
-    /// Field path of the requirement under `Use`.
-    pub requirement: &'static str,
 }
+
+// A decision writes dozens of findings, and what is larger than this is moved by a call.
+const _: () = assert!(size_of::<Finding<'_>>() <= 128);
 
 /// One reason of a decision. It borrows from the records; its message is written only when it is asked for.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,6 +92,17 @@ impl<'a> Finding<'a> {
     #[must_use]
     pub fn acts(&self) -> Option<Effect> {
         if self.waived_by.is_some() { None } else { Some(self.effect) }
+    }
+
+    /// Field path under `Use` of the requirement that is not met, if it is about one.
+    #[must_use]
+    pub fn requirement(&self) -> Option<&'static str> {
+        match self.detail {
+            Detail::Need(need) => Some(need.path()),
+            Detail::NotAllowed { denied: true, .. } => Some("requirements.license_deny"),
+            Detail::NotAllowed { denied: false, .. } => Some("requirements.license_allow"),
+            _ => None,
+        }
     }
 
     /// The duty, for a finding that asks for one.

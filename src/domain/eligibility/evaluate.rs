@@ -60,8 +60,8 @@ fn context<'a>(
     waivers: Waivers<'a>,
 ) -> Context<'a> {
     let (activities, at) = (use_.activities, use_.at.unwrap_or(now));
-    let asked = Cell::default();
-    Context { records, model, use_, activities, asked, at, tier: tier_of(model, use_), waivers }
+    let (asked, found) = (Cell::default(), Cell::default());
+    Context { records, model, use_, activities, asked, found, at, tier: tier_of(model, use_), waivers }
 }
 
 /// The license of the weights that the use is about: the pinned revision's where that is known, else the current one.
@@ -133,6 +133,8 @@ pub(super) struct Context<'a> {
     /// Unlisted activities that a rule asked for: the first may lead to a review or a no, the second to a duty. What nobody
     /// asked for changes nothing.
     asked: Cell<(Activities, Activities)>,
+    /// The license that was looked up last: who applied its terms asks for it once more to see what a descendant drops of it.
+    found: Cell<Option<(&'a LicenseId, &'a License)>>,
     /// The day of the use.
     pub(super) at: Date,
     pub(super) tier: Option<Tier>,
@@ -144,7 +146,20 @@ impl<'a> Context<'a> {
     pub(super) fn with(&self, activity: Activity) -> Self {
         let Self { records, model, use_, at, tier, waivers, .. } = *self;
         let activities = self.activities.with(activity);
-        Context { records, model, use_, activities, asked: Cell::default(), at, tier, waivers }
+        let (asked, found) = (Cell::default(), Cell::default());
+        Context { records, model, use_, activities, asked, found, at, tier, waivers }
+    }
+
+    /// The license of an id in a record.
+    pub(super) fn license(&self, id: &'a LicenseId) -> Option<&'a License> {
+        match self.found.get() {
+            Some((known, license)) if std::ptr::eq(known, id) => Some(license),
+            _ => {
+                let license = self.records.license(id)?;
+                self.found.set(Some((id, license)));
+                Some(license)
+            }
+        }
     }
 
     /// Whether the use does something. `worst` is the gravest effect that it can lead to.
@@ -224,7 +239,7 @@ pub(super) struct Terms<'a, 'c> {
 impl<'a> Terms<'a, '_> {
     /// Where a finding on a clause comes from.
     pub(super) fn origin(&self, clause: &'a str) -> Origin<'a> {
-        Origin { model: Some(self.model), license: Some(self.license), clause, requirement: "" }
+        Origin { model: Some(self.model), license: Some(self.license), clause }
     }
 }
 

@@ -135,17 +135,30 @@ impl fmt::Display for MeasureKey<'_> {
 
 /// The exact figures that a review waits for. A group of gates asks for one a gate, and no license we know has more than
 /// two in one; those beyond are asked for once the others are known.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct MeasureKeys<'a>([Option<MeasureKey<'a>>; 2]);
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MeasureKeys<'a> {
+    // Side by side rather than as keys, which takes less room: findings are many.
+    gates: [Option<&'a ScaleGate>; 2],
+    periods: [Option<Date>; 2],
+}
+
+impl PartialEq for MeasureKeys<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
 
 impl<'a> MeasureKeys<'a> {
     /// None.
-    pub const NONE: Self = Self([None; 2]);
+    pub const NONE: Self = Self { gates: [None; 2], periods: [None; 2] };
 
     /// At most one.
     #[must_use]
     pub fn one(key: Option<MeasureKey<'a>>) -> Self {
-        Self([key, None])
+        match key {
+            Some(MeasureKey { gate, period }) => Self { gates: [Some(gate), None], periods: [period, None] },
+            None => Self::NONE,
+        }
     }
 
     /// Both lists, without repeats.
@@ -156,8 +169,9 @@ impl<'a> MeasureKeys<'a> {
         }
         for key in other.iter() {
             let known = self.iter().any(|known| known == key);
-            if let (false, Some(free)) = (known, self.0.iter_mut().find(|slot| slot.is_none())) {
-                *free = Some(key);
+            let mut slots = self.gates.iter_mut().zip(&mut self.periods);
+            if let (false, Some((gate, period))) = (known, slots.find(|(gate, _)| gate.is_none())) {
+                (*gate, *period) = (Some(key.gate), key.period);
             }
         }
         self
@@ -166,11 +180,11 @@ impl<'a> MeasureKeys<'a> {
     /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.iter().all(Option::is_none)
+        self.gates.iter().all(Option::is_none)
     }
 
     /// Its figures, in the order in which they were asked for.
     pub fn iter(&self) -> impl Iterator<Item = MeasureKey<'a>> {
-        self.0.into_iter().flatten()
+        self.gates.into_iter().zip(self.periods).filter_map(|(gate, period)| Some(MeasureKey { gate: gate?, period }))
     }
 }

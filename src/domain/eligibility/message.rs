@@ -35,6 +35,13 @@ pub enum Detail<'a> {
     Declared(&'a str),
     /// A license id.
     License(&'a LicenseId),
+    /// A license that the use does not allow.
+    NotAllowed {
+        /// As the expression names it.
+        id: &'a LicenseId,
+        /// It is on the deny-list, rather than not on the allow-list.
+        denied: bool,
+    },
     /// A license that the SPDX list names.
     Listed {
         /// Its id.
@@ -258,6 +265,23 @@ pub enum Need {
     Offline,
 }
 
+impl Need {
+    /// Its field path under `Use`.
+    #[must_use]
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Tier(_) => "requirements.min_tier",
+            Self::Component(_) => "requirements.components",
+            Self::ContextTokens(_) => "requirements.min_context_tokens",
+            Self::Input(_) => "requirements.input_modalities",
+            Self::Output(_) => "requirements.output_modalities",
+            Self::Capability(_) => "requirements.capabilities",
+            Self::PrivateFineTuning => "requirements.private_fine_tuning",
+            Self::Offline => "requirements.offline",
+        }
+    }
+}
+
 impl fmt::Display for Need {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -299,10 +323,10 @@ impl Finding<'_> {
             Detail::Declared(text) => {
                 write!(out, "the weights are declared `{text}`, which could not be mapped to a known license")
             }
-            Detail::License(id) if self.origin.requirement == "requirements.license_deny" => {
+            Detail::NotAllowed { id, denied: true } => {
                 write!(out, "`{id}` is among the licenses that the use refuses")
             }
-            Detail::License(id) if self.reason == Reason::LicenseNotAllowed => {
+            Detail::NotAllowed { id, denied: false } => {
                 write!(out, "`{id}` is not among the licenses that the use allows")
             }
             Detail::License(id) => write!(out, "the terms of `{id}` are not known"),

@@ -30,7 +30,7 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
         return;
     }
     // Drift is a note: it leads to no verdict.
-    let own = if out.collects() { licenses(context.records, stated(context.model)) } else { Licenses::new() };
+    let own = if out.collects() { licenses(&|id| context.license(id), stated(context.model)) } else { Licenses::new() };
     // One ancestor can be met on several ways up: each way counts, and each kind of terms counts once.
     let mut seen: SmallVec<[Met<'_>; 8]> = SmallVec::from_iter([(&context.model.name, false)]);
     let mut counted: SmallVec<[Met<'_>; 8]> = SmallVec::new();
@@ -121,6 +121,7 @@ pub fn lineage<'a>(records: &'a dyn Records, model: &'a Model) -> Vec<LineageSte
                 BaseRef::Record(name) => records.model(name),
                 BaseRef::Written(_) => None,
             };
+            let find = |id: &'a LicenseId| records.license(id);
             let expression = match ancestor {
                 Some(ancestor) => ancestor.weights().and_then(|w| w.expression.as_ref()),
                 None => base.expression.as_ref(),
@@ -128,7 +129,7 @@ pub fn lineage<'a>(records: &'a dyn Records, model: &'a Model) -> Vec<LineageSte
             let by_outputs = by_outputs || !base.relation.carries_weights();
             let lost = match expression {
                 Some(theirs) if !by_outputs && expression != stated(child) => {
-                    dropped(records, &licenses(records, Some(theirs)), &licenses(records, stated(child)))
+                    dropped(records, &licenses(&find, Some(theirs)), &licenses(&find, stated(child)))
                 }
                 _ => Restrictiveness::default(),
             };
@@ -211,7 +212,7 @@ impl<'a> Step<'a, '_> {
             None => terms::apply_expression(context, whose, expression, inherited, out),
         }
         if !by_outputs && out.collects() && Some(expression) != stated(context.model) {
-            let theirs = licenses(context.records, Some(expression));
+            let theirs = licenses(&|id| context.license(id), Some(expression));
             let lost = dropped(context.records, &theirs, own);
             if !lost.is_empty() {
                 Drift { whose, base, theirs, own, lost }.say(context, path, out);
@@ -242,7 +243,7 @@ impl<'a> Drift<'a, '_> {
                 _ if asked_for => self.own.clone(),
                 // Who states no license drops nothing by it.
                 None => continue,
-                stated => licenses(context.records, stated),
+                stated => licenses(&|id| context.license(id), stated),
             };
             // What the model asked for drops is known: that is what it is all about.
             let here = if asked_for { left } else { left.and(dropped(context.records, &self.theirs, &ours)) };
@@ -333,16 +334,19 @@ fn loses_a_use(records: &dyn Records, theirs: &Licenses<'_>, ours: &Licenses<'_>
 type Licenses<'a> = SmallVec<[&'a License; 2]>;
 
 /// The licenses of an expression that are known.
-fn licenses<'a>(records: &'a dyn Records, expression: Option<&Expression>) -> Licenses<'a> {
-    fn add<'a>(records: &'a dyn Records, term: &Term, out: &mut Licenses<'a>) {
+fn licenses<'a>(
+    find: &impl Fn(&'a LicenseId) -> Option<&'a License>,
+    expression: Option<&'a Expression>,
+) -> Licenses<'a> {
+    fn add<'a>(find: &impl Fn(&'a LicenseId) -> Option<&'a License>, term: &'a Term, out: &mut Licenses<'a>) {
         match term {
-            Term::License { id, .. } => out.extend(records.license(id)),
-            Term::And(terms) | Term::Or(terms) => terms.iter().for_each(|term| add(records, term, out)),
+            Term::License { id, .. } => out.extend(find(id)),
+            Term::And(terms) | Term::Or(terms) => terms.iter().for_each(|term| add(find, term, out)),
         }
     }
     let mut out = Licenses::new();
     if let Some(expression) = expression {
-        add(records, expression.root(), &mut out);
+        add(find, expression.root(), &mut out);
     }
     out
 }

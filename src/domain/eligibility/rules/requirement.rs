@@ -28,7 +28,7 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     let model = context.model;
     if let Some(min) = min_tier {
         let met = context.tier.map_or(Tri::Unknown, |tier| (tier >= *min).into());
-        judge(context, "requirements.min_tier", met, Need::Tier(*min), out);
+        judge(context, met, Need::Tier(*min), out);
     }
     for kind in components {
         let met = match model.component(*kind).and_then(|c| c.availability) {
@@ -36,31 +36,31 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
             Some(Availability::Partial | Availability::Withdrawn | Availability::Unavailable) => Tri::False,
             None => Tri::Unknown,
         };
-        judge(context, "requirements.components", met, Need::Component(*kind), out);
+        judge(context, met, Need::Component(*kind), out);
     }
     if let Some(min) = min_context_tokens {
         let met = model.context_tokens.map_or(Tri::Unknown, |tokens| (tokens >= *min).into());
-        judge(context, "requirements.min_context_tokens", met, Need::ContextTokens(*min), out);
+        judge(context, met, Need::ContextTokens(*min), out);
     }
     let listed = |list: &[Modality], wanted: Modality| {
         if list.is_empty() { Tri::Unknown } else { list.contains(&wanted).into() }
     };
     for modality in input_modalities {
         let met = listed(&model.input_modalities, *modality);
-        judge(context, "requirements.input_modalities", met, Need::Input(*modality), out);
+        judge(context, met, Need::Input(*modality), out);
     }
     for modality in output_modalities {
         let met = listed(&model.output_modalities, *modality);
-        judge(context, "requirements.output_modalities", met, Need::Output(*modality), out);
+        judge(context, met, Need::Output(*modality), out);
     }
     for capability in capabilities {
         // A record lists what it knows a model can do; what it does not list is not known.
         let met = if model.capabilities.contains(capability) { Tri::True } else { Tri::Unknown };
-        judge(context, "requirements.capabilities", met, Need::Capability(*capability), out);
+        judge(context, met, Need::Capability(*capability), out);
     }
     if *private_fine_tuning {
         let met = context.tier.map_or(Tri::Unknown, |tier| (tier > Tier::Proprietary).into());
-        judge(context, "requirements.private_fine_tuning", met, Need::PrivateFineTuning, out);
+        judge(context, met, Need::PrivateFineTuning, out);
     }
     if *offline {
         check_offline(context, out);
@@ -72,9 +72,9 @@ fn check_offline<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     match context.use_.hosting {
         Some(hosting) => {
             let met = weights.and((hosting != Hosting::VendorApi).into());
-            judge(context, "requirements.offline", met, Need::Offline, out);
+            judge(context, met, Need::Offline, out);
         }
-        None => judge(context, "requirements.offline", weights.and(Tri::Unknown), Need::Offline, out),
+        None => judge(context, weights.and(Tri::Unknown), Need::Offline, out),
     }
 }
 
@@ -85,20 +85,17 @@ pub(super) fn check_license<'a>(terms: &Terms<'a, '_>, written: &'a LicenseId, o
     let Requirements { license_allow, license_deny, .. } = &terms.context.use_.requirements;
     let license = terms.license;
     let among = |list: &[LicenseId]| list.iter().any(|id| *id == license.id || id == written);
-    let requirement = if among(license_deny) {
-        "requirements.license_deny"
-    } else if !license_allow.is_empty() && !among(license_allow) {
-        "requirements.license_allow"
-    } else {
+    let denied = among(license_deny);
+    if !denied && (license_allow.is_empty() || among(license_allow)) {
         return;
-    };
-    let origin = Origin { model: Some(terms.context.model), license: Some(license), clause: "", requirement };
+    }
+    let origin = Origin { model: Some(terms.context.model), license: Some(license), clause: "" };
     let facts = Facts::one(Fact::Requirements);
-    out.say(Reason::LicenseNotAllowed, Effect::Blocks, Detail::License(written), origin, facts);
+    out.say(Reason::LicenseNotAllowed, Effect::Blocks, Detail::NotAllowed { id: written, denied }, origin, facts);
 }
 
-fn judge<'a>(context: &Context<'a>, requirement: &'static str, met: Tri, need: Need, out: &mut Out<'a>) {
-    let origin = Origin { model: Some(context.model), requirement, ..Origin::default() };
+fn judge<'a>(context: &Context<'a>, met: Tri, need: Need, out: &mut Out<'a>) {
+    let origin = Origin { model: Some(context.model), ..Origin::default() };
     let facts = Facts::one(Fact::Requirements);
     let facts = if need == Need::Offline { facts.with(Fact::Hosting) } else { facts };
     match met {

@@ -161,8 +161,8 @@ fn sorted_ids(term: &Term) -> Vec<(&LicenseId, Option<&str>)> {
 }
 
 /// "Unknown" is not a license, whatever a record of that id may say.
-fn find<'a>(context: &Context<'a>, id: &LicenseId) -> Option<&'a License> {
-    if id.is_unknown() { None } else { context.records.license(id) }
+fn find<'a>(context: &Context<'a>, id: &'a LicenseId) -> Option<&'a License> {
+    if id.is_unknown() { None } else { context.license(id) }
 }
 
 impl<'a> Scope<'a, '_> {
