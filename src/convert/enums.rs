@@ -88,7 +88,8 @@ wire! {
         ResearchOnly = ResearchOnly, ServiceTerms = ServiceTerms, Proprietary = Proprietary,
     } zero Unspecified;
     PermissionStatus = pb::permission::Status {
-        Allowed = Allowed, Conditional = Conditional, Prohibited = Prohibited, Unspecified = Unspecified,
+        Allowed = Allowed, Conditional = Conditional, Prohibited = Prohibited, Unclear = Unclear,
+        Unspecified = Unspecified,
     };
     PurposeStatus = pb::purpose_grant::Status {
         Allowed = Allowed, Prohibited = Prohibited, Unclear = Unclear,
@@ -107,7 +108,7 @@ wire! {
         ResearchOrEvaluation = ResearchOrEvaluation, BusinessType = BusinessType,
         EndUserOfProduct = EndUserOfProduct, NonProfitNonCommercial = NonProfitNonCommercial,
         SelfHosting = SelfHosting, Service = Service, EndUsersInEeaChGb = EndUsersInEeaChGb,
-        ImageOutputs = ImageOutputs, CosmosModel = CosmosModel,
+        ImageOutputs = ImageOutputs, CosmosModel = CosmosModel, Company = Company,
     } zero Unspecified;
     Comparison = pb::scale_gate::Comparison {
         GreaterThan = GreaterThan, AtLeast = AtLeast, IsOneOf = IsOneOf,

@@ -315,6 +315,7 @@ fn read_purposes(v: &mut Violations, grants: Vec<pb::PurposeGrant>) -> Purposes 
             Ok(Subject::Education) => &mut purposes.education,
             Ok(Subject::Personal) => &mut purposes.personal,
             Ok(Subject::Company) => &mut purposes.company,
+            Ok(Subject::Institution) => &mut purposes.institution,
             Ok(Subject::Unspecified) | Err(_) => {
                 v.add("purpose", format_args!("{purpose} is no purpose: use one of the enum's names"));
                 return None;

@@ -76,8 +76,8 @@ pub enum Detail<'a> {
     },
     /// A purpose.
     Purpose(Purpose),
-    /// A purpose that a for-profit company, or nobody knows who, pursues.
-    CompanyPurpose(Purpose),
+    /// A purpose, and who pursues it or may do so.
+    PurposeBy(Purpose, &'static str),
     /// A purpose outside the grant.
     PurposeLimit(&'a PurposeLimit),
     /// A duty and what started it.
@@ -349,7 +349,7 @@ impl Finding<'_> {
             Detail::Evidence { component, expression } => write_evidence(out, component, expression),
             Detail::Permission { act, permission } => self.write_permission(out, license, act, permission),
             Detail::Purpose(purpose) => self.write_purpose(out, license, purpose, ""),
-            Detail::CompanyPurpose(purpose) => self.write_purpose(out, license, purpose, " by a for-profit company"),
+            Detail::PurposeBy(purpose, who) => self.write_purpose(out, license, purpose, who),
             Detail::PurposeLimit(limit) => {
                 write!(out, "{license} leaves out {}", limit.purpose)?;
                 if !limit.condition.is_empty() {
@@ -459,6 +459,9 @@ impl Finding<'_> {
         match self.effect {
             Effect::Blocks => write!(out, "{license} does not grant {act}")?,
             Effect::Permits => write!(out, "{license} grants {act}")?,
+            Effect::Review if self.reason == Reason::PermissionUnclear => {
+                write!(out, "{license} leaves open whether it grants {act}")?;
+            }
             Effect::Review | Effect::Duty | Effect::Info => {
                 write!(out, "whether {license} grants {act} was not read")?;
             }

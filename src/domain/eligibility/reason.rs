@@ -66,6 +66,8 @@ words! {
         OutputTrainingProhibited = "OUTPUT_TRAINING_PROHIBITED",
         /// Whether an act is granted was not read.
         PermissionNotRead = "PERMISSION_NOT_READ",
+        /// The text does not settle whether an act is granted.
+        PermissionUnclear = "PERMISSION_UNCLEAR",
         /// The purpose is not known and decides.
         PurposeUnknown = "PURPOSE_UNKNOWN",
         /// The purpose is outside the grant.
@@ -229,6 +231,7 @@ impl Reason {
             | Self::OutputUseProhibited
             | Self::OutputTrainingProhibited
             | Self::PermissionNotRead
+            | Self::PermissionUnclear
             | Self::PurposeProhibited
             | Self::PurposeUnclear
             | Self::ScaleGateExceeded

@@ -192,6 +192,7 @@ impl Terms {
                 PermissionStatus::Allowed => "granted",
                 PermissionStatus::Conditional => "granted within the other terms",
                 PermissionStatus::Prohibited => "not granted",
+                PermissionStatus::Unclear => "left open",
                 PermissionStatus::Unspecified if license.is_read() => "the text is silent",
                 PermissionStatus::Unspecified => "not read",
             };
@@ -208,6 +209,7 @@ impl Terms {
             ("education", purposes.education),
             ("personal", purposes.personal),
             ("by a for-profit company", purposes.company),
+            ("by a public body or university", purposes.institution),
         ];
         for (place, (what, status)) in (0..).zip(listed) {
             let words = match status {

@@ -177,6 +177,8 @@ pub enum PermissionStatus {
     Conditional,
     /// Not granted.
     Prohibited,
+    /// The words do not settle it.
+    Unclear,
 }
 
 /// Whether purposes are inside a grant that leaves out commercial use. `None`: not listed.
@@ -194,6 +196,8 @@ pub struct Purposes {
     pub personal: Option<PurposeStatus>,
     /// Whether a for-profit company may pursue them.
     pub company: Option<PurposeStatus>,
+    /// Whether a public body, a university or armed forces may.
+    pub institution: Option<PurposeStatus>,
     /// Clause of the list.
     pub clause: Text,
 }
@@ -202,8 +206,10 @@ impl Purposes {
     /// Whether the license lists any.
     #[must_use]
     pub fn is_listed(&self) -> bool {
-        let Self { internal_business, research, evaluation, education, personal, company, clause: _ } = self;
-        [internal_business, research, evaluation, education, personal, company].iter().any(|p| p.is_some())
+        let Self { internal_business, research, evaluation, education, personal, company, institution, clause: _ } =
+            self;
+        let all = [internal_business, research, evaluation, education, personal, company, institution];
+        all.iter().any(|p| p.is_some())
     }
 }
 
@@ -274,6 +280,8 @@ words! {
         ImageOutputs = "image outputs",
         /// One of NVIDIA's Cosmos models.
         CosmosModel = "Cosmos models",
+        /// A for-profit company.
+        Company = "for-profit companies",
     }
 }
 

@@ -345,7 +345,7 @@ fn grants_commercial_use(snapshot: &Snapshot, expression: &Expression) -> Option
     let granted = |id: &LicenseId| match Records::license(snapshot, id)?.permissions.commercial_use.status {
         PermissionStatus::Allowed | PermissionStatus::Conditional => Some(true),
         PermissionStatus::Prohibited => Some(false),
-        PermissionStatus::Unspecified => None,
+        PermissionStatus::Unspecified | PermissionStatus::Unclear => None,
     };
     granted_by(expression.root(), &granted)
 }

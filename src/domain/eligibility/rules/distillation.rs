@@ -1,6 +1,6 @@
 //! Distillation: training other models on outputs.
 
-use super::permission::{TRAINING, is_unread};
+use super::permission::{TRAINING, left_open};
 use super::predicate::{Known, holds};
 use crate::domain::eligibility::decision::Effect;
 use crate::domain::eligibility::evaluate::{Missing, Out, Terms};
@@ -14,9 +14,9 @@ use crate::domain::tri::Tri;
 pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     let permission = &terms.license.permissions.train_other_models;
     let outputs = &terms.license.outputs;
-    let limited = !outputs.training_barred.is_empty()
-        || permission.status == PermissionStatus::Prohibited
-        || is_unread(permission, terms.license);
+    let open = left_open(permission, terms.license);
+    let limited =
+        !outputs.training_barred.is_empty() || permission.status == PermissionStatus::Prohibited || open.is_some();
     if !limited || !terms.context.trains(Effect::Blocks) {
         return;
     }
@@ -24,10 +24,10 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     let detail = Detail::Permission { act: TRAINING, permission };
     if outputs.training_barred.is_empty() {
         let origin = terms.origin(&permission.clause);
-        if permission.status == PermissionStatus::Prohibited {
-            out.say(Reason::OutputTrainingProhibited, Effect::Blocks, detail, origin, facts);
+        if let Some(open) = open {
+            out.review(open, detail, origin, facts, Missing::NONE);
         } else {
-            out.review(Reason::PermissionNotRead, detail, origin, facts, Missing::NONE);
+            out.say(Reason::OutputTrainingProhibited, Effect::Blocks, detail, origin, facts);
         }
         return;
     }

@@ -271,9 +271,9 @@ pub(super) fn outputs<'a>(terms: &Terms<'a, '_>, written: &'a LicenseId, base: &
     if barred {
         let reason = Reason::OutputLineageRestricted;
         out.review(reason, Detail::Base(base), origin, Facts::NONE, Missing::NONE);
-    } else if permission::is_unread(permission, license) {
+    } else if let Some(open) = permission::left_open(permission, license) {
         let detail = Detail::Permission { act: permission::TRAINING, permission };
-        out.review(Reason::PermissionNotRead, detail, origin, Facts::NONE, Missing::NONE);
+        out.review(open, detail, origin, Facts::NONE, Missing::NONE);
     }
     if license.outputs.trained_model_is_derivative {
         terms::apply_license(terms, written, out);

@@ -42,11 +42,29 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
         let reason = Reason::ServiceProhibited;
         check_act(terms, &permissions.offer_as_service, reason, "offering it as a service", activities, out);
     }
+    check_changed_service(terms, out);
+}
+
+/// A text that lets a changed version be made but not passed on leaves open whether serving it passes it on.
+fn check_changed_service<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
+    let permissions = &terms.license.permissions;
+    let Some(derivative) = &permissions.redistribute_derivative else { return };
+    let worst = Effect::Review;
+    let barred = matches!(derivative.status, PermissionStatus::Prohibited | PermissionStatus::Unclear);
+    if barred
+        && permissions.offer_as_service.status != PermissionStatus::Prohibited
+        && terms.context.does(Activity::OfferAsService, worst)
+        && (terms.derivative || terms.context.changes(worst))
+    {
+        let detail = Detail::Permission { act: "serving a changed version", permission: derivative };
+        let facts = Facts::one(Fact::Activities);
+        out.review(Reason::PermissionUnclear, detail, terms.origin(&derivative.clause), facts, Missing::NONE);
+    }
 }
 
 /// Whether an act that a permission is about could be anything but granted.
 fn is_limited(permission: &Permission, license: &License) -> bool {
-    permission.status == PermissionStatus::Prohibited || is_unread(permission, license)
+    permission.status == PermissionStatus::Prohibited || left_open(permission, license).is_some()
 }
 
 fn passes_on_copies(terms: &Terms<'_, '_>) -> bool {
@@ -75,20 +93,20 @@ fn check_act<'a>(
     let origin = terms.origin(&permission.clause);
     if permission.status == PermissionStatus::Prohibited {
         out.say(prohibited, Effect::Blocks, detail, origin, facts);
-    } else if is_unread(permission, terms.license) {
-        out.review(Reason::PermissionNotRead, detail, origin, facts, Missing::NONE);
+    } else if let Some(open) = left_open(permission, terms.license) {
+        out.review(open, detail, origin, facts, Missing::NONE);
     }
 }
 
-/// Whether nobody knows if an act is granted: silent or bare conditional terms of a text that was not read.
-pub(super) fn is_unread(permission: &Permission, license: &License) -> bool {
-    if license.is_read() {
-        return false;
-    }
+/// Why nobody knows whether an act is granted: words that do not settle it, or silent or bare conditional terms of a text
+/// that was not read.
+pub(super) fn left_open(permission: &Permission, license: &License) -> Option<Reason> {
+    let unread = !license.is_read();
     match permission.status {
-        PermissionStatus::Unspecified => true,
-        PermissionStatus::Conditional => !has_conditions(license),
-        PermissionStatus::Allowed | PermissionStatus::Prohibited => false,
+        PermissionStatus::Unclear => Some(Reason::PermissionUnclear),
+        PermissionStatus::Unspecified => unread.then_some(Reason::PermissionNotRead),
+        PermissionStatus::Conditional => (unread && !has_conditions(license)).then_some(Reason::PermissionNotRead),
+        PermissionStatus::Allowed | PermissionStatus::Prohibited => None,
     }
 }
 

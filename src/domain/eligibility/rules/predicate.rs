@@ -84,12 +84,9 @@ pub(super) fn holds<'a>(predicate: Predicate, business_types: &[Box<str>], terms
         Predicate::BusinessType => business_type(business_types, terms),
         Predicate::EndUserOfProduct => end_user(terms),
         Predicate::NonProfitNonCommercial => {
-            let non_profit = match use_.organization.kind {
-                Some(kind) => Known::of(kind == OrganizationType::NonProfit, Facts::one(Fact::OrganizationType)),
-                None => Known::unknown(Fact::OrganizationType),
-            };
-            non_profit.and(commercial(terms).negated())
+            organization(OrganizationType::NonProfit, terms).and(commercial(terms).negated())
         }
+        Predicate::Company => organization(OrganizationType::Company, terms),
         Predicate::SelfHosting => match use_.hosting {
             Some(hosting) => Known::of(hosting != Hosting::VendorApi, Facts::one(Fact::Hosting)),
             None => Known::unknown(Fact::Hosting),
@@ -113,6 +110,14 @@ pub(super) fn holds<'a>(predicate: Predicate, business_types: &[Box<str>], terms
                 || terms.model.name.model().split(['-', '_', '.']).any(|word| word == "cosmos");
             Known::of(is_cosmos, Facts::NONE)
         }
+    }
+}
+
+/// Whether the organization is of a type.
+fn organization<'a>(wanted: OrganizationType, terms: &Terms<'_, '_>) -> Known<'a> {
+    match terms.context.use_.organization.kind {
+        Some(kind) => Known::of(kind == wanted, Facts::one(Fact::OrganizationType)),
+        None => Known::unknown(Fact::OrganizationType),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Purpose: commercial use, and where it is not granted the purposes that are.
 
-use super::permission::is_unread;
+use super::permission::left_open;
 use super::predicate::{Known, commercial};
 use crate::domain::eligibility::decision::Effect;
 use crate::domain::eligibility::evaluate::{Missing, Out, Terms};
@@ -8,7 +8,7 @@ use crate::domain::eligibility::fact::{Fact, Facts};
 use crate::domain::eligibility::intended_use::{Activity, OrganizationType, Purpose};
 use crate::domain::eligibility::message::Detail;
 use crate::domain::eligibility::reason::Reason;
-use crate::domain::license::{ExcludedPurpose, PermissionStatus, PurposeLimit, PurposeStatus};
+use crate::domain::license::{ExcludedPurpose, PermissionStatus, PurposeLimit, PurposeStatus, Purposes};
 use crate::domain::tri::Tri;
 
 const ACT: &str = "commercial use";
@@ -35,9 +35,9 @@ fn check_granted<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     let detail = Detail::Permission { act: ACT, permission };
     let origin = terms.origin(&permission.clause);
     let known = commercial(terms);
-    if is_unread(permission, terms.license) {
+    if let Some(open) = left_open(permission, terms.license) {
         if known.value != Tri::False {
-            out.review(Reason::PermissionNotRead, detail, origin, known.facts, known.missing);
+            out.review(open, detail, origin, known.facts, known.missing);
         }
     } else if known.value == Tri::True && permission.status != PermissionStatus::Unspecified {
         out.say(Reason::CommercialUseGranted, Effect::Permits, detail, origin, known.facts);
@@ -52,9 +52,9 @@ fn check_listed<'a>(terms: &Terms<'a, '_>, prohibited: bool, out: &mut Out<'a>) 
     let origin = terms.origin(clause);
     let facts = Facts::one(Fact::Purpose);
     let Some(purpose) = terms.context.use_.purpose else {
-        // Whether a company may pursue a granted purpose can turn on the organization as well.
-        let company_open = purposes.company == Some(PurposeStatus::Allowed);
-        let type_matters = !company_open && terms.context.use_.organization.kind.is_none();
+        // Whether a granted purpose may be pursued can turn on the organization as well.
+        let open_to_all = purposes.company == Some(PurposeStatus::Allowed) && open_to_institutions(purposes);
+        let type_matters = !open_to_all && terms.context.use_.organization.kind.is_none();
         let missing = if type_matters { facts.with(Fact::OrganizationType) } else { facts };
         out.review(Reason::PurposeUnknown, Detail::Plain, origin, facts, Missing::facts(missing));
         return;
@@ -78,38 +78,58 @@ fn check_listed<'a>(terms: &Terms<'a, '_>, prohibited: bool, out: &mut Out<'a>) 
             out.review(Reason::PurposeUnclear, detail, origin, facts, Missing::NONE);
         }
         Some(PurposeStatus::Prohibited) => out.say(Reason::PurposeProhibited, Effect::Blocks, detail, origin, facts),
-        Some(PurposeStatus::Allowed) => check_company(terms, purpose, clause, out),
+        Some(PurposeStatus::Allowed) => check_who(terms, purpose, clause, out),
     }
 }
 
-/// A granted purpose, pursued by a for-profit company or by nobody knows whom.
-fn check_company<'a>(terms: &Terms<'a, '_>, purpose: Purpose, clause: &'a str, out: &mut Out<'a>) {
+/// Whether public bodies, universities and armed forces may pursue what is granted.
+fn open_to_institutions(purposes: &Purposes) -> bool {
+    matches!(purposes.institution, None | Some(PurposeStatus::Allowed))
+}
+
+/// A granted purpose, pursued by an organization to which it may not be granted, or by nobody knows whom.
+fn check_who<'a>(terms: &Terms<'a, '_>, purpose: Purpose, clause: &'a str, out: &mut Out<'a>) {
+    const COMPANY: &str = " by a for-profit company";
+    const INSTITUTION: &str = " by a public body or university";
     let origin = terms.origin(clause);
     let own_work = matches!(purpose, Purpose::Research | Purpose::Evaluation | Purpose::Education);
-    let kind = terms.context.use_.organization.kind;
-    let company = terms.license.purposes.company;
+    let purposes = &terms.license.purposes;
     let facts = Facts::one(Fact::Purpose).with(Fact::OrganizationType);
-    match (kind, company) {
-        _ if !own_work => {}
-        (_, Some(PurposeStatus::Allowed)) => {}
-        (Some(OrganizationType::Company), Some(PurposeStatus::Prohibited)) => {
-            let detail = Detail::CompanyPurpose(purpose);
-            out.say(Reason::PurposeProhibited, Effect::Blocks, detail, origin, facts);
-            return;
+    let (status, who) = match terms.context.use_.organization.kind {
+        _ if !own_work => (Some(PurposeStatus::Allowed), ""),
+        Some(OrganizationType::Company) => (purposes.company, COMPANY),
+        Some(OrganizationType::Academic | OrganizationType::Government | OrganizationType::Military) => {
+            (purposes.institution.or(Some(PurposeStatus::Allowed)), INSTITUTION)
         }
-        (Some(OrganizationType::Company), _) => {
-            let detail = Detail::CompanyPurpose(purpose);
+        Some(OrganizationType::Individual | OrganizationType::NonProfit) => (Some(PurposeStatus::Allowed), ""),
+        None => {
+            let company = purposes.company == Some(PurposeStatus::Allowed);
+            if company && open_to_institutions(purposes) {
+                (Some(PurposeStatus::Allowed), "")
+            } else {
+                let detail = Detail::PurposeBy(purpose, if company { INSTITUTION } else { COMPANY });
+                let missing = Missing::fact(Fact::OrganizationType);
+                out.review(Reason::PurposeUnclear, detail, origin, facts, missing);
+                return;
+            }
+        }
+    };
+    let detail = Detail::PurposeBy(purpose, who);
+    match status {
+        Some(PurposeStatus::Allowed) => {
+            out.say(
+                Reason::PurposeGranted,
+                Effect::Permits,
+                Detail::Purpose(purpose),
+                origin,
+                Facts::one(Fact::Purpose),
+            );
+        }
+        Some(PurposeStatus::Prohibited) => out.say(Reason::PurposeProhibited, Effect::Blocks, detail, origin, facts),
+        None | Some(PurposeStatus::Unclear) => {
             out.review(Reason::PurposeUnclear, detail, origin, facts, Missing::NONE);
-            return;
         }
-        (None, _) => {
-            let missing = Missing::fact(Fact::OrganizationType);
-            out.review(Reason::PurposeUnclear, Detail::CompanyPurpose(purpose), origin, facts, missing);
-            return;
-        }
-        (Some(_), _) => {}
     }
-    out.say(Reason::PurposeGranted, Effect::Permits, Detail::Purpose(purpose), origin, Facts::one(Fact::Purpose));
 }
 
 fn check_limit<'a>(terms: &Terms<'a, '_>, limit: &'a PurposeLimit, out: &mut Out<'a>) {

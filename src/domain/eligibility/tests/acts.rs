@@ -39,6 +39,33 @@ fn each_act_is_held_against_its_permission() {
 }
 
 #[test]
+fn what_the_words_leave_open_is_reviewed() {
+    use Activity::{FineTune, Modify, OfferAsService, RedistributeWeights, TrainOtherModels};
+    let open = |pick: fn(&mut Permissions) -> &mut Permission| {
+        world(|l| pick(&mut l.permissions).status = PermissionStatus::Unclear)
+    };
+    let review = "review: PERMISSION_UNCLEAR";
+    check(&open(|p| &mut p.use_), &a_use(), review);
+    check(&open(|p| &mut p.use_outputs), &a_use(), review);
+    check(&open(|p| &mut p.commercial_use), &a_use(), review);
+    check(&open(|p| &mut p.commercial_use), &used(|u| u.purpose = None), "review: PERMISSION_UNCLEAR ? purpose");
+    check(&open(|p| &mut p.commercial_use), &for_(Purpose::Research), "yes");
+    check(&open(|p| &mut p.modify), &doing(&[FineTune]), review);
+    check(&open(|p| &mut p.redistribute), &doing(&[RedistributeWeights]), review);
+    check(&open(|p| &mut p.redistribute), &a_use(), "yes");
+    check(&open(|p| &mut p.train_other_models), &doing(&[TrainOtherModels]), review);
+    // A changed version that may be made and not passed on: whether serving it passes it on is left open.
+    for kept in [PermissionStatus::Prohibited, PermissionStatus::Unclear] {
+        let kept = world(|l| l.permissions.redistribute_derivative = Some(status(kept)));
+        check(&kept, &doing(&[Modify, OfferAsService]), review);
+        check(&kept, &doing(&[OfferAsService]), "yes");
+        check(&kept, &doing(&[Modify]), "yes");
+        let neither = kept.with(|w| w.licenses[0].permissions.offer_as_service.status = PermissionStatus::Prohibited);
+        check(&neither, &doing(&[Modify, OfferAsService]), "no: SERVICE_PROHIBITED");
+    }
+}
+
+#[test]
 fn terms_that_were_not_read_review_what_the_use_needs() {
     let unread = |change: fn(&mut License)| {
         world(|l| {
@@ -114,6 +141,21 @@ fn without_commercial_use_each_purpose_is_looked_up() {
     check(&company(PurposeStatus::Prohibited), &for_(Purpose::Research), "no: PURPOSE_PROHIBITED");
     let unknown_type = "review: PURPOSE_UNCLEAR ? organization.type";
     check(&company(PurposeStatus::Prohibited), &by(Purpose::Research, None), unknown_type);
+    // Nor is that of a public body or a university, where the license says so.
+    let institution = |status| {
+        let all = company(PurposeStatus::Allowed);
+        all.with(|w| w.licenses[0].purposes.institution = Some(status))
+    };
+    for kind in [OrganizationType::Academic, OrganizationType::Government, OrganizationType::Military] {
+        let it = by(Purpose::Research, Some(kind));
+        check(&institution(PurposeStatus::Allowed), &it, "yes: PURPOSE_GRANTED");
+        check(&institution(PurposeStatus::Unclear), &it, "review: PURPOSE_UNCLEAR");
+        check(&institution(PurposeStatus::Prohibited), &it, "no: PURPOSE_PROHIBITED");
+    }
+    check(&institution(PurposeStatus::Unclear), &for_(Purpose::Research), "yes: PURPOSE_GRANTED");
+    check(&institution(PurposeStatus::Unclear), &by(Purpose::Research, None), unknown_type);
+    let both = "review: PURPOSE_UNKNOWN ? purpose organization.type";
+    check(&institution(PurposeStatus::Unclear), &asks, both);
     let own = listed(Purposes { internal_business: Some(PurposeStatus::Allowed), ..Purposes::default() });
     check(&own, &for_(Purpose::InternalBusiness), "yes: PURPOSE_GRANTED");
     // Listed purposes beside a silent answer on commercial use leave that open.

@@ -159,6 +159,10 @@ fn a_gate_counts_only_where_its_conditions_hold() {
     check(&charity, &by(Some(OrganizationType::NonProfit), Some(Purpose::Commercial)), exceeded);
     check(&charity, &by(Some(OrganizationType::Company), None), exceeded);
     let type_unknown = "review: SCALE_GATE_UNKNOWN FIGURE_STOOD_IN ? organization.type";
+    let company = with(|g| g.only_if = vec![Predicate::Company]);
+    check(&company, &by(Some(OrganizationType::Company), Some(Purpose::Research)), exceeded);
+    check(&company, &by(Some(OrganizationType::Academic), Some(Purpose::Research)), "yes");
+    check(&company, &by(None, Some(Purpose::Research)), type_unknown);
     check(&charity, &by(None, Some(Purpose::Research)), type_unknown);
 
     let unsettled = with(|g| g.unsettled_if = vec![Predicate::NonCommercialUse]);

@@ -159,8 +159,8 @@ fn draw_license(dice: &mut Dice<'_>, id: &str) -> License {
     let mut out = license(id);
     out.confidence = if dice.once_in(6) { Confidence::SecondarySource } else { Confidence::ReadFullText };
     let statuses = {
-        use PermissionStatus::{Allowed, Conditional, Prohibited, Unspecified};
-        [Allowed, Conditional, Allowed, Unspecified, Allowed, Unspecified, Allowed, Allowed, Allowed, Prohibited]
+        use PermissionStatus::{Allowed, Conditional, Prohibited, Unclear, Unspecified};
+        [Allowed, Conditional, Allowed, Unspecified, Allowed, Unspecified, Allowed, Unclear, Allowed, Prohibited]
     };
     let p = &mut out.permissions;
     for permission in [
@@ -185,6 +185,7 @@ fn draw_license(dice: &mut Dice<'_>, id: &str) -> License {
             &mut list.education,
             &mut list.personal,
             &mut list.company,
+            &mut list.institution,
         ];
         for purpose in all {
             *purpose = dice.maybe(2, |d| d.pick(&purposes));
