@@ -28,11 +28,23 @@ const ADDED_USES: &[(&str, &[&str])] = &[
     ("LicenseRef-GLM-130B", &["public-order-harm"]),
     ("LicenseRef-EXAONE-1.1-NC", &["personal-rights-infringement", "impersonation", "safety-circumvention"]),
     ("LicenseRef-EXAONE-1.2-NC", &["personal-rights-infringement", "impersonation", "safety-circumvention"]),
+    ("LicenseRef-FLUX-1-dev-NC-1.1.1", FLUX),
+    ("LicenseRef-FLUX-dev-NC-2.0", FLUX),
     ("LicenseRef-DeepFloyd-IF", &["illegal-activity", "biological-chemical-weapons"]),
     ("LicenseRef-OPT-175B", &["illegal-activity"]),
     (
         "LicenseRef-FLUX-1-dev-NC-1.0",
-        &["illegal-activity", "personal-rights-infringement", "biological-chemical-weapons"],
+        &[
+            "illegal-activity",
+            "personal-rights-infringement",
+            "biological-chemical-weapons",
+            "defamation",
+            "impersonation",
+            "pii-processing",
+            "safety-circumvention",
+            "nuclear",
+            "weapons",
+        ],
     ),
     (
         "LicenseRef-AI2-Tulu-V1",
@@ -58,11 +70,26 @@ const ADDED_USES: &[(&str, &[&str])] = &[
     ),
 ];
 
+const FLUX: &[&str] = &[
+    "defamation",
+    "personal-rights-infringement",
+    "impersonation",
+    "pii-processing",
+    "deceptive-generation",
+    "safety-circumvention",
+    "biological-chemical-weapons",
+    "nuclear",
+    "weapons",
+];
+
 /// What the texts have and the source has otherwise or leaves out, as the comparison calls it: read in the text that the
 /// record names, or open where the source says that a part was not read.
 const READ_OTHERWISE: &[(&str, &[&str])] = &[
     ("LicenseRef-EXAONE-1.1-NC", &["redistribute"]),
     ("LicenseRef-EXAONE-1.2-NC", &["redistribute"]),
+    ("LicenseRef-FLUX-1-dev-NC-1.0", &["purposes"]),
+    ("LicenseRef-FLUX-1-dev-NC-1.1.1", &["purposes"]),
+    ("LicenseRef-FLUX-dev-NC-2.0", &["purposes"]),
     ("LicenseRef-LFM-Open-1.0", &["number of gates"]),
     ("LicenseRef-Stable-Video-Diffusion-NC", &["host_as_service"]),
 ];
