@@ -24,8 +24,10 @@ const ADDED_USES: &[(&str, &[&str])] = &[
     ("LicenseRef-CreativeML-OpenRAIL-M", &["defamation"]),
     ("LicenseRef-CreativeML-OpenRAIL-PP-M", &["defamation"]),
     ("LicenseRef-Fair-AI-Public-1.0-SD", &["defamation"]),
-    ("LicenseRef-CogVideoX", &["public-order-harm"]),
-    ("LicenseRef-GLM-130B", &["public-order-harm"]),
+    ("LicenseRef-ChatGLM-Model", PUBLIC_AND_PEOPLE),
+    ("LicenseRef-CogVLM", PUBLIC_AND_PEOPLE),
+    ("LicenseRef-CogVideoX", PUBLIC_AND_PEOPLE),
+    ("LicenseRef-GLM-130B", PUBLIC_AND_PEOPLE),
     ("LicenseRef-EXAONE-1.1-NC", &["personal-rights-infringement", "impersonation", "safety-circumvention"]),
     ("LicenseRef-EXAONE-1.2-NC", &["personal-rights-infringement", "impersonation", "safety-circumvention"]),
     ("LicenseRef-FLUX-1-dev-NC-1.1.1", FLUX),
@@ -68,6 +70,19 @@ const ADDED_USES: &[(&str, &[&str])] = &[
             "immigration-asylum",
         ],
     ),
+];
+
+/// One clause bars what harms the public interest or infringes the rights of people.
+const PUBLIC_AND_PEOPLE: &[&str] = &[
+    "public-order-harm",
+    "defamation",
+    "discrimination",
+    "harassment",
+    "impersonation",
+    "pii-processing",
+    "surveillance",
+    "exploitation-of-vulnerable",
+    "self-harm",
 ];
 
 const FLUX: &[&str] = &[
