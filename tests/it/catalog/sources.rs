@@ -35,6 +35,7 @@ const ADDED_USES: &[(&str, &[&str])] = &[
     ("LicenseRef-FLUX-dev-NC-2.0", FLUX),
     ("LicenseRef-Gemma-Terms-2024-04-01", &["personal-rights-infringement"]),
     ("LicenseRef-Gemma-Terms-2025-03-24", &["personal-rights-infringement"]),
+    ("LicenseRef-Google-Gemini-API-Terms", &["safety-circumvention"]),
     ("LicenseRef-LLaMA-1-Research", &["personal-rights-infringement", "defamation", "impersonation", "pii-processing"]),
     (
         "LicenseRef-SDXL-0.9-Research",
@@ -123,6 +124,7 @@ const READ_OTHERWISE: &[(&str, &[&str])] = &[
     ("LicenseRef-FLUX-dev-NC-2.0", &["purposes"]),
     ("LicenseRef-Gemma-Terms-2024-04-01", &["when: state_changes"]),
     ("LicenseRef-Gemma-Terms-2025-03-24", &["when: state_changes"]),
+    ("LicenseRef-Google-Gemini-API-Terms", &["purpose limits", "barred uses"]),
     ("LicenseRef-LFM-Open-1.0", &["number of gates"]),
     ("LicenseRef-Stable-Video-Diffusion-NC", &["host_as_service"]),
 ];
