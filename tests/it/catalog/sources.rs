@@ -125,8 +125,10 @@ const READ_OTHERWISE: &[(&str, &[&str])] = &[
     ("LicenseRef-Gemma-Terms-2024-04-01", &["when: state_changes"]),
     ("LicenseRef-Gemma-Terms-2025-03-24", &["when: state_changes"]),
     ("LicenseRef-Google-Gemini-API-Terms", &["purpose limits", "barred uses"]),
+    ("LicenseRef-Grok-2-Community", &["commercial_use", "redistribute"]),
     ("LicenseRef-LFM-Open-1.0", &["number of gates"]),
     ("LicenseRef-Stable-Video-Diffusion-NC", &["host_as_service"]),
+    ("LicenseRef-xAI-Community", &["commercial_use", "redistribute"]),
 ];
 
 /// Parts of a country have ISO codes in our records.
