@@ -126,7 +126,12 @@ const READ_OTHERWISE: &[(&str, &[&str])] = &[
     ("LicenseRef-Gemma-Terms-2025-03-24", &["when: state_changes"]),
     ("LicenseRef-Google-Gemini-API-Terms", &["purpose limits", "barred uses"]),
     ("LicenseRef-Grok-2-Community", &["commercial_use", "redistribute"]),
+    ("LicenseRef-Kimi-K2-Modified-MIT", &["when: display_branding"]),
+    ("LicenseRef-Kimi-K2.5-Modified-MIT", &["when: display_branding"]),
+    ("LicenseRef-Kimi-K3", &["when: display_branding"]),
     ("LicenseRef-LFM-Open-1.0", &["number of gates"]),
+    ("LicenseRef-NVIDIA-Open-Model-2025-04", &["when: display_branding"]),
+    ("LicenseRef-NVIDIA-Open-Model-2025-10", &["when: display_branding"]),
     ("LicenseRef-Stable-Video-Diffusion-NC", &["host_as_service"]),
     ("LicenseRef-xAI-Community", &["commercial_use", "redistribute"]),
 ];
