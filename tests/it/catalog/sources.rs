@@ -29,6 +29,7 @@ const ADDED_USES: &[(&str, &[&str])] = &[
     ("LicenseRef-CogVideoX", PUBLIC_AND_PEOPLE),
     ("LicenseRef-GLM-130B", PUBLIC_AND_PEOPLE),
     ("LicenseRef-Apple-AMLR", &["illegal-activity"]),
+    ("LicenseRef-Chameleon-Research", &["illegal-activity", "safety-circumvention", "biological-chemical-weapons"]),
     ("LicenseRef-EXAONE-1.1-NC", &["personal-rights-infringement", "impersonation", "safety-circumvention"]),
     ("LicenseRef-EXAONE-1.2-NC", &["personal-rights-infringement", "impersonation", "safety-circumvention"]),
     ("LicenseRef-FLUX-1-dev-NC-1.1.1", FLUX),
@@ -117,6 +118,7 @@ const FLUX: &[&str] = &[
 /// What the texts have and the source has otherwise or leaves out, as the comparison calls it: read in the text that the
 /// record names, or open where the source says that a part was not read.
 const READ_OTHERWISE: &[(&str, &[&str])] = &[
+    ("LicenseRef-Chameleon-Research", &["confidence", "train_other_models_on_outputs", "purposes", "number of duties"]),
     ("LicenseRef-EXAONE-1.1-NC", &["redistribute"]),
     ("LicenseRef-EXAONE-1.2-NC", &["redistribute"]),
     ("LicenseRef-FLUX-1-dev-NC-1.0", &["purposes"]),
