@@ -169,7 +169,7 @@ pub fn remedies<'a>(
         single.iter().filter(|(_, v)| is_yes(*v)).map(|(edit, v)| (vec![*edit], *v)).collect();
     if found.is_empty() {
         for (i, first) in edits.iter().enumerate() {
-            for second in edits.iter().skip(i + 1).filter(|second| can_join(first, second)) {
+            for second in edits.iter().skip(i + 1) {
                 let verdict = tried(&[first, second]);
                 if is_yes(verdict) {
                     found.push((vec![first, second], verdict));
@@ -199,11 +199,6 @@ pub fn remedies<'a>(
     }
     out.sort_by_key(|remedy| remedy.verdict);
     out
-}
-
-/// Two changes of one fact are no pair.
-fn can_join(first: &Edit, second: &Edit) -> bool {
-    !matches!((first, second), (Edit::Host(_), Edit::Host(_)) | (Edit::Pursue(_), Edit::Pursue(_)))
 }
 
 fn acting<'d, 'a>(decision: &'d Decision<'a>) -> impl Iterator<Item = &'d Finding<'a>> {

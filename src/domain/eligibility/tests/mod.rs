@@ -2,6 +2,7 @@
 
 mod acts;
 mod decisions;
+mod exact;
 mod gates;
 mod laws;
 mod licenses;
@@ -19,7 +20,7 @@ use crate::domain::date::Date;
 use crate::domain::license::{
     Approval, AtThreshold, BarredTraining, Binding, Category, Comparison, Confidence, Coverage, Duty, DutyKind,
     ExcludedPurpose, Expression, GateEffect, GateSubject, License, LicensePeriod, Measured, OutputTerms, Permission,
-    PermissionStatus, Permissions, Predicate, PurposeLimit, PurposeStatus, Purposes, ScaleGate, Territory,
+    PermissionStatus, Permissions, Predicate, PurposeLimit, PurposeStatus, Purposes, ScaleGate, Term, Territory,
     TerritoryTest, Trigger, UsePolicy, UseRestriction,
 };
 use crate::domain::model::{
@@ -359,6 +360,9 @@ fn shown(decision: &Decision<'_>) -> String {
 fn check(world: &World, use_: &Use, expected: &str) {
     let decision = world.decide(use_);
     assert_eq!(shown(&decision), expected, "{:#?}", messages(&decision));
+    for finding in decision.findings.iter() {
+        assert!(finding.origin.model.is_some(), "{} names no model", finding.reason);
+    }
 }
 
 fn messages(decision: &Decision<'_>) -> Vec<String> {
