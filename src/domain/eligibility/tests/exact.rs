@@ -184,6 +184,7 @@ fn each_expired_waiver_is_reported_once() {
         _ => None,
     });
     assert_eq!(expired.collect::<Vec<_>>(), ["waivers/a", "waivers/b"]);
+    assert!(decision.findings.iter().all(|finding| finding.origin.model.is_some()));
 }
 
 #[test]
@@ -231,7 +232,9 @@ fn a_gate_says_whom_to_ask_and_whether_it_reaches_the_use() {
     use_.organization.business_types = BusinessTypes::Unknown;
     says(&open, &use_, Reason::ScaleGateUnknown, "if that reaches this use");
     let frozen = world(|l| l.scale_gates.push(ScaleGate { measured: Measured::Fixed(date("2024-06")), ..gate() }));
-    says(&frozen, &users(101), Reason::ScaleGateUnknown, "are the most to date");
+    says(&frozen, &users(101), Reason::ScaleGateUnknown, "affiliates are the most to date");
+    let then = measured("monthly_active_users", GateSubject::Group, "2024-06", 101);
+    says(&frozen, &then, Reason::ScaleGateExceeded, "affiliates in 2024-06 is more than");
 }
 
 #[test]
@@ -254,13 +257,27 @@ fn the_publishers_list_is_kept_to_by_the_duty_that_says_so() {
     let bare = listed(Vec::new());
     assert_eq!(clause(&bare).as_deref(), Some("territory"));
     says(&bare, &a_use(), Reason::DutyApplies, "use it only from places on the publisher's list");
+    let elsewhere = used(|u| u.end_user_countries = Some(countries("KP")));
+    says(
+        &bare,
+        &elsewhere,
+        Reason::TerritoryUnclear,
+        "the publisher's list of supported places holds KP was not read",
+    );
+    let unstated = used(|u| u.end_user_countries = None);
+    says(&bare, &unstated, Reason::TerritoryUnknown, "only for places on the publisher's list");
 }
 
 #[test]
 fn what_an_exception_adds_is_not_modelled() {
     let world = under("GPL-2.0-only WITH Classpath-exception-2.0", vec![license("GPL-2.0-only")]);
     check(&world, &a_use(), "review: LICENSE_EXCEPTION_NOT_MODELLED");
-    says(&world, &a_use(), Reason::LicenseExceptionNotModelled, "Classpath-exception-2.0");
+    says(
+        &world,
+        &a_use(),
+        Reason::LicenseExceptionNotModelled,
+        "the exception `Classpath-exception-2.0` to GPL-2.0-only",
+    );
 }
 
 #[test]
