@@ -49,8 +49,9 @@ fn patch(edits: &[Edit], use_: &Use) -> (pb::Use, Vec<String>) {
                 out.end_user_countries.clone_from(&whole.end_user_countries);
                 fields.extend(["deployment_countries", "end_user_countries"]);
             }
-            Edit::Host(_) => {
+            Edit::Host(..) => {
                 out.hosting = whole.hosting;
+                out.provider.clone_from(&whole.provider);
                 fields.extend(["hosting", "provider"]);
             }
             Edit::Pursue(_) => {

@@ -5,12 +5,14 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::licenses::near_licenses;
 use super::resolve::{Resolved, resolve};
-use super::{Registry, RegistryError};
+use super::{Registry, RegistryError, violation};
 use crate::catalog::Snapshot;
-use crate::convert::{Asked, UseRequest};
-use crate::domain::eligibility::{Decision, Hosting, Use, Waiver, Waivers, evaluate, unresolved};
-use crate::domain::name::{ModelName, OfferingName};
+use crate::convert::{self, Asked, UseRequest};
+use crate::domain::eligibility::{Decision, Hosting, Requirements, Use, Waiver, Waivers, evaluate, unresolved};
+use crate::domain::license::{Expression, Listed};
+use crate::domain::name::{LicenseId, ModelName, OfferingName, ProviderId, shown};
 
 /// A decision with what it was made on.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct Checked<'a> {
     pub revision: u64,
     /// What it was asked with.
     pub asked: Asked<'a>,
+    /// Who serves the model by the id that was asked for.
+    pub served_by: Option<&'a ProviderId>,
 }
 
 impl Registry {
@@ -39,20 +43,23 @@ impl Registry {
         self.check_complete()?;
         let revision = snapshot.revision();
         let at = self.at(request);
+        check_lists(snapshot, &request.use_)?;
         let asked = Asked { model: &request.model, use_profile: &request.use_profile, use_: &request.use_, at };
         match resolve(snapshot, &request.model)? {
             Resolved::Model { entry, offering, .. } => {
-                let use_ = by_offering(&request.use_, offering.as_deref());
+                let offering = offering.as_deref().and_then(|name| OfferingName::parse(name).ok());
+                let served_by = offering.as_ref().map(OfferingName::provider);
+                let use_ = by_offering(&request.use_, served_by);
                 let list = waivers(snapshot, &entry.record.name, &request.use_profile);
                 let waivers = Waivers { list: &list, at };
                 let decision = evaluate(&**snapshot, &entry.record, &use_, self.today(), waivers);
                 let asked = Asked { use_: &use_, ..asked };
-                Ok(then(&Checked { decision, name: entry.record.name.as_str(), revision, asked }))
+                Ok(then(&Checked { decision, name: entry.record.name.as_str(), revision, asked, served_by }))
             }
             Resolved::Unresolved(offering) => {
                 let decision = unresolved(&offering.record.unresolved_reason);
                 let name = offering.record.name.resource_name();
-                Ok(then(&Checked { decision, name: &name, revision, asked }))
+                Ok(then(&Checked { decision, name: &name, revision, asked, served_by: None }))
             }
         }
     }
@@ -68,6 +75,35 @@ impl Registry {
     }
 }
 
+/// Every license that a use allows or refuses is one that somebody knows: a misspelled refusal would refuse nothing.
+pub(super) fn check_lists(snapshot: &Snapshot, use_: &Use) -> Result<(), RegistryError> {
+    let Requirements { license_allow, license_deny, .. } = &use_.requirements;
+    let mut violations = Vec::new();
+    for (field, ids) in [("license_allow", license_allow), ("license_deny", license_deny)] {
+        for (i, id) in ids.iter().enumerate().filter(|(_, id)| !is_known(snapshot, id)) {
+            let near = convert::did_you_mean(&near_licenses(snapshot, id.as_str()));
+            let description = format!("`{}` is no license of the SPDX list or of a record{near}", shown(id.as_str()));
+            violations.push(violation(&format!("use.requirements.{field}[{i}]"), description));
+        }
+    }
+    if violations.is_empty() { Ok(()) } else { Err(RegistryError::Invalid(violations)) }
+}
+
+/// Whether a record, the SPDX list or a license expression names a license, in any spelling.
+fn is_known(snapshot: &Snapshot, id: &LicenseId) -> bool {
+    let is = |other: &str| id.as_str().eq_ignore_ascii_case(other);
+    let named = |expression: &Expression| expression.named().iter().any(|other| is(other.as_str()));
+    snapshot.license_entry(id).is_some()
+        || Listed::find(id.as_str()).is_some()
+        || snapshot.licenses().any(|entry| is(entry.record.id.as_str()))
+        || Listed::ids().any(is)
+        || snapshot.models().any(|entry| {
+            let parts = entry.record.components.iter().filter_map(|part| part.expression.as_ref());
+            let bases = entry.record.base_models.iter().filter_map(|base| base.expression.as_ref());
+            parts.chain(bases).any(named)
+        })
+}
+
 /// The waivers whose scope a check is in.
 pub(super) fn waivers<'a>(snapshot: &'a Snapshot, model: &ModelName, use_profile: &str) -> SmallVec<[&'a Waiver; 4]> {
     let all = snapshot.waivers().map(|entry| &entry.record);
@@ -75,11 +111,10 @@ pub(super) fn waivers<'a>(snapshot: &'a Snapshot, model: &ModelName, use_profile
 }
 
 /// An id that names a provider's offering says who serves it, where the use is silent on that.
-fn by_offering<'a>(use_: &'a Use, offering: Option<&str>) -> Cow<'a, Use> {
+fn by_offering<'a>(use_: &'a Use, served_by: Option<&ProviderId>) -> Cow<'a, Use> {
     let silent = use_.hosting == Some(Hosting::VendorApi) && use_.provider.is_none();
-    let named = offering.filter(|_| silent).and_then(|name| OfferingName::parse(name).ok());
-    match named {
-        Some(name) => Cow::Owned(Use { provider: Some(name.provider().clone()), ..use_.clone() }),
+    match served_by.filter(|_| silent) {
+        Some(provider) => Cow::Owned(Use { provider: Some(provider.clone()), ..use_.clone() }),
         None => Cow::Borrowed(use_),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::check::waivers;
+use super::check::{check_lists, waivers};
 use super::models::parent_of;
 use super::page::{PageRequest, token};
 use super::{Registry, RegistryError};
@@ -29,6 +29,7 @@ impl Registry {
         let publisher = parent_of(parent)?;
         let size = page.size()?;
         let asked = &request.asked;
+        check_lists(snapshot, &asked.use_)?;
         // A token holds for what was asked, and says of which revision the first page was.
         let list = format!(
             "eligible\n{parent}\n{:?}\n{}\n{:?}\n{:?}",

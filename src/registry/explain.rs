@@ -7,7 +7,9 @@ use super::resolve::{Resolved, resolve};
 use super::{Registry, RegistryError, violation};
 use crate::catalog::Snapshot;
 use crate::convert;
-use crate::domain::eligibility::{LineageStep, Waiver, Waivers, lineage, remedies};
+use crate::domain::eligibility::{
+    Activities, Case, Change, LineageStep, Remedy, Use, Waiver, Waivers, lineage, remedies,
+};
 use crate::domain::model::Model;
 use crate::pb::weighbridge::v1 as pb;
 
@@ -27,8 +29,14 @@ impl Registry {
             let concerning: Vec<&Waiver> = waivers(snapshot, &other.name, asked.use_profile).into_vec();
             (other, concerning)
         });
-        let found = remedies(snapshot, &checked.decision, asked.use_, self.today(), list, others);
-        message.remedies = found.iter().map(|found| convert::remedy(found, asked.use_)).collect();
+        let found = {
+            let served_by = checked.served_by;
+            let case = Case { use_: asked.use_, now: self.today(), waivers: list, served_by };
+            remedies(snapshot, &checked.decision, case, others)
+        };
+        // A profile's list comes back where a request leaves its own empty.
+        let holds = |remedy: &&Remedy<'_>| asked.use_profile.is_empty() || !empties_a_list(remedy, asked.use_);
+        message.remedies = found.iter().filter(holds).map(|found| convert::remedy(found, asked.use_)).collect();
     }
 
     /// Shows what a model was made from.
@@ -55,6 +63,15 @@ impl Registry {
             steps: steps.iter().map(convert::lineage_step).collect(),
         })
     }
+}
+
+/// Whether a remedy leaves out the last of a list.
+fn empties_a_list(remedy: &Remedy<'_>, use_: &Use) -> bool {
+    let Change::Use(edits) = &remedy.change else { return false };
+    let mut changed = use_.clone();
+    edits.iter().for_each(|edit| edit.apply(&mut changed));
+    let no_activity = changed.activities == Activities::default() && use_.activities != Activities::default();
+    no_activity || changed.categories.is_empty() && !use_.categories.is_empty()
 }
 
 /// Models that take in and give out at least the same, the most similar first.

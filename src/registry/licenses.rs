@@ -226,6 +226,12 @@ fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Arc<Entry<License>
 
 /// Not known, with the nearest ids of the records and of the SPDX list.
 fn not_found(snapshot: &Snapshot, id: &str) -> RegistryError {
+    let near = near_licenses(snapshot, id).into_iter().map(|id| format!("licenses/{id}")).collect();
+    RegistryError::NotFound { kind: "license", name: format!("licenses/{}", shown(id)), near }
+}
+
+/// The nearest ids of the records and of the SPDX list.
+pub(super) fn near_licenses<'a>(snapshot: &'a Snapshot, id: &str) -> Vec<&'a str> {
     let mut known: Vec<&str> = snapshot.licenses().map(|entry| entry.record.id.as_str()).collect();
     for listed in Listed::ids() {
         // A listed id that has no record is no help to somebody who wants to change that record.
@@ -233,9 +239,10 @@ fn not_found(snapshot: &Snapshot, id: &str) -> RegistryError {
             known.push(listed);
         }
     }
-    let near = text::nearest(id, known);
-    let near = near.into_iter().map(|id| format!("licenses/{id}")).collect();
-    RegistryError::NotFound { kind: "license", name: format!("licenses/{}", shown(id)), near }
+    // An id that was cut short is nearer than any misspelling.
+    let begins = |known: &&&str| known.get(..id.len()).is_some_and(|start| start.eq_ignore_ascii_case(id));
+    let longer: Vec<&str> = known.iter().filter(begins).copied().take(3).collect();
+    if id.len() >= 3 && !longer.is_empty() { longer } else { text::nearest(id, known) }
 }
 
 pub(super) fn validate(snapshot: &Snapshot, message: &pb::License) -> Result<(), RegistryError> {

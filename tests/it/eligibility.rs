@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tonic::Code;
 use tonic::transport::Channel;
+use tonic_types::StatusExt as _;
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::batch_check_eligibility_response::result::Outcome;
 use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
@@ -571,4 +572,30 @@ async fn the_lineage_shows_each_step_with_its_license() {
     let named = drift.iter().all(|f| f.message.contains("the license of `publishers/lab/models/dropped` drops"));
     assert!(!drift.is_empty() && named, "{drift:?}");
     refused(models.get_model_lineage(pb::GetModelLineageRequest { model: "nobody".into() }).await, Code::NotFound);
+}
+
+#[tokio::test]
+async fn a_refused_license_that_nobody_knows_is_a_mistake() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let check = |deny: &str| pb::CheckEligibilityRequest {
+        model: "microsoft/phi-2".into(),
+        r#use: Some(pb::Use {
+            requirements: Some(pb::Requirements { license_deny: vec![deny.into()], ..Default::default() }),
+            ..facts(1)
+        }),
+        ..Default::default()
+    };
+    for spelling in ["MIT", "mit", "licenses/MIT"] {
+        let decision = decide(&channel, check(spelling)).await;
+        assert!(decision.findings.iter().any(|finding| finding.reason == "LICENSE_NOT_ALLOWED"), "{decision:#?}");
+    }
+    let mut client = EligibilityServiceClient::new(channel.clone());
+    for (unknown, near) in [("Expat", ""), ("LicenseRef-Llama-3.3", "LicenseRef-Llama-3.3-Community")] {
+        let status = client.check_eligibility(check(unknown)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+        let told = status.get_details_bad_request().unwrap().field_violations.remove(0);
+        assert_eq!(fields(&status), ["use.requirements.license_deny[0]"]);
+        assert!(told.description.contains(near), "{}", told.description);
+    }
 }

@@ -49,7 +49,8 @@ pub fn evaluate<'a>(
     out.say_expired(model);
     let verdict = out.verdict;
     let findings = Findings::new(out.findings);
-    Decision { verdict, model: Some(model), tier: context.tier, expression: pinned(model, use_), findings }
+    let expression = pinned(model, use_, context.day);
+    Decision { verdict, model: Some(model), tier: context.tier, expression, findings }
 }
 
 fn context<'a>(
@@ -59,23 +60,25 @@ fn context<'a>(
     now: Date,
     waivers: Waivers<'a>,
 ) -> Context<'a> {
-    let (activities, at) = (use_.activities, use_.at.unwrap_or(now));
+    let activities = use_.activities;
+    let day = Day { of_use: use_.at.unwrap_or(now), is_past: use_.at.is_some_and(|at| at < now) };
     let (asked, found) = (Cell::default(), Cell::default());
-    Context { records, model, use_, activities, asked, found, at, tier: tier_of(model, use_), waivers }
+    Context { records, model, use_, activities, asked, found, day, tier: tier_of(model, use_, day), waivers }
 }
 
-/// The license of the weights that the use is about: the pinned revision's where that is known, else the current one.
-fn pinned<'a>(model: &'a Model, use_: &Use) -> Option<&'a Expression> {
+/// The license of the weights that the use is about: the pinned revision's, or that of its day, where it is known, else the
+/// current one.
+fn pinned<'a>(model: &'a Model, use_: &Use, day: Day) -> Option<&'a Expression> {
     let weights = model.weights()?;
-    match rules::terms::place(weights, &use_.model_revision) {
+    match rules::terms::place(weights, &use_.model_revision, day) {
         Placed::Period(expression) => Some(expression),
         Placed::Current | Placed::Nowhere { .. } => weights.expression.as_ref(),
     }
 }
 
 /// The tier under the license of the weights that the use is about: an earlier one may have been less open.
-fn tier_of(model: &Model, use_: &Use) -> Option<Tier> {
-    let expression = pinned(model, use_);
+fn tier_of(model: &Model, use_: &Use, day: Day) -> Option<Tier> {
+    let expression = pinned(model, use_, day);
     if expression == model.weights().and_then(|weights| weights.expression.as_ref()) {
         return model.tier;
     }
@@ -122,6 +125,14 @@ pub fn unresolved<'a>(reason: &'a str) -> Decision<'a> {
     }
 }
 
+/// When a use happens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Day {
+    pub(super) of_use: Date,
+    /// Whether it is over: other license versions may have held.
+    pub(super) is_past: bool,
+}
+
 /// What every rule looks at.
 pub(super) struct Context<'a> {
     pub(super) records: &'a dyn Records,
@@ -135,8 +146,7 @@ pub(super) struct Context<'a> {
     asked: Cell<(Activities, Activities)>,
     /// The license that was looked up last: who applied its terms asks for it once more to see what a descendant drops of it.
     found: Cell<Option<(&'a LicenseId, &'a License)>>,
-    /// The day of the use.
-    pub(super) at: Date,
+    pub(super) day: Day,
     pub(super) tier: Option<Tier>,
     pub(super) waivers: Waivers<'a>,
 }
@@ -144,10 +154,10 @@ pub(super) struct Context<'a> {
 impl<'a> Context<'a> {
     /// The same with one more activity.
     pub(super) fn with(&self, activity: Activity) -> Self {
-        let Self { records, model, use_, at, tier, waivers, .. } = *self;
+        let Self { records, model, use_, day, tier, waivers, .. } = *self;
         let activities = self.activities.with(activity);
         let (asked, found) = (Cell::default(), Cell::default());
-        Context { records, model, use_, activities, asked, found, at, tier, waivers }
+        Context { records, model, use_, activities, asked, found, day, tier, waivers }
     }
 
     /// The license of an id in a record.
@@ -234,9 +244,16 @@ pub(super) struct Terms<'a, 'c> {
     pub(super) license: &'a License,
     /// What is used is a changed version of `model`, whose license it is: true for ancestors.
     pub(super) derivative: bool,
+    /// Whether `model` is the one whose license it is; else that is no record, and `model` names who was made from it.
+    pub(super) recorded: bool,
 }
 
 impl<'a> Terms<'a, '_> {
+    /// The model whose license it is, as far as it is known what that is.
+    pub(super) fn licensed(&self) -> Option<&'a Model> {
+        self.recorded.then_some(self.model)
+    }
+
     /// Where a finding on a clause comes from.
     pub(super) fn origin(&self, clause: &'a str) -> Origin<'a> {
         Origin { model: Some(self.model), license: Some(self.license), clause }

@@ -335,10 +335,13 @@ impl Finding<'_> {
             }
             Detail::Unplaced { revision, several } => {
                 let places = if several { "several of its periods" } else { "no known period" };
-                write!(
-                    out,
-                    "the license of the weights changed over time, and revision `{revision}` belongs to {places}"
-                )
+                out.write_str("the license of the weights changed over time, and ")?;
+                if revision.is_empty() {
+                    out.write_str("the day of the use")?;
+                } else {
+                    write!(out, "revision `{revision}`")?;
+                }
+                write!(out, " belongs to {places}")
             }
             Detail::Branch(term) => {
                 out.write_str("of the licenses to choose from, `")?;

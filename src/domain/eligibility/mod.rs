@@ -24,7 +24,7 @@ pub use intended_use::{
 };
 pub use message::Detail;
 pub use reason::{Reason, Waiving};
-pub use remedy::{Change, Edit, Remedy, remedies};
+pub use remedy::{Case, Change, Edit, Remedy, remedies};
 pub use rules::lineage::{LineageStep, lineage};
 pub use waiver::{Waiver, Waivers};
 

@@ -11,6 +11,7 @@ use super::waiver::{Waiver, Waivers};
 use crate::domain::date::Date;
 use crate::domain::license::DutyKind;
 use crate::domain::model::Model;
+use crate::domain::name::ProviderId;
 use crate::domain::place::CountrySet;
 
 /// One change of a use.
@@ -24,8 +25,8 @@ pub enum Edit {
     LeaveCategory(Box<str>),
     /// Countries are left out, wherever the use names them.
     LeaveCountries(CountrySet),
-    /// It is hosted in another way.
-    Host(Hosting),
+    /// It is hosted in another way; by whom, where the id that was asked for says so.
+    Host(Hosting, Option<ProviderId>),
     /// It is for something else.
     Pursue(Purpose),
 }
@@ -46,9 +47,9 @@ impl Edit {
                     *places = left;
                 }
             }
-            Self::Host(hosting) => {
+            Self::Host(hosting, provider) => {
                 use_.hosting = Some(*hosting);
-                use_.provider = None;
+                use_.provider.clone_from(provider);
             }
             Self::Pursue(purpose) => use_.purpose = Some(*purpose),
         }
@@ -64,7 +65,7 @@ impl Edit {
                 let names: Vec<String> = countries.iter().map(|c| c.as_str().to_owned()).collect();
                 write!(out, "leave out {}", names.join(", "))
             }
-            Self::Host(hosting) => write!(out, "host it as {hosting}"),
+            Self::Host(hosting, _) => write!(out, "host it as {hosting}"),
             Self::Pursue(purpose) => write!(out, "use it for {purpose} only"),
         };
     }
@@ -140,6 +141,19 @@ const MODELS_TRIED_MAX: usize = 2_000;
 /// Waivers that one remedy asks for at most.
 const WAIVERS_MAX: usize = 5;
 
+/// What a decision was asked with.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// The use.
+    pub use_: &'a Use,
+    /// Stands in for an absent `at`.
+    pub now: Date,
+    /// The waivers that concern it.
+    pub waivers: Waivers<'a>,
+    /// Who serves the model by the id that was asked for: whoever hosts it with a vendor by that id has it from there.
+    pub served_by: Option<&'a ProviderId>,
+}
+
 /// The smallest changes of a use that improve a decision on it, exceptions to obtain, and other models.
 ///
 /// `others` are the models to choose from, the most similar first, each with the waivers that concern a check of it.
@@ -147,12 +161,11 @@ const WAIVERS_MAX: usize = 5;
 pub fn remedies<'a>(
     records: &dyn Records,
     decision: &Decision<'_>,
-    use_: &Use,
-    now: Date,
-    waivers: Waivers<'_>,
+    case: Case<'_>,
     others: impl Iterator<Item = (&'a Model, Vec<&'a Waiver>)>,
 ) -> Vec<Remedy<'a>> {
     let Some(model) = decision.model else { return Vec::new() };
+    let Case { use_, now, waivers, served_by } = case;
     let mut out = Vec::new();
     if decision.verdict <= Verdict::EligibleWithConditions {
         return out;
@@ -162,7 +175,7 @@ pub fn remedies<'a>(
         edits.iter().for_each(|edit| edit.apply(&mut changed));
         verdict(records, model, &changed, now, waivers)
     };
-    let edits = candidates(decision, use_);
+    let edits = candidates(decision, use_, served_by);
     let single: Vec<(&Edit, Verdict)> = edits.iter().map(|edit| (edit, tried(&[edit]))).collect();
     let is_yes = |verdict: Verdict| verdict <= Verdict::EligibleWithConditions;
     let mut found: Vec<(Vec<&Edit>, Verdict)> =
@@ -184,7 +197,7 @@ pub fn remedies<'a>(
     for (edits, verdict) in found {
         out.push(Remedy { change: Change::Use(edits.into_iter().cloned().collect()), verdict });
     }
-    out.extend(by_waivers(records, decision, model, use_, now, waivers));
+    out.extend(by_waivers(records, decision, model, case));
     let mut offered = 0;
     for (other, list) in others.filter(|(other, _)| other.name != model.name).take(MODELS_TRIED_MAX) {
         let concerning = Waivers { list: &list, at: waivers.at };
@@ -206,7 +219,7 @@ fn acting<'d, 'a>(decision: &'d Decision<'a>) -> impl Iterator<Item = &'d Findin
 }
 
 /// The changes that could help, judged by what stands in the way.
-fn candidates(decision: &Decision<'_>, use_: &Use) -> Vec<Edit> {
+fn candidates(decision: &Decision<'_>, use_: &Use, served_by: Option<&ProviderId>) -> Vec<Edit> {
     let mut out = Vec::new();
     let mut add = |edit: Edit| {
         if !out.contains(&edit) {
@@ -248,20 +261,17 @@ fn candidates(decision: &Decision<'_>, use_: &Use) -> Vec<Edit> {
     use_.categories.iter().for_each(|category| add(Edit::LeaveCategory(category.clone())));
     if use_.hosting.is_some() {
         let others = Hosting::ALL.iter().copied().filter(|hosting| Some(*hosting) != use_.hosting);
-        others.for_each(|hosting| add(Edit::Host(hosting)));
+        others.for_each(|hosting| {
+            let provider = served_by.filter(|_| hosting == Hosting::VendorApi).cloned();
+            add(Edit::Host(hosting, provider));
+        });
     }
     out
 }
 
 /// The exceptions that would silence all that stands in the way, if there are such.
-fn by_waivers<'a>(
-    records: &dyn Records,
-    decision: &Decision<'_>,
-    model: &Model,
-    use_: &Use,
-    now: Date,
-    waivers: Waivers<'_>,
-) -> Option<Remedy<'a>> {
+fn by_waivers<'a>(records: &dyn Records, decision: &Decision<'_>, model: &Model, case: Case<'_>) -> Option<Remedy<'a>> {
+    let Case { use_, now, waivers, .. } = case;
     let mut needed: Vec<Waiver> = Vec::new();
     for finding in acting(decision) {
         let waiver = waiver_for(finding, model)?;

@@ -132,8 +132,10 @@ const READ_OTHERWISE: &[(&str, &[&str])] = &[
     ("LicenseRef-Kimi-K2.5-Modified-MIT", &["when: display_branding"]),
     ("LicenseRef-Kimi-K3", &["when: display_branding"]),
     ("LicenseRef-LFM-Open-1.0", &["number of gates"]),
+    ("LicenseRef-LTX-2-Community", &["number of gates"]),
     ("LicenseRef-NVIDIA-Open-Model-2025-04", &["when: display_branding"]),
     ("LicenseRef-NVIDIA-Open-Model-2025-10", &["when: display_branding"]),
+    ("LicenseRef-Stability-AI-Community-2024", &["number of duties"]),
     ("LicenseRef-Stable-Video-Diffusion-NC", &["host_as_service"]),
     ("LicenseRef-xAI-Community", &["commercial_use", "redistribute"]),
 ];

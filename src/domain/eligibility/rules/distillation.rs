@@ -43,6 +43,10 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
             Tri::False => {}
         }
     }
+    // What the text bars by name does not settle the rest, which it leaves open.
+    if let Some(open) = open.filter(|_| permission.status != PermissionStatus::Conditional) {
+        out.review(open, detail, origin, facts, Missing::NONE);
+    }
 }
 
 /// Whether the training of the use is of a barred kind. Which kind of model is trained is not among the facts, so any bar

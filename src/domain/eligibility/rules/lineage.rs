@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use super::terms::{self, Inherited};
+use super::terms::{self, Inherited, Whose};
 use super::{duty, permission};
 use crate::domain::eligibility::decision::{Effect, Origin};
 use crate::domain::eligibility::evaluate::{Context, Missing, Out, Records, Terms};
@@ -194,7 +194,9 @@ impl<'a> Step<'a, '_> {
         let whose = ancestor.unwrap_or(child);
         let expression = match found {
             Found::Service(license) => {
-                outputs(&Terms { context, model: whose, license, derivative: true }, &license.id, base, out);
+                let recorded = ancestor.is_some();
+                let terms = Terms { context, model: whose, license, derivative: true, recorded };
+                terms::outputs_nested(&terms, &license.id, base, None, out);
                 return;
             }
             Found::Expression(expression) => expression,
@@ -209,7 +211,10 @@ impl<'a> Step<'a, '_> {
                 terms::check_expression(context, whose, weights, Some(expression), inherited, out);
             }
             Some(weights) => terms::check_expression(context, whose, weights, Some(expression), inherited, out),
-            None => terms::apply_expression(context, whose, expression, inherited, out),
+            None => {
+                let whose = Whose { model: whose, recorded: false };
+                terms::apply_expression(context, whose, expression, inherited, out);
+            }
         }
         if !by_outputs && out.collects() && Some(expression) != stated(context.model) {
             let theirs = licenses(&|id| context.license(id), Some(expression));

@@ -15,15 +15,23 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     let permissions = &terms.license.permissions;
     check_act(terms, &permissions.use_, Reason::UseProhibited, "use", Facts::NONE, out);
     check_act(terms, &permissions.use_outputs, Reason::OutputUseProhibited, "using outputs", Facts::NONE, out);
-    // Further training changes the model: where a text says nothing of it, what it says of changes holds.
+    // Further training changes the model: where a text says nothing of it, what it says of changes holds. Whether a text
+    // that was not read says nothing is not known, so that it can only be barred by that.
     let silent = permissions.fine_tune.status == PermissionStatus::Unspecified;
-    let fine_tune = if silent { &permissions.modify } else { &permissions.fine_tune };
+    let barred = matches!(permissions.modify.status, PermissionStatus::Prohibited | PermissionStatus::Unclear);
+    let by_changes = silent && (terms.license.is_read() || barred);
+    let fine_tune = if by_changes { &permissions.modify } else { &permissions.fine_tune };
     let derivative = permissions.redistribute_derivative.as_ref().unwrap_or(&permissions.redistribute);
     let does = |activity| terms.context.does(activity, Effect::Blocks);
     let activities = Facts::one(Fact::Activities);
     let copying = if terms.context.is_edge() { activities.with(Fact::Hosting) } else { activities };
     // What is granted is not asked for: it decides nothing.
-    if is_limited(&permissions.modify, terms.license) && does(Activity::Modify) {
+    // A changed version that is passed on was changed, by further training perhaps.
+    let changes = || {
+        let passed_on = || !terms.context.changes(Effect::Blocks) && does(Activity::RedistributeDerivative);
+        does(Activity::Modify) || !terms.derivative && passed_on()
+    };
+    if is_limited(&permissions.modify, terms.license) && changes() {
         let reason = Reason::ModificationProhibited;
         check_act(terms, &permissions.modify, reason, "changing it", activities, out);
     }

@@ -5,7 +5,7 @@ use crate::domain::eligibility::evaluate::{Missing, Terms};
 use crate::domain::eligibility::fact::{Fact, Facts};
 use crate::domain::eligibility::intended_use::{Activity, BusinessTypes, Hosting, OrganizationType, Purpose, Role};
 use crate::domain::license::Predicate;
-use crate::domain::model::Modality;
+use crate::domain::model::{Modality, Model};
 use crate::domain::place::CountrySet;
 use crate::domain::tri::Tri;
 
@@ -104,12 +104,8 @@ pub(super) fn holds<'a>(predicate: Predicate, business_types: &[Box<str>], terms
             Some(countries) => Known::of(countries.intersects(&eea_ch_gb()), Facts::one(Fact::EndUserCountries)),
             None => Known::unknown(Fact::EndUserCountries),
         },
-        Predicate::ImageOutputs => image_outputs(&terms.model.output_modalities),
-        Predicate::CosmosModel => {
-            let is_cosmos = terms.model.family.eq_ignore_ascii_case("cosmos")
-                || terms.model.name.model().split(['-', '_', '.']).any(|word| word == "cosmos");
-            Known::of(is_cosmos, Facts::NONE)
-        }
+        Predicate::ImageOutputs => image_outputs(terms.licensed().map_or(&[], |model| &model.output_modalities)),
+        Predicate::CosmosModel => terms.licensed().map_or(Known::UNSETTLED, |m| Known::of(is_cosmos(m), Facts::NONE)),
     }
 }
 
@@ -119,6 +115,12 @@ fn organization<'a>(wanted: OrganizationType, terms: &Terms<'_, '_>) -> Known<'a
         Some(kind) => Known::of(kind == wanted, Facts::one(Fact::OrganizationType)),
         None => Known::unknown(Fact::OrganizationType),
     }
+}
+
+/// One of NVIDIA's Cosmos models, by its family or its name.
+pub(in crate::domain::eligibility) fn is_cosmos(model: &Model) -> bool {
+    model.family.eq_ignore_ascii_case("cosmos")
+        || model.name.model().split(['-', '_', '.']).any(|word| word == "cosmos")
 }
 
 /// Who changes, passes on or serves the model did not merely get it inside somebody else's product.

@@ -90,12 +90,22 @@ fn open_to_institutions(purposes: &Purposes) -> bool {
 /// A granted purpose, pursued by an organization to which it may not be granted, or by nobody knows whom.
 fn check_who<'a>(terms: &Terms<'a, '_>, purpose: Purpose, clause: &'a str, out: &mut Out<'a>) {
     const COMPANY: &str = " by a for-profit company";
+    const ORGANIZATION: &str = " by an organization";
     const INSTITUTION: &str = " by a public body or university";
     let origin = terms.origin(clause);
     let own_work = matches!(purpose, Purpose::Research | Purpose::Evaluation | Purpose::Education);
     let purposes = &terms.license.purposes;
     let facts = Facts::one(Fact::Purpose).with(Fact::OrganizationType);
     let (status, who) = match terms.context.use_.organization.kind {
+        // Private ends are a person's: an organization that states them states something else.
+        None if purpose == Purpose::Personal => {
+            let missing = Missing::fact(Fact::OrganizationType);
+            out.review(Reason::PurposeUnclear, Detail::PurposeBy(purpose, ORGANIZATION), origin, facts, missing);
+            return;
+        }
+        Some(kind) if purpose == Purpose::Personal && kind != OrganizationType::Individual => {
+            (Some(PurposeStatus::Unclear), ORGANIZATION)
+        }
         _ if !own_work => (Some(PurposeStatus::Allowed), ""),
         Some(OrganizationType::Company) => (purposes.company, COMPANY),
         Some(OrganizationType::Academic | OrganizationType::Government | OrganizationType::Military) => {

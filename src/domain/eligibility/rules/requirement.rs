@@ -6,6 +6,7 @@ use crate::domain::eligibility::fact::{Fact, Facts};
 use crate::domain::eligibility::intended_use::{Hosting, Requirements};
 use crate::domain::eligibility::message::{Detail, Need};
 use crate::domain::eligibility::reason::Reason;
+use crate::domain::license::License;
 use crate::domain::model::{Availability, Modality};
 use crate::domain::name::LicenseId;
 use crate::domain::openness::Tier;
@@ -80,16 +81,28 @@ fn check_offline<'a>(context: &Context<'a>, out: &mut Out<'a>) {
 
 /// A license whose terms were applied is on the allow-list and not on the deny-list, by its own id or by the one that the
 /// expression names (`GPL-3.0-or-later`). It is asked license by license, so that a refused branch of an `OR` is not taken.
-/// A license that is not known matches no allow-list; the rules on terms have reviewed it.
 pub(super) fn check_license<'a>(terms: &Terms<'a, '_>, written: &'a LicenseId, out: &mut Out<'a>) {
-    let Requirements { license_allow, license_deny, .. } = &terms.context.use_.requirements;
-    let license = terms.license;
-    let among = |list: &[LicenseId]| list.iter().any(|id| *id == license.id || id == written);
+    check_lists(terms.context, written, Some(terms.license), out);
+}
+
+/// The same for a license without terms: what is refused is refused, also where nothing else is known of it.
+pub(super) fn check_id<'a>(context: &Context<'a>, written: &'a LicenseId, out: &mut Out<'a>) {
+    if !written.is_unknown() {
+        check_lists(context, written, None, out);
+    }
+}
+
+fn check_lists<'a>(context: &Context<'a>, written: &'a LicenseId, license: Option<&'a License>, out: &mut Out<'a>) {
+    let Requirements { license_allow, license_deny, .. } = &context.use_.requirements;
+    // Who refuses a license means it in any spelling.
+    let is = |id: &LicenseId, other: &LicenseId| id.as_str().eq_ignore_ascii_case(other.as_str());
+    let named = |id: &LicenseId| is(id, written) || license.is_some_and(|license| is(id, &license.id));
+    let among = |list: &[LicenseId]| list.iter().any(named);
     let denied = among(license_deny);
     if !denied && (license_allow.is_empty() || among(license_allow)) {
         return;
     }
-    let origin = Origin { model: Some(terms.context.model), license: Some(license), clause: "" };
+    let origin = Origin { model: Some(context.model), license, clause: "" };
     let facts = Facts::one(Fact::Requirements);
     out.say(Reason::LicenseNotAllowed, Effect::Blocks, Detail::NotAllowed { id: written, denied }, origin, facts);
 }

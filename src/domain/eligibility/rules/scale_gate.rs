@@ -189,7 +189,10 @@ fn look_up<'a>(terms: &Terms<'a, '_>, gate: &'a ScaleGate) -> Found<'a> {
     let (period, frozen) = match gate.measured {
         Measured::AnyTime | Measured::AtApplication => (Some(None), false),
         Measured::Fixed(period) => (Some(Some(period)), true),
-        Measured::MonthBeforeRelease => (terms.model.release_date.and_then(Date::month_before).map(Some), true),
+        Measured::MonthBeforeRelease => {
+            let released = terms.licensed().and_then(|model| model.release_date);
+            (released.and_then(Date::month_before).map(Some), true)
+        }
     };
     let exact = Facts::one(Fact::Measures);
     let measured = period.and_then(|period| {

@@ -3,12 +3,12 @@
 use super::{apply_terms, evidence, lineage, requirement};
 use crate::domain::date::Date;
 use crate::domain::eligibility::decision::{Effect, Origin};
-use crate::domain::eligibility::evaluate::{Context, Missing, Out, Terms};
+use crate::domain::eligibility::evaluate::{Context, Day, Missing, Out, Terms};
 use crate::domain::eligibility::fact::{Fact, Facts};
 use crate::domain::eligibility::intended_use::{Hosting, Role};
 use crate::domain::eligibility::message::Detail;
 use crate::domain::eligibility::reason::Reason;
-use crate::domain::license::{Expression, License, Term};
+use crate::domain::license::{Expression, License, LicensePeriod, Term};
 use crate::domain::model::{BaseModel, Component, Model};
 use crate::domain::name::LicenseId;
 
@@ -42,7 +42,8 @@ pub(super) fn check_provider<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     }
     match context.records.service_terms(provider) {
         Some(license) => {
-            apply_license(&Terms { context, model: context.model, license, derivative: false }, &license.id, out);
+            let model = context.model;
+            apply_license(&Terms { context, model, license, derivative: false, recorded: true }, &license.id, out);
         }
         None => {
             // Naming another provider can settle it only where none was named.
@@ -76,6 +77,14 @@ pub(super) enum Inherited<'a> {
     Outputs(&'a BaseModel),
 }
 
+/// Whose license an expression is.
+#[derive(Clone, Copy)]
+pub(super) struct Whose<'a> {
+    /// The model; where it is no record, the one that was made from it.
+    pub(super) model: &'a Model,
+    pub(super) recorded: bool,
+}
+
 /// Terms of one model's weights under an expression.
 pub(super) fn check_expression<'a>(
     context: &Context<'a>,
@@ -92,24 +101,24 @@ pub(super) fn check_expression<'a>(
         out.review(Reason::LicenseUnknown, detail, origin, Facts::NONE, Missing::NONE);
         return;
     };
-    apply_expression(context, model, expression, inherited, out);
+    apply_expression(context, Whose { model, recorded: true }, expression, inherited, out);
 }
 
 /// Applies an expression: `AND` is the worst, `OR` the best branch.
 pub(super) fn apply_expression<'a>(
     context: &Context<'a>,
-    model: &'a Model,
+    whose: Whose<'a>,
     expression: &'a Expression,
     inherited: Inherited<'a>,
     out: &mut Out<'a>,
 ) {
-    let scope = Scope { context, model, inherited };
+    let scope = Scope { context, whose, inherited };
     apply(&scope, expression.root(), out);
 }
 
 struct Scope<'a, 'c> {
     context: &'c Context<'a>,
-    model: &'a Model,
+    whose: Whose<'a>,
     inherited: Inherited<'a>,
 }
 
@@ -119,10 +128,10 @@ fn apply<'a>(scope: &Scope<'a, '_>, term: &'a Term, out: &mut Out<'a>) {
             let found = find(scope.context, id).or_else(|| find(scope.context, base.as_ref()?));
             match found {
                 Some(license) => scope.apply_license(license, id, out),
-                None => not_modelled(scope.model, id, out),
+                None => not_modelled(scope.context, scope.whose.model, id, out),
             }
             if let Some(exception) = exception {
-                let origin = Origin { model: Some(scope.model), license: found, ..Origin::default() };
+                let origin = Origin { model: Some(scope.whose.model), license: found, ..Origin::default() };
                 let reason = Reason::LicenseExceptionNotModelled;
                 out.review(reason, Detail::Text(exception), origin, Facts::NONE, Missing::NONE);
             }
@@ -141,7 +150,7 @@ fn apply<'a>(scope: &Scope<'a, '_>, term: &'a Term, out: &mut Out<'a>) {
                 by_outcome.then_with(|| sorted_ids(left).cmp(&sorted_ids(right)))
             });
             if let Some((branch, term)) = best {
-                let origin = Origin { model: Some(scope.model), ..Origin::default() };
+                let origin = Origin { model: Some(scope.whose.model), ..Origin::default() };
                 let detail = Detail::Branch(term);
                 out.append(branch);
                 out.say(Reason::LicenseBranchChosen, Effect::Info, detail, origin, Facts::NONE);
@@ -167,12 +176,12 @@ fn find<'a>(context: &Context<'a>, id: &'a LicenseId) -> Option<&'a License> {
 
 impl<'a> Scope<'a, '_> {
     fn apply_license(&self, license: &'a License, written: &'a LicenseId, out: &mut Out<'a>) {
-        let Self { context, model, inherited } = *self;
+        let Self { context, whose: Whose { model, recorded }, inherited } = *self;
         let derivative = !matches!(inherited, Inherited::Not);
-        let terms = Terms { context, model, license, derivative };
+        let terms = Terms { context, model, license, derivative, recorded };
         match inherited {
             Inherited::Not | Inherited::Weights => apply_license(&terms, written, out),
-            Inherited::Outputs(base) => lineage::outputs(&terms, written, base, out),
+            Inherited::Outputs(base) => outputs_nested(&terms, written, base, None, out),
         }
     }
 }
@@ -185,15 +194,42 @@ pub(super) fn apply_license<'a>(terms: &Terms<'a, '_>, written: &'a LicenseId, o
 fn apply_nested<'a>(terms: &Terms<'a, '_>, written: &'a LicenseId, depth: u8, out: &mut Out<'a>) {
     apply_terms(terms, out);
     requirement::check_license(terms, written, out);
+    for_incorporated(terms, depth, out, &mut |terms, id, depth, out| apply_nested(terms, id, depth, out));
+}
+
+/// What to do with the terms of a license that another brings in, the depth that is left included.
+type Incorporated<'f, 'a> = &'f mut dyn FnMut(&Terms<'a, '_>, &'a LicenseId, u8, &mut Out<'a>);
+
+/// Goes through the licenses that one brings in.
+fn for_incorporated<'a>(terms: &Terms<'a, '_>, depth: u8, out: &mut Out<'a>, each: Incorporated<'_, 'a>) {
     for id in terms.license.duties.iter().flat_map(|duty| &duty.incorporates) {
         match (find(terms.context, id), depth.checked_sub(1)) {
-            (Some(license), Some(depth)) => apply_nested(&Terms { license, ..*terms }, id, depth, out),
-            _ => not_modelled(terms.model, id, out),
+            (Some(license), Some(depth)) => each(&Terms { license, ..*terms }, id, depth, out),
+            _ => not_modelled(terms.context, terms.model, id, out),
         }
     }
 }
 
-fn not_modelled<'a>(model: &'a Model, id: &'a LicenseId, out: &mut Out<'a>) {
+/// Applies what a license says of outputs, and what those say that it brings in.
+pub(super) fn outputs_nested<'a>(
+    terms: &Terms<'a, '_>,
+    written: &'a LicenseId,
+    base: &'a BaseModel,
+    depth: Option<u8>,
+    out: &mut Out<'a>,
+) {
+    lineage::outputs(terms, written, base, out);
+    // A derivative is under all of it, and that has gone through them.
+    if !terms.license.outputs.trained_model_is_derivative {
+        let depth = depth.unwrap_or(INCORPORATION_DEPTH_MAX);
+        for_incorporated(terms, depth, out, &mut |terms, id, depth, out| {
+            outputs_nested(terms, id, base, Some(depth), out);
+        });
+    }
+}
+
+fn not_modelled<'a>(context: &Context<'a>, model: &'a Model, id: &'a LicenseId, out: &mut Out<'a>) {
+    requirement::check_id(context, id, out);
     let origin = Origin { model: Some(model), ..Origin::default() };
     let listed = spdx::license_id(id.as_str()).map(|known| known.full_name);
     let (reason, detail) = match listed {
@@ -214,14 +250,20 @@ fn choose_period<'a>(
     let periods = &weights.license_periods;
     let facts = Facts::one(Fact::ModelRevision);
     let revision: &'a str = &context.use_.model_revision;
-    match place(weights, revision) {
+    match place(weights, revision, context.day) {
         Placed::Current if revision.is_empty() && periods.iter().any(|p| Some(&p.expression) != current) => {
             let detail = Detail::Periods(periods);
             out.say(Reason::LicenseChangedOverTime, Effect::Info, detail, origin, facts);
             current
         }
         Placed::Current => current,
-        Placed::Period(expression) => Some(expression),
+        Placed::Period(expression) => {
+            if revision.is_empty() && Some(expression) != current {
+                let detail = Detail::Periods(periods);
+                out.say(Reason::LicenseChangedOverTime, Effect::Info, detail, origin, facts);
+            }
+            Some(expression)
+        }
         Placed::Nowhere { several } => {
             let detail = Detail::Unplaced { revision, several };
             out.review(Reason::ModelRevisionUnplaced, detail, origin, facts, Missing::NONE);
@@ -230,7 +272,7 @@ fn choose_period<'a>(
     }
 }
 
-/// Where a revision of the weights lies among their license periods.
+/// Where a revision of the weights lies among their license periods; without one, where the day of a past use does.
 pub(in crate::domain::eligibility) enum Placed<'a> {
     /// None is pinned, or the license never changed.
     Current,
@@ -240,23 +282,52 @@ pub(in crate::domain::eligibility) enum Placed<'a> {
     Nowhere { several: bool },
 }
 
-pub(in crate::domain::eligibility) fn place<'a>(weights: &'a Component, revision: &str) -> Placed<'a> {
-    if weights.license_periods.is_empty() || revision.is_empty() {
+pub(in crate::domain::eligibility) fn place<'a>(weights: &'a Component, revision: &str, day: Day) -> Placed<'a> {
+    let periods = &weights.license_periods;
+    if periods.is_empty() || revision.is_empty() && !day.is_past {
         return Placed::Current;
     }
-    let day = Date::parse(revision).ok();
-    let mut covering = weights.license_periods.iter().filter(|period| match day {
+    if revision.is_empty() {
+        return place_day(weights, day.of_use);
+    }
+    // Commits and tags can look like years: what is one of them is no date.
+    let by_commit = || periods.iter().filter(|period| same_commit(&period.commit, revision));
+    if by_commit().next().is_some() {
+        return only(by_commit());
+    }
+    match Date::parse(revision) {
+        // Nobody uses weights that are not there yet: it is the tag of something else.
+        Ok(date) if date.first_day() > day.of_use => Placed::Nowhere { several: false },
         // A month or year is placed only where one period holds all of it.
-        Some(date) => {
+        Ok(date) => only(periods.iter().filter(|period| {
             period.from.is_none_or(|from| from.first_day() <= date.first_day())
                 && period.until.is_none_or(|until| date.last_day() <= until.last_day())
-        }
-        None => same_commit(&period.commit, revision),
-    });
-    match (covering.next(), covering.next()) {
+        })),
+        Err(_) => Placed::Nowhere { several: false },
+    }
+}
+
+fn only<'a>(mut periods: impl Iterator<Item = &'a LicensePeriod>) -> Placed<'a> {
+    match (periods.next(), periods.next()) {
         (Some(period), None) => Placed::Period(&period.expression),
         (first, _) => Placed::Nowhere { several: first.is_some() },
     }
+}
+
+/// The license that held on a past day. After the last period that has an end the current one holds, listed or not.
+fn place_day(weights: &Component, day: Date) -> Placed<'_> {
+    let periods = &weights.license_periods;
+    let covering = || {
+        periods.iter().filter(|period| {
+            period.from.is_none_or(|from| from.first_day() <= day)
+                && period.until.is_none_or(|until| day <= until.last_day())
+        })
+    };
+    let begins_later = |period: &LicensePeriod| period.from.is_some_and(|from| from.first_day() > day);
+    if covering().next().is_none() && !periods.iter().any(begins_later) {
+        return Placed::Current;
+    }
+    only(covering())
 }
 
 /// Whether two commits are the same, one of them possibly cut to seven characters or more.

@@ -7,6 +7,7 @@ use crate::domain::eligibility::fact::{Fact, Facts};
 use crate::domain::eligibility::message::{Detail, UsePlaces, Which, well_known_markets};
 use crate::domain::eligibility::reason::Reason;
 use crate::domain::license::{Duty, DutyKind, Territory, TerritoryTest, Trigger};
+use crate::domain::model::Model;
 use crate::domain::place::{CountrySet, Places};
 use crate::domain::tri::Tri;
 
@@ -14,7 +15,7 @@ pub(super) fn check<'a>(terms: &Terms<'a, '_>, out: &mut Out<'a>) {
     let Some(territory) = &terms.license.territory else { return };
     let lifted = Known::any(territory.unless.iter().map(|p| holds(*p, &[], terms)));
     // What the model is decides, not how it is used. Not known: it may be caught.
-    let reached = match terms.model.is_multimodal() {
+    let reached = match terms.licensed().and_then(Model::is_multimodal) {
         _ if !territory.multimodal_only => Known::TRUE,
         Some(multimodal) => Known::of(multimodal, Facts::NONE),
         None => Known::UNSETTLED,

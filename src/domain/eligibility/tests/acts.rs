@@ -66,6 +66,49 @@ fn what_the_words_leave_open_is_reviewed() {
 }
 
 #[test]
+fn a_changed_version_that_is_passed_on_was_changed() {
+    let world = world(|l| l.permissions.modify.status = PermissionStatus::Prohibited);
+    check(&world, &doing(&[Activity::RedistributeDerivative]), "no: MODIFICATION_PROHIBITED");
+    check(&world, &doing(&[Activity::RedistributeWeights]), "yes");
+}
+
+#[test]
+fn a_bar_by_name_does_not_settle_what_the_text_leaves_open() {
+    let barring = |change: fn(&mut License)| {
+        self::world(|l| {
+            l.outputs.training_barred = vec![BarredTraining::CompetingModel];
+            change(l);
+        })
+    };
+    let training = doing(&[Activity::TrainOtherModels]);
+    check(&barring(|_| {}), &training, "yes");
+    check(
+        &barring(|l| l.permissions.train_other_models.status = PermissionStatus::Unclear),
+        &training,
+        "review: PERMISSION_UNCLEAR",
+    );
+    let unread = barring(|l| {
+        l.confidence = Confidence::SecondarySource;
+        let p = &mut l.permissions;
+        for granted in [&mut p.use_, &mut p.use_outputs, &mut p.commercial_use] {
+            granted.status = PermissionStatus::Allowed;
+        }
+    });
+    check(&unread, &training, "review: PERMISSION_NOT_READ COMMERCIAL_USE_GRANTED TERMS_NOT_READ");
+}
+
+#[test]
+fn private_ends_are_a_persons() {
+    let world = world(|l| {
+        l.permissions.commercial_use.status = PermissionStatus::Prohibited;
+        l.purposes.personal = Some(PurposeStatus::Allowed);
+    });
+    check(&world, &by(Purpose::Personal, Some(OrganizationType::Individual)), "yes: PURPOSE_GRANTED");
+    check(&world, &by(Purpose::Personal, Some(OrganizationType::Company)), "review: PURPOSE_UNCLEAR");
+    check(&world, &by(Purpose::Personal, None), "review: PURPOSE_UNCLEAR ? organization.type");
+}
+
+#[test]
 fn terms_that_were_not_read_review_what_the_use_needs() {
     let unread = |change: fn(&mut License)| {
         world(|l| {

@@ -150,7 +150,7 @@ fn a_place_outside_the_grant_can_be_left() {
     });
     let decision = world.decide(&use_);
     assert_eq!(decision.verdict, Verdict::Ineligible);
-    let found = remedies(&world, &decision, &use_, date("2026-06-01"), Waivers::default(), std::iter::empty());
+    let found = remedies(&world, &decision, case(&use_, Waivers::default()), std::iter::empty());
     let sentences: Vec<String> =
         found.iter().map(|remedy| format!("{} {}", remedy.sentence(), remedy.verdict)).collect();
     assert!(

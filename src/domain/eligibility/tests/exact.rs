@@ -258,12 +258,7 @@ fn the_publishers_list_is_kept_to_by_the_duty_that_says_so() {
     assert_eq!(clause(&bare).as_deref(), Some("territory"));
     says(&bare, &a_use(), Reason::DutyApplies, "use it only from places on the publisher's list");
     let elsewhere = used(|u| u.end_user_countries = Some(countries("KP")));
-    says(
-        &bare,
-        &elsewhere,
-        Reason::TerritoryUnclear,
-        "the publisher's list of supported places holds KP was not read",
-    );
+    says(&bare, &elsewhere, Reason::TerritoryUnclear, "the publisher's list of supported places holds KP was not read");
     let unstated = used(|u| u.end_user_countries = None);
     says(&bare, &unstated, Reason::TerritoryUnknown, "only for places on the publisher's list");
 }
@@ -363,7 +358,7 @@ fn only_a_few_other_models_are_offered() {
     let decision = world.decide(&use_);
     let at = Waivers::default();
     let tried = others.iter().map(|model| (model, Vec::new()));
-    let found = remedies(&world, &decision, &use_, date("2026-06-01"), at, tried);
+    let found = remedies(&world, &decision, case(&use_, at), tried);
     let models = found.iter().filter(|remedy| matches!(remedy.change, Change::Model(_))).count();
     assert_eq!(models, 3);
 }
@@ -376,7 +371,7 @@ fn as_many_waivers_as_a_person_would_ask_for_are_offered() {
         let world = under(&ids.join(" AND "), barred);
         let use_ = users(101);
         let decision = world.decide(&use_);
-        let found = remedies(&world, &decision, &use_, date("2026-06-01"), Waivers::default(), std::iter::empty());
+        let found = remedies(&world, &decision, case(&use_, Waivers::default()), std::iter::empty());
         found.iter().any(|remedy| matches!(&remedy.change, Change::Waivers(needed) if needed.len() == licenses))
     };
     assert!(offers(1));

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 
 use super::{
-    NOW, World, a_use, base, closed, countries, date, duty, gate, license, measure, model, restriction, territory,
+    NOW, World, a_use, base, case, closed, countries, date, duty, gate, license, measure, model, restriction, territory,
 };
 use crate::domain::eligibility::decision::{Decision, Effect, Verdict};
 use crate::domain::eligibility::{
@@ -569,8 +569,9 @@ proptest! {
             ("gate", more(&|l, d| l.scale_gates.push(draw_gate(d)))),
             ("duty", more(&|l, d| l.duties.push(draw_duty(d)))),
             ("bar on training", more(&|l, d| {
-                // The first named kind narrows a plain no; a further one adds to it.
-                if !l.outputs.training_barred.is_empty() {
+                // The first named kind narrows a plain no, and says what a bare condition is; a further one adds to it.
+                let says = [PermissionStatus::Prohibited, PermissionStatus::Conditional];
+                if !l.outputs.training_barred.is_empty() || !says.contains(&l.permissions.train_other_models.status) {
                     l.outputs.training_barred.push(d.pick(BarredTraining::ALL));
                 }
             })),
@@ -706,7 +707,7 @@ proptest! {
         let list: Vec<&Waiver> = world.waivers.iter().collect();
         let waivers = Waivers { list: &list, at: NOW };
         let others = world.models.iter().map(|other| (other, Vec::new()));
-        for remedy in remedies(&world, &decision, &use_, date("2026-06-01"), waivers, others) {
+        for remedy in remedies(&world, &decision, case(&use_, waivers), others) {
             prop_assert!(remedy.verdict < decision.verdict, "{:?}", remedy.sentence());
             let after = match &remedy.change {
                 Change::Use(edits) => {

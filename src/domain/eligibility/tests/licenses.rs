@@ -204,5 +204,64 @@ fn lists_of_licenses_hold_for_every_license_that_is_applied() {
     let ancestor = family("MIT", vec![base("b/b", Relation::Merge)], vec![model("b/b", "Apache-2.0")], licenses());
     check(&ancestor, &allow(&["MIT"]), no);
     check(&ancestor, &allow(&["MIT", "Apache-2.0"]), "yes");
-    check(&under("LicenseRef-Nobody", licenses()), &allow(&["MIT"]), "review: LICENSE_UNKNOWN");
+    // Of a license without terms the id is known, and that is all that a list asks for.
+    let nobody = || under("LicenseRef-Nobody", licenses());
+    check(&nobody(), &allow(&["MIT"]), "no: LICENSE_NOT_ALLOWED LICENSE_UNKNOWN");
+    check(&nobody(), &allow(&["LicenseRef-Nobody"]), "review: LICENSE_UNKNOWN");
+    check(&nobody(), &deny(&["LicenseRef-Nobody"]), "no: LICENSE_NOT_ALLOWED LICENSE_UNKNOWN");
+    check(&under(LicenseId::UNKNOWN, licenses()), &allow(&["MIT"]), "review: LICENSE_UNKNOWN");
+    // Who refuses a license means it in any spelling.
+    check(&under("MIT", licenses()), &deny(&["mit"]), no);
+    check(&under("MIT", licenses()), &allow(&["mit"]), "yes");
+}
+
+#[test]
+fn the_day_of_a_past_use_picks_the_license_of_that_day() {
+    let period = |from: &str, until: &str, expression: &str, commit: &str| LicensePeriod {
+        from: (!from.is_empty()).then(|| date(from)),
+        until: (!until.is_empty()).then(|| date(until)),
+        expression: Expression::parse(expression).unwrap(),
+        commit: commit.into(),
+    };
+    let changed = under("LicenseRef-A", vec![license("LicenseRef-A"), owing("LicenseRef-B")]).model_with(|m| {
+        let periods =
+            [period("2023-05", "2024-05-12", "LicenseRef-B", "v2312"), period("2024-05-13", "", "LicenseRef-A", "")];
+        m.components[0].license_periods = periods.to_vec();
+    });
+    let on = |day: &str| used(|u| u.at = Some(date(day)));
+    check(&changed, &a_use(), "yes: LICENSE_CHANGED_OVER_TIME");
+    check(&changed, &on("2024-05-13"), "yes");
+    check(&changed, &on("2024-05-12"), "duties: DUTY_APPLIES LICENSE_CHANGED_OVER_TIME");
+    check(&changed, &on("2023-05-01"), "duties: DUTY_APPLIES LICENSE_CHANGED_OVER_TIME");
+    check(&changed, &on("2023-04-30"), "review: MODEL_REVISION_UNPLACED");
+    // A day to come is under the current license as far as anybody knows.
+    check(&changed, &on("2030-01-01"), "yes: LICENSE_CHANGED_OVER_TIME");
+    let pinned = |revision: &str| used(|u| u.model_revision = revision.into());
+    // A tag that looks like a year to come is none, and a tag that is known is no date.
+    check(&changed, &pinned("2312"), "review: MODEL_REVISION_UNPLACED");
+    check(&changed, &pinned("v2312"), "duties: DUTY_APPLIES");
+    check(&changed, &pinned("2025"), "yes");
+    // After the last period with an end the current license holds, whether it is listed or not.
+    let ended = changed.model_with(|m| m.components[0].license_periods.truncate(1));
+    check(&ended, &on("2025-01-01"), "yes: LICENSE_CHANGED_OVER_TIME");
+    check(&ended, &on("2024-01-01"), "duties: DUTY_APPLIES LICENSE_CHANGED_OVER_TIME");
+}
+
+#[test]
+fn a_base_that_is_no_record_is_not_known_for_what_it_is() {
+    let mut world = family(
+        "MIT",
+        vec![base("some-base", Relation::FineTune)],
+        Vec::new(),
+        vec![
+            license("MIT"),
+            license_with("LicenseRef-B", |l| {
+                let eu = territory(TerritoryTest::PlaceOfUse, &["US"]);
+                l.territory = Some(Territory { multimodal_only: true, ..eu });
+            }),
+        ],
+    );
+    world.models[0].base_models[0].expression = Some(Expression::parse("LicenseRef-B").unwrap());
+    // The child takes in text alone; what its base does nobody says.
+    check(&world, &a_use(), "review: TERRITORY_UNCLEAR LICENSE_DRIFT");
 }

@@ -13,8 +13,8 @@ mod waivers;
 
 use super::decision::{Decision, Effect, Finding, Verdict};
 use super::{
-    Activity, BusinessTypes, Detail, Hosting, Measure, OrganizationType, Purpose, Reason, Records, Requirements, Role,
-    Use, Waiver, Waivers, evaluate, unresolved,
+    Activity, BusinessTypes, Case, Detail, Hosting, Measure, OrganizationType, Purpose, Reason, Records, Requirements,
+    Role, Use, Waiver, Waivers, evaluate, unresolved,
 };
 use crate::domain::date::Date;
 use crate::domain::license::{
@@ -363,6 +363,10 @@ fn check(world: &World, use_: &Use, expected: &str) {
     for finding in decision.findings.iter() {
         assert!(finding.origin.model.is_some(), "{} names no model", finding.reason);
     }
+}
+
+fn case<'a>(use_: &'a Use, waivers: Waivers<'a>) -> Case<'a> {
+    Case { use_, now: date("2026-06-01"), waivers, served_by: None }
 }
 
 fn messages(decision: &Decision<'_>) -> Vec<String> {

@@ -84,7 +84,7 @@ fn decisions_say_what_they_said() {
             let others = world.models.iter().map(|other| (other, Vec::new()));
             let waivers = Waivers { list: &list, at: NOW };
             let found: Vec<Remedy<'_>> =
-                remedies(&world, &decision, &use_, date("2026-06-01"), waivers, others).into_iter().collect();
+                remedies(&world, &decision, case(&use_, waivers), others).into_iter().collect();
             for remedy in &found {
                 let kind = format!("{:?}", remedy.change);
                 let kind = kind.split('(').next().unwrap_or_default();
