@@ -75,7 +75,7 @@ fn a_changed_version_that_is_passed_on_was_changed() {
 #[test]
 fn a_bar_by_name_does_not_settle_what_the_text_leaves_open() {
     let barring = |change: fn(&mut License)| {
-        self::world(|l| {
+        world(|l| {
             l.outputs.training_barred = vec![BarredTraining::CompetingModel];
             change(l);
         })
