@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::domain::eligibility::decision::Findings;
-use crate::domain::eligibility::{Change, remedies};
+use crate::domain::eligibility::{Change, Edit, remedies};
 
 #[track_caller]
 fn says(world: &World, use_: &Use, reason: Reason, expected: &str) {
@@ -377,4 +377,40 @@ fn as_many_waivers_as_a_person_would_ask_for_are_offered() {
     assert!(offers(1));
     assert!(offers(5));
     assert!(!offers(6));
+}
+
+#[test]
+fn a_vendor_is_the_one_that_serves_the_id_that_was_asked_for() {
+    let world = World {
+        services: vec![("acme", license("LicenseRef-S")), ("cloud", owing("LicenseRef-C"))],
+        models: vec![closed("acme/one")],
+        ..World::default()
+    };
+    let use_ = a_use();
+    let decision = world.decide(&use_);
+    let cloud = ProviderId::new("cloud").unwrap();
+    let offered = |served_by| {
+        let case = Case { served_by, ..case(&use_, Waivers::default()) };
+        let found = remedies(&world, &decision, case, std::iter::empty());
+        let hosted = found.into_iter().find_map(|remedy| match remedy.change {
+            Change::Use(edits) => edits.into_iter().find_map(|edit| match edit {
+                Edit::Host(Hosting::VendorApi, provider) => Some((provider, remedy.verdict)),
+                _ => None,
+            }),
+            _ => None,
+        });
+        hosted.unwrap()
+    };
+    assert_eq!(offered(None), (None, Verdict::Eligible));
+    assert_eq!(offered(Some(&cloud)), (Some(cloud.clone()), Verdict::EligibleWithConditions));
+    // On one's own machines nobody serves it.
+    let open = under("LicenseRef-A", vec![license_with("LicenseRef-A", |l| l.scale_gates.push(gate()))]);
+    let api = Use { hosting: Some(Hosting::VendorApi), ..users(101) };
+    let decision = open.decide(&api);
+    let case = Case { served_by: Some(&cloud), ..case(&api, Waivers::default()) };
+    for remedy in remedies(&open, &decision, case, std::iter::empty()) {
+        let Change::Use(edits) = &remedy.change else { continue };
+        let hosts = |edit: &Edit| matches!(edit, Edit::Host(_, Some(_)));
+        assert!(!edits.iter().any(hosts), "{edits:?}");
+    }
 }

@@ -234,6 +234,8 @@ fn the_day_of_a_past_use_picks_the_license_of_that_day() {
     check(&changed, &on("2024-05-12"), "duties: DUTY_APPLIES LICENSE_CHANGED_OVER_TIME");
     check(&changed, &on("2023-05-01"), "duties: DUTY_APPLIES LICENSE_CHANGED_OVER_TIME");
     check(&changed, &on("2023-04-30"), "review: MODEL_REVISION_UNPLACED");
+    // Today, said or not.
+    check(&changed, &on("2026-06-01"), "yes: LICENSE_CHANGED_OVER_TIME");
     // A day to come is under the current license as far as anybody knows.
     check(&changed, &on("2030-01-01"), "yes: LICENSE_CHANGED_OVER_TIME");
     let pinned = |revision: &str| used(|u| u.model_revision = revision.into());
