@@ -243,6 +243,7 @@ fn the_day_of_a_past_use_picks_the_license_of_that_day() {
     check(&changed, &pinned("2312"), "review: MODEL_REVISION_UNPLACED");
     check(&changed, &pinned("v2312"), "duties: DUTY_APPLIES");
     check(&changed, &pinned("2025"), "yes");
+    check(&changed, &pinned("2026-06-01"), "yes");
     // After the last period with an end the current license holds, whether it is listed or not.
     let ended = changed.model_with(|m| m.components[0].license_periods.truncate(1));
     check(&ended, &on("2025-01-01"), "yes: LICENSE_CHANGED_OVER_TIME");
