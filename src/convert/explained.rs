@@ -3,6 +3,7 @@
 use super::enums::Wire as _;
 use super::recorded::use_message;
 use crate::domain::eligibility::{Change, Edit, LineageStep, Remedy, Use};
+use crate::domain::license::DutyKinds;
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::remedy::Change as Wired;
 
@@ -13,7 +14,10 @@ pub fn remedy(remedy: &Remedy<'_>, use_: &Use) -> pb::Remedy {
         Change::Model(model) => (Wired::Model(model.name.to_string()), Vec::new()),
         Change::Waivers(_) => (Wired::Waiver(remedy.sentence()), Vec::new()),
         Change::Use(edits) => match edits.as_slice() {
-            [Edit::Fulfil(kind)] => (Wired::DutyKind(kind.as_str().to_owned()), Vec::new()),
+            // Where others are done already the whole list is told: a request's own list stands in for a profile's.
+            [Edit::Fulfil(kind)] if use_.fulfilled_duties == DutyKinds::default() => {
+                (Wired::DutyKind(kind.as_str().to_owned()), Vec::new())
+            }
             edits => {
                 let (patch, fields) = patch(edits, use_);
                 (Wired::UsePatch(patch), fields)

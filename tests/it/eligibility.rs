@@ -499,6 +499,33 @@ async fn remedies_can_be_applied_as_they_stand() {
         }
     }
     assert_eq!(kinds.len(), 4, "{kinds:?}");
+
+    // With a profile: what it lists comes back where a request leaves its own list empty.
+    let listed = pb::Use {
+        categories: vec!["weapons".into()],
+        fulfilled_duties: vec!["accept_gated_terms".into()],
+        ..facts(800_000_000)
+    };
+    write_profile(&channel, "armed", listed).await;
+    let by_profile =
+        |use_: pb::Use| pb::CheckEligibilityRequest { use_profile: "useProfiles/armed".into(), ..check(LLAMA, use_) };
+    for own in [pb::Use::default(), pb::Use { categories: vec!["spam".into(), "weapons".into()], ..Default::default() }]
+    {
+        let asked = pb::CheckEligibilityRequest { explain: true, ..by_profile(own.clone()) };
+        let decision = decide(&channel, asked).await;
+        for remedy in &decision.remedies {
+            let mut request = by_profile(own.clone());
+            let changed = request.r#use.as_mut().unwrap();
+            match remedy.change.as_ref().unwrap() {
+                Change::UsePatch(patch) => apply(changed, patch, &remedy.use_fields),
+                Change::DutyKind(kind) => changed.fulfilled_duties.push(kind.clone()),
+                Change::Model(name) => request.model.clone_from(name),
+                Change::Waiver(_) => continue,
+            }
+            let after = decide(&channel, request).await;
+            assert_eq!(after.verdict, remedy.verdict, "{}", remedy.text);
+        }
+    }
     // Where nothing stands in the way there is nothing to mend.
     let fine = explained(LLAMA, facts(1)).await;
     assert!(fine.remedies.is_empty() && decide(&channel, check(LLAMA, facts(1))).await.lineage.is_empty());

@@ -125,6 +125,8 @@ fn terms_that_were_not_read_review_what_the_use_needs() {
     check(&unread(|_| {}), &a_use(), granted);
     check(&unread(|_| {}), &doing(&[Activity::FineTune]), review);
     check(&unread(|l| l.permissions.use_ = Permission::default()), &a_use(), review);
+    // What it says of changes does not fill in what it may say of further training.
+    check(&unread(|l| l.permissions.modify.status = PermissionStatus::Allowed), &doing(&[Activity::FineTune]), review);
     check(&unread(|_| {}), &doing(&[Activity::TrainOtherModels]), review);
     // A bare "conditional" decides nothing; with what it points at in the record, that decides.
     let conditional = unread(|l| l.permissions.fine_tune = status(PermissionStatus::Conditional));

@@ -72,6 +72,26 @@ fn a_copy_of_a_descendant_is_a_changed_copy_of_its_ancestor() {
 }
 
 #[test]
+fn a_teachers_license_brings_in_what_it_says_of_outputs() {
+    let brings_in = license_with("LicenseRef-A", |l| {
+        let incorporates = vec![LicenseId::new("LicenseRef-B").unwrap()];
+        l.duties.push(Duty { incorporates, ..duty(DutyKind::ThirdPartyLicenseStack, &[Trigger::Redistribute]) });
+    });
+    let barring = license_with("LicenseRef-B", |l| l.outputs.training_barred = vec![BarredTraining::AnyModel]);
+    let taught = |licenses: Vec<License>| {
+        family(
+            "MIT",
+            vec![base("meta/b", Relation::TrainedOnOutputs)],
+            vec![model("meta/b", "LicenseRef-A")],
+            licenses.into_iter().chain([license("MIT")]).collect(),
+        )
+    };
+    check(&taught(vec![brings_in.clone(), barring]), &a_use(), "review: OUTPUT_LINEAGE_RESTRICTED");
+    check(&taught(vec![brings_in.clone(), license("LicenseRef-B")]), &a_use(), "yes");
+    check(&taught(vec![brings_in]), &a_use(), "review: LICENSE_UNKNOWN");
+}
+
+#[test]
 fn a_dropped_term_is_named() {
     let gated = license_with("LicenseRef-B", |l| {
         l.scale_gates.push(gate());
