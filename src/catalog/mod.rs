@@ -12,6 +12,7 @@
 
 mod aliases;
 pub mod coverage;
+pub mod filter;
 pub mod mof;
 mod snapshot;
 

@@ -18,6 +18,10 @@ macro_rules! words {
             /// Every value, in order.
             $vis const ALL: &'static [Self] = &[ $( Self::$value, )+ ];
 
+            /// Every word, in order.
+            #[allow(dead_code, reason = "not every list is asked for its words")]
+            $vis const WORDS: &'static [&'static str] = &[ $( $word, )+ ];
+
             /// Its word.
             #[must_use]
             $vis const fn as_str(self) -> &'static str {
