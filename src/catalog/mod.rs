@@ -12,9 +12,13 @@
 
 mod aliases;
 pub mod coverage;
+pub mod fields;
 pub mod filter;
+pub mod index;
 pub mod mof;
+mod row;
 mod snapshot;
 
 pub use aliases::{AliasHit, Aliases, Folded};
+pub use row::{LicenseRow, ModelRow, OfferingRow};
 pub use snapshot::{Change, Entry, Layer, Page, Put, Reference, Snapshot, SourceId, UsePolicyList};

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::aliases::Aliases;
+use super::index::ModelIndex;
 use super::mof as mof_table;
 use crate::domain::eligibility::{Records, Waiver};
 use crate::domain::license::{Coverage, License, UseRestriction};
@@ -129,6 +130,7 @@ pub struct Snapshot {
     models: Map<ModelName, Layers<Model>>,
     /// The models that show: a check finds its model and every ancestor by name.
     shown_models: Index<ModelName, Arc<Entry<Model>>>,
+    model_index: ModelIndex,
     licenses: Map<LicenseId, Layers<License>>,
     /// The licenses that show, with the restrictions of their shared policy.
     merged: Index<LicenseId, Arc<License>>,
@@ -141,8 +143,8 @@ pub struct Snapshot {
     waivers: Map<Box<str>, Arc<Entry<Waiver>>>,
     aliases: Aliases,
     service_terms: Index<Box<str>, smallvec::SmallVec<[LicenseId; 1]>>,
-    /// How many offerings of a provider are of a model.
-    served: Index<(ProviderId, ModelName), usize>,
+    /// Who serves a model, by id, with the number of offerings.
+    servers: Index<ModelName, smallvec::SmallVec<[(ProviderId, usize); 1]>>,
 }
 
 impl Snapshot {
@@ -154,6 +156,7 @@ impl Snapshot {
             reference,
             models: Map::new(),
             shown_models: Index::default(),
+            model_index: ModelIndex::default(),
             licenses: Map::new(),
             merged: Index::default(),
             use_policies: Map::new(),
@@ -165,45 +168,68 @@ impl Snapshot {
             waivers: Map::new(),
             aliases: Aliases::default(),
             service_terms: Index::default(),
-            served: Index::default(),
+            servers: Index::default(),
         }
     }
 
     /// Applies a commit.
     pub fn apply(&mut self, revision: u64, changes: Vec<Change>) {
-        for change in changes {
-            match change {
-                Change::Model(layer, name, put) => self.apply_model(revision, layer, &name, put),
-                Change::License(layer, id, put) => self.apply_license(revision, layer, &id, put.map(|put| *put)),
-                Change::UsePolicy(id, put) => self.apply_use_policy(revision, &id, put),
-                Change::Provider(id, put) => {
-                    match put {
-                        Some(put) => self.providers.insert(id, Arc::new(entry(revision, Layer::Imported, put))),
-                        None => self.providers.remove(&id),
-                    };
-                }
-                Change::Offering(name, put) => self.apply_offering(revision, name, put),
-                Change::UseProfile(id, put) => {
-                    match put {
-                        Some(put) => self.use_profiles.insert(id, Arc::new(entry(revision, Layer::Operator, put))),
-                        None => self.use_profiles.remove(&id),
-                    };
-                }
-                Change::Waiver(id, put) => {
-                    match put {
-                        Some(put) => self.waivers.insert(id, Arc::new(entry(revision, Layer::Operator, put))),
-                        None => self.waivers.remove(&id),
-                    };
-                }
-                Change::SourceRecord(id, payload) => {
-                    match payload {
-                        Some(payload) => self.source_records.insert(id, payload),
-                        None => self.source_records.remove(&id),
-                    };
-                }
+        self.apply_all(changes.into_iter().map(|change| (revision, change)));
+        self.revision = self.revision.max(revision);
+    }
+
+    /// Applies changes, each with its revision; what follows from all of them together is worked out once.
+    pub fn apply_all(&mut self, changes: impl IntoIterator<Item = (u64, Change)>) {
+        let mut models = Vec::new();
+        let mut terms = false;
+        for (revision, change) in changes {
+            terms |= matches!(change, Change::License(..) | Change::UsePolicy(..));
+            if let Change::Model(_, name, _) = &change {
+                models.push(name.clone());
+            }
+            self.apply_one(revision, change);
+            self.revision = self.revision.max(revision);
+        }
+        // What holds for a model depends on its ancestors and their licenses.
+        let mut index = std::mem::take(&mut self.model_index);
+        if terms {
+            index.reread_terms(self);
+        }
+        index.regroup(self, &models);
+        self.model_index = index;
+    }
+
+    fn apply_one(&mut self, revision: u64, change: Change) {
+        match change {
+            Change::Model(layer, name, put) => self.apply_model(revision, layer, &name, put),
+            Change::License(layer, id, put) => self.apply_license(revision, layer, &id, put.map(|put| *put)),
+            Change::UsePolicy(id, put) => self.apply_use_policy(revision, &id, put),
+            Change::Provider(id, put) => {
+                match put {
+                    Some(put) => self.providers.insert(id, Arc::new(entry(revision, Layer::Imported, put))),
+                    None => self.providers.remove(&id),
+                };
+            }
+            Change::Offering(name, put) => self.apply_offering(revision, name, put),
+            Change::UseProfile(id, put) => {
+                match put {
+                    Some(put) => self.use_profiles.insert(id, Arc::new(entry(revision, Layer::Operator, put))),
+                    None => self.use_profiles.remove(&id),
+                };
+            }
+            Change::Waiver(id, put) => {
+                match put {
+                    Some(put) => self.waivers.insert(id, Arc::new(entry(revision, Layer::Operator, put))),
+                    None => self.waivers.remove(&id),
+                };
+            }
+            Change::SourceRecord(id, payload) => {
+                match payload {
+                    Some(payload) => self.source_records.insert(id, payload),
+                    None => self.source_records.remove(&id),
+                };
             }
         }
-        self.revision = self.revision.max(revision);
     }
 
     fn apply_model(&mut self, revision: u64, layer: Layer, name: &ModelName, put: Option<Put<Model>>) {
@@ -216,6 +242,8 @@ impl Snapshot {
             Some(shown) => self.shown_models.insert(name.clone(), shown.clone()),
             None => self.shown_models.remove(name),
         };
+        let shown = self.shown_models.get(name).cloned();
+        self.model_index.change(name, shown.as_ref(), &self.reference.mof);
         if let Some(shown) = self.model_entry(name).cloned() {
             self.aliases.insert(&shown.record);
         }
@@ -276,28 +304,28 @@ impl Snapshot {
 
     fn apply_offering(&mut self, revision: u64, name: OfferingName, put: Option<Put<Offering>>) {
         let provider = name.provider().clone();
-        let served = |entry: &Entry<Offering>| Some((provider.clone(), entry.record.model.clone()?));
         let old = match put {
             Some(put) => {
                 let new = Arc::new(entry(revision, Layer::Imported, put));
-                if let Some(key) = served(&new) {
+                if let Some(model) = &new.record.model {
                     self.resolved_offerings += 1;
-                    *self.served.entry(key).or_insert(0) += 1;
+                    let servers = self.servers.entry(model.clone()).or_default();
+                    match servers.binary_search_by(|(known, _)| known.cmp(&provider)) {
+                        Ok(at) => servers.iter_mut().skip(at).take(1).for_each(|(_, count)| *count += 1),
+                        Err(at) => servers.insert(at, (provider.clone(), 1)),
+                    }
                 }
                 self.offerings.insert(name, new)
             }
             None => self.offerings.remove(&name),
         };
-        let Some(key) = old.and_then(|old| served(&old)) else { return };
+        let Some(model) = old.and_then(|old| old.record.model.clone()) else { return };
         self.resolved_offerings -= 1;
-        match self.served.get(&key) {
-            Some(count) if *count > 1 => {
-                let left = count - 1;
-                self.served.insert(key, left);
-            }
-            _ => {
-                self.served.remove(&key);
-            }
+        let Some(servers) = self.servers.get_mut(&model) else { return };
+        servers.iter_mut().filter(|(known, _)| *known == provider).for_each(|(_, count)| *count -= 1);
+        servers.retain(|(_, count)| *count > 0);
+        if servers.is_empty() {
+            self.servers.remove(&model);
         }
     }
 
@@ -359,35 +387,32 @@ impl Snapshot {
         self.models.values().filter_map(|layers| layers.last())
     }
 
+    /// Every model that shows and comes after a name, by name.
+    pub fn models_after(&self, after: Option<&ModelName>) -> impl Iterator<Item = &Arc<Entry<Model>>> {
+        range_after(&self.models, after).filter_map(|(_, layers)| layers.last())
+    }
+
+    /// The index over the models.
+    #[must_use]
+    pub fn model_index(&self) -> &ModelIndex {
+        &self.model_index
+    }
+
+    /// Who serves a model, by id.
+    pub fn providers_of(&self, model: &ModelName) -> impl Iterator<Item = &ProviderId> {
+        self.servers.get(model).into_iter().flat_map(|servers| servers.iter().map(|(provider, _)| provider))
+    }
+
+    /// Models and offerings in all, for telling what takes long.
+    #[must_use]
+    pub fn record_count(&self) -> usize {
+        self.models.len() + self.offerings.len()
+    }
+
     /// Number of models.
     #[must_use]
     pub fn model_count(&self) -> usize {
         self.models.len()
-    }
-
-    /// A page of models by name, after `after`, of one publisher or of all.
-    #[must_use]
-    pub fn page_models(&self, publisher: Option<&str>, after: Option<&ModelName>, size: usize) -> Page<Model> {
-        let wanted = |name: &ModelName| publisher.is_none_or(|p| name.publisher() == p);
-        let total = match publisher {
-            None => self.models.len(),
-            Some(_) => self.models.keys().filter(|name| wanted(name)).count(),
-        };
-        let rest = range_after(&self.models, after).filter(|(name, _)| wanted(name));
-        page(rest.filter_map(|(_, layers)| layers.last()), size, total)
-    }
-
-    /// A page of models by name, after `after`, that meet a test. Looks at every model.
-    #[must_use]
-    pub fn page_models_where(
-        &self,
-        after: Option<&ModelName>,
-        size: usize,
-        wanted: impl Fn(&Model) -> bool,
-    ) -> Page<Model> {
-        let total = self.models().filter(|entry| wanted(&entry.record)).count();
-        let rest = range_after(&self.models, after).filter_map(|(_, layers)| layers.last());
-        page(rest.filter(|entry| wanted(&entry.record)), size, total)
     }
 
     /// The license that shows under an id, as stored: without the restrictions of its shared policy.
@@ -411,13 +436,6 @@ impl Snapshot {
     #[must_use]
     pub fn license_count(&self) -> usize {
         self.licenses.len()
-    }
-
-    /// A page of licenses by id, after `after`.
-    #[must_use]
-    pub fn page_licenses(&self, after: Option<&LicenseId>, size: usize) -> Page<License> {
-        let rest = range_after(&self.licenses, after).filter_map(|(_, layers)| layers.last());
-        page(rest, size, self.licenses.len())
     }
 
     /// A shared list of barred uses.
@@ -514,19 +532,6 @@ impl Snapshot {
         self.offerings.keys().filter(|name| name.provider() == provider).count()
     }
 
-    /// A page of offerings by name, after `after`, that meet a test.
-    #[must_use]
-    pub fn page_offerings(
-        &self,
-        after: Option<&OfferingName>,
-        size: usize,
-        wanted: impl Fn(&Entry<Offering>) -> bool,
-    ) -> Page<Offering> {
-        let total = self.offerings.values().filter(|entry| wanted(entry)).count();
-        let rest = range_after(&self.offerings, after).map(|(_, entry)| entry);
-        page(rest.filter(|entry| wanted(entry)), size, total)
-    }
-
     /// Ids of the service terms that hold for a provider.
     #[must_use]
     pub fn service_terms_of(&self, provider: &str) -> &[LicenseId] {
@@ -552,8 +557,7 @@ impl Records for Snapshot {
     }
 
     fn is_served(&self, provider: &str, model: &ModelName) -> bool {
-        let provider = ProviderId::new(provider).ok();
-        provider.is_some_and(|provider| self.served.contains_key(&(provider, model.clone())))
+        self.providers_of(model).any(|known| known.as_str() == provider)
     }
 
     fn vocabulary(&self) -> &Vocabulary {

@@ -100,3 +100,15 @@ pub(super) fn read_message<M: Message + Default>(shown: &str, tree: &Value, name
 fn message(name: &str) -> Result<MessageDescriptor, Failure> {
     descriptor(name).ok_or_else(|| Failure::new(format!("no descriptor of {name}")))
 }
+
+/// Which records a list holds, and in which order.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct ListArguments {
+    /// Only those that meet a filter, for example `tier = OPEN_WEIGHT AND context_tokens >= 128k`; `weighbridge models
+    /// fields` (`licenses`, `offerings`) lists the fields.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(super) filter: String,
+    /// Fields to order by, for example `release_date desc, name`.
+    #[arg(long, default_value = "", hide_default_value = true)]
+    pub(super) order_by: String,
+}

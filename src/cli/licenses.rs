@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 
-use super::client::{ServerArguments, failed, read_message, read_tree};
+use super::client::{ListArguments, ServerArguments, failed, read_message, read_tree};
 use super::output::{Output, Style, complain};
-use super::{Failure, compare};
+use super::{Failure, compare, fields};
+use crate::catalog::fields::LicenseField;
 use crate::convert;
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::license_service_client::LicenseServiceClient;
@@ -19,6 +20,8 @@ const LICENSE: &str = "weighbridge.v1.License";
 pub(super) enum LicensesCommand {
     /// List licenses by name.
     List {
+        #[command(flatten)]
+        list: ListArguments,
         #[command(flatten)]
         server: ServerArguments,
     },
@@ -43,6 +46,8 @@ pub(super) enum LicensesCommand {
     },
     /// Put the terms of two licenses side by side; what differs is marked.
     Compare(compare::CompareArguments),
+    /// List the fields of filters and orders, with what they hold.
+    Fields,
     /// Print the JSON Schema of license files, for editors and other tools.
     Schema,
     /// Check license files without a server, and report every problem with file and key.
@@ -55,7 +60,8 @@ pub(super) enum LicensesCommand {
 
 pub(super) async fn run(command: LicensesCommand, out: &Output) -> Result<u8, Failure> {
     match command {
-        LicensesCommand::List { server } => list(&server, out).await,
+        LicensesCommand::List { list: asked, server } => list(asked, &server, out).await,
+        LicensesCommand::Fields => fields::print::<LicenseField>(out).map(|()| 0),
         LicensesCommand::Get { license, server } => {
             let mut client = LicenseServiceClient::new(server.connect().await?);
             let name = if license.starts_with("licenses/") { license } else { format!("licenses/{license}") };
@@ -75,12 +81,13 @@ pub(super) async fn run(command: LicensesCommand, out: &Output) -> Result<u8, Fa
     }
 }
 
-async fn list(server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
+async fn list(asked: ListArguments, server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
     let mut client = LicenseServiceClient::new(server.connect().await?);
     let mut all = pb::ListLicensesResponse::default();
     let mut page_token = String::new();
     loop {
-        let request = pb::ListLicensesRequest { page_size: 200, page_token, ..Default::default() };
+        let ListArguments { filter, order_by } = asked.clone();
+        let request = pb::ListLicensesRequest { page_size: 200, page_token, filter, order_by, ..Default::default() };
         let page = client.list_licenses(request).await.map_err(|s| failed(&s))?.into_inner();
         all.total_size = page.total_size;
         all.licenses.extend(page.licenses);

@@ -7,6 +7,7 @@ mod decisions;
 mod document;
 mod export;
 mod facts;
+mod fields;
 mod import;
 mod licenses;
 mod models;

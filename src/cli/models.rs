@@ -8,10 +8,11 @@ use jiff::tz::TimeZone;
 use serde_json::json;
 use tonic::transport::Channel;
 
-use super::Failure;
-use super::client::{ServerArguments, failed, read_message, read_tree};
+use super::client::{ListArguments, ServerArguments, failed, read_message, read_tree};
 use super::facts::FactArguments;
 use super::output::{Output, Style};
+use super::{Failure, fields};
+use crate::catalog::fields::ModelField;
 use crate::convert;
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
@@ -27,12 +28,35 @@ pub(super) enum ModelsCommand {
         /// Only those of a publisher, for example meta.
         #[arg(long)]
         publisher: Option<String>,
-        /// Only those that meet a filter: `conflicts:*` for those on which sources disagree.
-        #[arg(long, default_value = "", hide_default_value = true)]
-        filter: String,
+        #[command(flatten)]
+        list: ListArguments,
         #[command(flatten)]
         server: ServerArguments,
     },
+    /// Count models by the values of fields, for example `tier license.commercial_use`.
+    Count {
+        /// The fields.
+        #[arg(required = true)]
+        fields: Vec<String>,
+        /// Only models that meet a filter.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        filter: String,
+        /// Only those of a publisher, for example meta.
+        #[arg(long)]
+        publisher: Option<String>,
+        #[command(flatten)]
+        server: ServerArguments,
+    },
+    /// Put models side by side: openness, license terms, limits, prices; what differs is marked.
+    Compare {
+        /// Two to eight models: resource names, or any ids they are known by.
+        #[arg(required = true)]
+        models: Vec<String>,
+        #[command(flatten)]
+        server: ServerArguments,
+    },
+    /// List the fields of filters and orders, with what they hold.
+    Fields,
     /// List the models that may be used as described, with their verdicts.
     Eligible(Box<EligibleArguments>),
     /// Show a model: its resource name, or any id it is known by.
@@ -126,6 +150,9 @@ pub(super) struct EligibleArguments {
     /// Only those of a publisher, for example meta.
     #[arg(long)]
     publisher: Option<String>,
+    /// Only models that meet a filter and in this order.
+    #[command(flatten)]
+    list: ListArguments,
     /// Which verdicts to list; eligible and eligible-with-conditions without it.
     #[arg(long = "verdict", value_name = "VERDICT")]
     verdicts: Vec<String>,
@@ -135,7 +162,14 @@ pub(super) struct EligibleArguments {
 
 pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Failure> {
     match command {
-        ModelsCommand::List { publisher, filter, server } => list(publisher, &filter, &server, out).await,
+        ModelsCommand::List { publisher, list: asked, server } => list(publisher, &asked, &server, out).await,
+        ModelsCommand::Count { fields, filter, publisher, server } => {
+            let parent = publisher.map_or_else(String::new, |p| format!("publishers/{p}"));
+            let request = pb::AggregateModelsRequest { parent, filter, fields, max_values: 0 };
+            count(request, &server, out).await
+        }
+        ModelsCommand::Compare { models, server } => compare(models, &server, out).await,
+        ModelsCommand::Fields => fields::print::<ModelField>(out).map(|()| 0),
         ModelsCommand::Eligible(arguments) => eligible(&arguments, out).await,
         ModelsCommand::Get { model, server } => {
             let mut client = ModelServiceClient::new(server.connect().await?);
@@ -258,6 +292,8 @@ async fn eligible(arguments: &EligibleArguments, out: &Output) -> Result<u8, Fai
         r#use: Some(arguments.facts.read()?),
         use_profile: arguments.facts.profile(),
         parent: arguments.publisher.as_ref().map_or_else(String::new, |p| format!("publishers/{p}")),
+        filter: arguments.list.filter.clone(),
+        order_by: arguments.list.order_by.clone(),
         page_size: 1_000,
         ..read
     };
@@ -301,7 +337,12 @@ fn split(name: &str) -> Option<(String, String)> {
     Some((parent.to_owned(), id.to_owned()))
 }
 
-async fn list(publisher: Option<String>, filter: &str, server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
+async fn list(
+    publisher: Option<String>,
+    asked: &ListArguments,
+    server: &ServerArguments,
+    out: &Output,
+) -> Result<u8, Failure> {
     let mut client = ModelServiceClient::new(server.connect().await?);
     let parent = publisher.map_or_else(String::new, |p| format!("publishers/{p}"));
     let mut all = pb::ListModelsResponse::default();
@@ -311,7 +352,8 @@ async fn list(publisher: Option<String>, filter: &str, server: &ServerArguments,
             parent: parent.clone(),
             page_size: 1_000,
             page_token,
-            filter: filter.to_owned(),
+            filter: asked.filter.clone(),
+            order_by: asked.order_by.clone(),
             ..Default::default()
         };
         let page = client.list_models(request).await.map_err(|s| failed(&s))?.into_inner();
@@ -332,4 +374,53 @@ async fn list(publisher: Option<String>, filter: &str, server: &ServerArguments,
     }
     out.line(&out.styled(Style::Dim, &format!("{} models", all.total_size)))?;
     Ok(0)
+}
+
+async fn count(request: pb::AggregateModelsRequest, server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
+    let mut client = ModelServiceClient::new(server.connect().await?);
+    let counted = client.aggregate_models(request).await.map_err(|s| failed(&s))?.into_inner();
+    if out.is_json() {
+        return out.json("weighbridge.v1.AggregateModelsResponse", &counted).map(|()| 0);
+    }
+    for facet in &counted.facets {
+        out.line(&out.styled(Style::Bold, &facet.field))?;
+        for count in &facet.values {
+            out.line(&format!("{:>10}  {}", count.models, count.value))?;
+        }
+        let left = usize::try_from(facet.distinct_values).unwrap_or_default().saturating_sub(facet.values.len());
+        if left > 0 {
+            out.line(&out.styled(Style::Dim, &format!("{left:>10}  values more")))?;
+        }
+        if facet.unknown > 0 {
+            out.line(&out.styled(Style::Dim, &format!("{:>10}  not known, or not all of it", facet.unknown)))?;
+        }
+    }
+    out.line(&out.styled(Style::Dim, &format!("{} models", counted.total_size)))?;
+    Ok(0)
+}
+
+async fn compare(models: Vec<String>, server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
+    let mut client = ModelServiceClient::new(server.connect().await?);
+    let request = pb::CompareModelsRequest { models };
+    let compared = client.compare_models(request).await.map_err(|s| failed(&s))?.into_inner();
+    if out.is_json() {
+        return out.json("weighbridge.v1.CompareModelsResponse", &compared).map(|()| 0);
+    }
+    for (i, name) in compared.names.iter().enumerate() {
+        out.line(&out.styled(Style::Bold, &format!("{}  {name}", i + 1)))?;
+    }
+    for row in &compared.rows {
+        let mark = if row.differs { "*" } else { " " };
+        out.line(&format!("{mark} {}", row.topic))?;
+        let mut cells = row.cells.iter().enumerate();
+        match row.cells.first().filter(|_| !row.differs) {
+            Some(cell) => out.line(&format!("    {}", shown(cell)))?,
+            None => cells.try_for_each(|(i, cell)| out.line(&format!("    {}  {}", i + 1, shown(cell))))?,
+        }
+    }
+    Ok(0)
+}
+
+fn shown(cell: &str) -> &str {
+    if cell.is_empty() { "not known" } else { cell }
 }

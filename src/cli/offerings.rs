@@ -2,9 +2,10 @@
 
 use clap::Subcommand;
 
-use super::Failure;
-use super::client::{ANSWER_BYTES_MAX, ServerArguments, failed};
+use super::client::{ANSWER_BYTES_MAX, ListArguments, ServerArguments, failed};
 use super::output::{Output, Style};
+use super::{Failure, fields};
+use crate::catalog::fields::OfferingField;
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::offering_service_client::OfferingServiceClient;
 
@@ -20,8 +21,12 @@ pub(super) enum OfferingsCommand {
         #[arg(long, default_value = "", hide_default_value = true)]
         model: String,
         #[command(flatten)]
+        list: ListArguments,
+        #[command(flatten)]
         server: ServerArguments,
     },
+    /// List the fields of filters and orders, with what they hold.
+    Fields,
     /// Show an offering: its resource name, with its id URL-escaped.
     Get {
         /// The offering.
@@ -33,7 +38,13 @@ pub(super) enum OfferingsCommand {
 
 pub(super) async fn run(command: OfferingsCommand, out: &Output) -> Result<u8, Failure> {
     match command {
-        OfferingsCommand::List { provider, model, server } => list(provider, model, &server, out).await,
+        OfferingsCommand::List { provider, model, list: asked, server } => {
+            let parent = provider.map_or_else(String::new, |p| format!("providers/{p}"));
+            let ListArguments { filter, order_by } = asked;
+            let request = pb::ListOfferingsRequest { parent, model, filter, order_by, ..Default::default() };
+            list(request, &server, out).await
+        }
+        OfferingsCommand::Fields => fields::print::<OfferingField>(out).map(|()| 0),
         OfferingsCommand::Get { name, server } => {
             let mut client = OfferingServiceClient::new(server.connect().await?);
             let request = pb::GetOfferingRequest { name };
@@ -43,20 +54,13 @@ pub(super) async fn run(command: OfferingsCommand, out: &Output) -> Result<u8, F
     }
 }
 
-async fn list(provider: Option<String>, model: String, server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
+async fn list(asked: pb::ListOfferingsRequest, server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
     let channel = server.connect().await?;
     let mut client = OfferingServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
-    let parent = provider.map_or_else(String::new, |p| format!("providers/{p}"));
     let mut all = pb::ListOfferingsResponse::default();
     let mut page_token = String::new();
     loop {
-        let request = pb::ListOfferingsRequest {
-            parent: parent.clone(),
-            model: model.clone(),
-            page_size: 1_000,
-            page_token,
-            ..Default::default()
-        };
+        let request = pb::ListOfferingsRequest { page_size: 1_000, page_token, ..asked.clone() };
         let page = client.list_offerings(request).await.map_err(|s| failed(&s))?.into_inner();
         all.total_size = page.total_size;
         all.offerings.extend(page.offerings);

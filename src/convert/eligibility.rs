@@ -97,15 +97,13 @@ pub fn eligible_request(
         use_profile,
         parent: _,
         verdicts,
-        filter,
+        filter: _,
+        order_by: _,
         page_size: _,
         page_token: _,
         min_revision,
     } = message;
     let mut missing = Violations::at("");
-    if !filter.is_empty() {
-        missing.add("filter", "filters on models are not built yet: list all and choose");
-    }
     let mut v = Violations::at("");
     let min_revision = read_revision(&mut v, min_revision);
     let (use_, at) = read_facts(&mut v, &mut missing, r#use, profile, vocabulary);

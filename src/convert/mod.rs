@@ -10,6 +10,7 @@ mod mask;
 mod merged;
 mod model;
 mod offering;
+mod read_mask;
 mod record;
 mod recorded;
 mod schema;
@@ -33,6 +34,7 @@ pub use model::{assessment, derive, model};
 pub use offering::{
     add_entries, alias_match, import_report, link_offering, offering, offering_message, provider, provider_message,
 };
+pub use read_mask::{ReadMask, read_mask};
 pub use record::{RecordError, decode, decode_decision, encode};
 pub use recorded::{Asked, complete, use_message};
 pub use schema::{license_schema, model_schema};

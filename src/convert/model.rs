@@ -6,7 +6,7 @@ use super::{NOTE_CHARS_MAX, SHORT_CHARS_MAX};
 use crate::domain::date::Date;
 use crate::domain::license::{Expression, LicensePeriod};
 use crate::domain::model::{
-    BaseModel, BaseRef, Component, ComponentKind, Conclusion, Evidence, Model, Relation, Source,
+    BaseModel, BaseRef, Component, ComponentKind, Conclusion, Evidence, Model, Parameters, Relation, Source,
 };
 use crate::domain::name::ModelName;
 use crate::domain::openness::{self, Openness};
@@ -79,7 +79,7 @@ fn read(v: &mut Violations, message: pb::Model) -> Option<Model> {
     }
     check_numbers(v, parameters, architecture);
     let release_date = date(v, "release_date", &release_date);
-    date(v, "knowledge_cutoff", &knowledge_cutoff);
+    let knowledge_cutoff = date(v, "knowledge_cutoff", &knowledge_cutoff);
     let conflicts = check_conflicts(v, conflicts);
     check_provenance(v, provenance);
     v.each("notes", notes, |v, note| Some(v.text("", note, NOTE_CHARS_MAX)));
@@ -102,7 +102,13 @@ fn read(v: &mut Violations, message: pb::Model) -> Option<Model> {
         output_modalities: enums::list(v, "output_modalities", &output_modalities),
         capabilities: enums::list(v, "capabilities", &capabilities),
         context_tokens: (context_tokens > 0).then_some(context_tokens),
+        max_output_tokens: (max_output_tokens > 0).then_some(max_output_tokens),
+        parameters: parameters.map_or_else(Parameters::default, |p| Parameters {
+            total: (p.total > 0).then_some(p.total),
+            active: (p.active > 0).then_some(p.active),
+        }),
         release_date,
+        knowledge_cutoff,
         family: v.text("family", family, SHORT_CHARS_MAX),
         conflicts,
         sources: v.each("sources", sources, |v, source| Some(read_source(v, source))),

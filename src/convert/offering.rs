@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::enums::{Wire, numbers};
 use super::violations::{Violation, Violations};
 use crate::domain::date::Date;
+use crate::domain::model::{Capability, Modality};
 use crate::domain::name::{ModelName, OfferingName, ProviderId};
-use crate::domain::offering::{MatchStage, Offering, Provider};
+use crate::domain::offering::{MatchStage, Offering, Provider, Stage};
 use crate::ingest;
 use crate::ingest::document::Reading;
 use crate::ingest::identity::Resolution;
@@ -30,7 +31,43 @@ pub fn offering(message: pb::Offering) -> Result<Offering, Vec<Violation>> {
     let mut v = Violations::at("");
     let name = v.take("name", OfferingName::parse(&message.name));
     let model = if message.model.is_empty() { None } else { v.take("model", ModelName::parse(&message.model)) };
-    v.finish(name.map(|name| Offering { name, model, unresolved_reason: message.unresolved_reason.into() }))
+    let price = message.price.unwrap_or_default();
+    let tokens = |tokens: i64| (tokens > 0).then_some(tokens);
+    let day = |text: &str| Date::parse(text).ok();
+    v.finish(name.map(|name| Offering {
+        name,
+        model,
+        unresolved_reason: message.unresolved_reason.into(),
+        display_name: message.display_name.into(),
+        family: message.family.into(),
+        input_modalities: message.input_modalities.iter().filter_map(|n| Modality::of(*n).ok().flatten()).collect(),
+        output_modalities: message.output_modalities.iter().filter_map(|n| Modality::of(*n).ok().flatten()).collect(),
+        capabilities: message.capabilities.iter().filter_map(|n| Capability::of(*n).ok().flatten()).collect(),
+        context_tokens: tokens(message.context_tokens),
+        max_input_tokens: tokens(message.max_input_tokens),
+        max_output_tokens: tokens(message.max_output_tokens),
+        input_price: price.input.and_then(nano),
+        output_price: price.output.and_then(nano),
+        open_weights: message.open_weights,
+        release_date: day(&message.release_date),
+        last_updated: day(&message.last_updated),
+        knowledge_cutoff: day(&message.knowledge_cutoff),
+        stage: match pb::offering::Stage::try_from(message.stage) {
+            Ok(pb::offering::Stage::Alpha) => Some(Stage::Alpha),
+            Ok(pb::offering::Stage::Beta) => Some(Stage::Beta),
+            Ok(pb::offering::Stage::Deprecated) => Some(Stage::Deprecated),
+            Ok(pb::offering::Stage::Unspecified) | Err(_) => None,
+        },
+    }))
+}
+
+/// US dollars in billionths; `None` for what is no price.
+fn nano(dollars: f64) -> Option<i64> {
+    const BELOW: f64 = 1e9;
+    let scaled = (dollars * BELOW).round();
+    // Far below where a whole number would be cut.
+    #[expect(clippy::cast_possible_truncation, reason = "it is within the range of whole numbers")]
+    (scaled.is_finite() && scaled.abs() < 1e18).then_some(scaled as i64)
 }
 
 /// A provider as importers read it.

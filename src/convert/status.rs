@@ -73,6 +73,13 @@ pub fn status(error: &RegistryError) -> Status {
         RegistryError::PageToken => {
             invalid(&[Violation { field: "page_token".into(), description: error.to_string() }])
         }
+        RegistryError::PageTokenExpired { revision } => {
+            let metadata = [("revision", revision.to_string())];
+            with_info(Code::Aborted, error.to_string(), "PAGE_TOKEN_EXPIRED", metadata)
+        }
+        RegistryError::FilterTooCostly => {
+            invalid(&[Violation { field: "filter".into(), description: error.to_string() }])
+        }
         RegistryError::Import(inner) => invalid(&[Violation { field: "chunk".into(), description: inner.to_string() }]),
         RegistryError::Store(inner) => store(inner),
         RegistryError::Record(_) | RegistryError::BuiltInCatalog(_) => {

@@ -29,8 +29,14 @@ pub struct Model {
     pub capabilities: Vec<Capability>,
     /// Longest context in tokens.
     pub context_tokens: Option<i64>,
+    /// Longest output in tokens.
+    pub max_output_tokens: Option<i64>,
+    /// Number of parameters.
+    pub parameters: Parameters,
     /// Date of release.
     pub release_date: Option<Date>,
+    /// End of the training data.
+    pub knowledge_cutoff: Option<Date>,
     /// Family name.
     pub family: Text,
     /// Fields on which sources disagree, by path.
@@ -68,6 +74,15 @@ impl Model {
     fn modalities(&self) -> impl Iterator<Item = Modality> + '_ {
         self.input_modalities.iter().chain(&self.output_modalities).copied()
     }
+}
+
+/// Number of parameters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// All of them.
+    pub total: Option<i64>,
+    /// Those active for one token.
+    pub active: Option<i64>,
 }
 
 /// One part of a release.

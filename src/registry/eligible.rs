@@ -1,82 +1,160 @@
 //! Which models may be used as described: the check, over all of them.
 
 use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use roaring::RoaringBitmap;
+
 use super::check::{check_lists, waivers};
-use super::models::parent_of;
-use super::page::{PageRequest, token};
+use super::list::{ListRequest, Start};
+use super::models::{parent_of, selected};
 use super::{Registry, RegistryError};
-use crate::catalog::Snapshot;
+use crate::catalog::fields::ModelField;
+use crate::catalog::index::Group;
+use crate::catalog::{Entry, Snapshot};
 use crate::convert::{self, EligibleRequest};
-use crate::domain::eligibility::{Verdict, Waivers, evaluate, verdict};
+use crate::domain::date::Date;
+use crate::domain::eligibility::{Hosting, Records as _, Requirements, Use, Verdict, Waivers, evaluate, verdict};
+use crate::domain::model::Model;
 use crate::domain::name::ModelName;
 use crate::pb::weighbridge::v1 as pb;
 
 impl Registry {
-    /// Lists by name the models for which the check gives one of the verdicts asked for. Every model is looked at.
+    /// Lists the models for which the check gives one of the verdicts asked for, in an order. Every model is judged.
     ///
     /// # Errors
-    /// A bad parent, page size or page token.
+    /// Every violation at once, or a page token that is not of this list or came too late.
     pub fn eligible_models(
         &self,
         snapshot: &Arc<Snapshot>,
         request: &EligibleRequest,
         parent: &str,
-        page: &PageRequest,
+        list: &ListRequest,
     ) -> Result<pb::ListEligibleModelsResponse, RegistryError> {
         self.check_complete()?;
         let publisher = parent_of(parent)?;
-        let size = page.size()?;
+        let read = list.read::<ModelField>()?;
         let asked = &request.asked;
         check_lists(snapshot, &asked.use_)?;
-        // A token holds for what was asked, and says of which revision the first page was.
-        let list = format!(
+        let bound = list.bound(&format!(
             "eligible\n{parent}\n{:?}\n{}\n{:?}\n{:?}",
             request.verdicts, asked.use_profile, asked.at, asked.use_
-        );
-        let last = page.after(&list)?;
-        let (first_revision, after) = match &last {
-            None => (snapshot.revision(), None),
-            Some(last) => {
-                let (revision, name) = last.split_once(' ').ok_or(RegistryError::PageToken)?;
-                let revision = revision.parse().map_err(|_| RegistryError::PageToken)?;
-                (revision, Some(ModelName::parse(name).map_err(|_| RegistryError::PageToken)?))
-            }
-        };
-        let (now, at) = (self.today(), self.at(asked));
-        let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
-        let mut models = Vec::new();
-        let mut more = false;
-        for entry in snapshot.models() {
-            let model = &entry.record;
-            if publisher.as_deref().is_some_and(|publisher| model.name.publisher() != publisher) {
-                continue;
-            }
-            let concerning = waivers(snapshot, &model.name, &asked.use_profile);
-            let waivers = Waivers { list: &concerning, at };
-            let found = verdict(&**snapshot, model, &asked.use_, now, waivers);
-            *counts.entry(found).or_default() += 1;
-            let on_page = after.as_ref().is_none_or(|after| model.name > *after);
-            if !request.verdicts.contains(&found) || !on_page {
-                continue;
-            }
-            if models.len() == size {
-                more = true;
-                continue;
-            }
-            let decision = evaluate(&**snapshot, model, &asked.use_, now, waivers);
-            models.push(convert::eligible_model(&decision, model.name.as_str()));
-        }
-        let total: usize = request.verdicts.iter().filter_map(|verdict| counts.get(verdict)).sum();
-        let last = models.last().map(|model| format!("{first_revision} {}", model.model));
+        ));
+        let start = self.start(bound, &list.page)?;
+        // A first page is answered from the revision that was waited for.
+        let start = if start.after.is_none() { Start { snapshot: snapshot.clone(), ..start } } else { start };
+        let snapshot = &start.snapshot;
+        let rows = selected(snapshot, publisher.as_deref(), read.query.as_ref())?;
+        let judge =
+            Judge { snapshot, use_: &asked.use_, profile: &asked.use_profile, now: self.today(), at: self.at(asked) };
+        let judged = judge.all(&rows);
+        let wanted = request.verdicts.iter().filter_map(|verdict| judged.get(verdict));
+        let wanted = wanted.fold(RoaringBitmap::new(), |all, rows| all | rows);
+        let after = start.after.as_ref().map(|name| ModelName::parse(name)).transpose();
+        let after = after.map_err(|_| RegistryError::PageToken)?;
+        let after = after.map(|name| snapshot.model_entry(&name).ok_or(RegistryError::PageToken)).transpose()?;
+        let mut found = snapshot.ordered_models(&wanted, &read.order, after, read.size.saturating_add(1));
+        let more = found.len() > read.size;
+        found.truncate(read.size);
+        let last = found.last().map(|entry| entry.record.name.to_string());
+        let models = found.iter().map(|entry| judge.decided(entry)).collect();
         Ok(pb::ListEligibleModelsResponse {
-            next_page_token: token(&list, last, more),
-            total_size: i32::try_from(total).unwrap_or(i32::MAX),
-            verdict_counts: counts.into_iter().map(|(verdict, n)| convert::verdict_count(verdict, n)).collect(),
-            revision: i64::try_from(snapshot.revision()).unwrap_or(i64::MAX),
-            complete: snapshot.revision() == first_revision,
             models,
+            next_page_token: self.next_page(&start, last, more),
+            total_size: i32::try_from(wanted.len()).unwrap_or(i32::MAX),
+            verdict_counts: judged
+                .iter()
+                .map(|(verdict, rows)| {
+                    convert::verdict_count(*verdict, usize::try_from(rows.len()).unwrap_or(usize::MAX))
+                })
+                .collect(),
+            revision: i64::try_from(snapshot.revision()).unwrap_or(i64::MAX),
+            complete: true,
         })
+    }
+}
+
+/// One use, held against many models.
+struct Judge<'a> {
+    snapshot: &'a Snapshot,
+    use_: &'a Use,
+    profile: &'a str,
+    now: Date,
+    at: i64,
+}
+
+impl Judge<'_> {
+    /// Rows by verdict. Models that share all that a verdict depends on are judged once.
+    fn all(&self, rows: &RoaringBitmap) -> BTreeMap<Verdict, RoaringBitmap> {
+        let index = self.snapshot.model_index();
+        let mut judged: BTreeMap<Verdict, RoaringBitmap> = BTreeMap::new();
+        let alone = if self.asks_of_the_model() { rows.clone() } else { self.waived_by_name() & rows };
+        for group in index.groups() {
+            let shared = (group.rows() & rows) - &alone;
+            for (verdict, rows) in self.group(group, shared) {
+                *judged.entry(verdict).or_default() |= rows;
+            }
+        }
+        for row in alone {
+            let Some(entry) = index.entry(row) else { continue };
+            judged.entry(self.verdict(entry)).or_default().insert(row);
+        }
+        judged
+    }
+
+    /// Whether the use asks for what models with the same terms may differ in.
+    fn asks_of_the_model(&self) -> bool {
+        let Requirements { license_allow, license_deny, .. } = &self.use_.requirements;
+        let lists = Requirements {
+            license_allow: license_allow.clone(),
+            license_deny: license_deny.clone(),
+            ..Requirements::default()
+        };
+        self.use_.requirements != lists
+    }
+
+    /// Models that a waiver names.
+    fn waived_by_name(&self) -> RoaringBitmap {
+        let named = self.snapshot.waivers().filter_map(|entry| entry.record.model.as_ref());
+        named.filter_map(|name| self.snapshot.model_index().row(name)).collect()
+    }
+
+    /// Judges a group; what its models may still differ in parts it.
+    fn group(&self, group: &Group, rows: RoaringBitmap) -> Vec<(Verdict, RoaringBitmap)> {
+        let index = self.snapshot.model_index();
+        let by_vendor = self.use_.hosting == Some(Hosting::VendorApi);
+        if !by_vendor && !group.by_release() {
+            let first = rows.min().and_then(|row| index.entry(row));
+            return first.map(|entry| (self.verdict(entry), rows)).into_iter().collect();
+        }
+        let mut parts: HashMap<(Option<&str>, bool, Option<Date>), RoaringBitmap> = HashMap::new();
+        for row in &rows {
+            let Some(entry) = index.entry(row) else { continue };
+            let model = &entry.record;
+            let provider = self.use_.provider.as_ref().map(|provider| provider.as_str());
+            let served = provider.is_some_and(|provider| self.snapshot.is_served(provider, &model.name));
+            let publisher = by_vendor.then(|| model.name.publisher());
+            let released = model.release_date.filter(|_| group.by_release());
+            parts.entry((publisher, served, released)).or_default().insert(row);
+        }
+        let judged = parts.into_values().filter_map(|rows| {
+            let first = rows.min().and_then(|row| index.entry(row))?;
+            Some((self.verdict(first), rows))
+        });
+        judged.collect()
+    }
+
+    fn verdict(&self, entry: &Entry<Model>) -> Verdict {
+        let concerning = waivers(self.snapshot, &entry.record.name, self.profile);
+        let waivers = Waivers { list: &concerning, at: self.at };
+        verdict(self.snapshot, &entry.record, self.use_, self.now, waivers)
+    }
+
+    fn decided(&self, entry: &Entry<Model>) -> pb::EligibleModel {
+        let concerning = waivers(self.snapshot, &entry.record.name, self.profile);
+        let waivers = Waivers { list: &concerning, at: self.at };
+        let decision = evaluate(self.snapshot, &entry.record, self.use_, self.now, waivers);
+        convert::eligible_model(&decision, entry.record.name.as_str())
     }
 }

@@ -108,6 +108,17 @@ pub enum RegistryError {
     /// A page token of another list, or none at all.
     #[error("the page token is not one of this list: start again without it")]
     PageToken,
+    /// The revision that a list under way stays with is no longer at hand.
+    #[error("the list began at revision {revision}, which is no longer at hand: start again without the page token")]
+    PageTokenExpired {
+        /// The revision.
+        revision: u64,
+    },
+    /// A filter would look into more records than it may.
+    #[error(
+        "the filter would look into too many records one by one: add a term on an indexed field, for example `publisher` or `tier`"
+    )]
+    FilterTooCostly,
     /// A document could not be imported.
     #[error(transparent)]
     Import(#[from] ImportError),

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::key::Key;
+use super::list::{ListRequest, scan};
 use super::models::timestamp;
-use super::page::{PageRequest, token};
 use super::{Registry, RegistryError, check_etag, records, violation};
-use crate::catalog::{Entry, Layer, Snapshot};
+use crate::catalog::fields::LicenseField;
+use crate::catalog::{Entry, Layer, LicenseRow, Snapshot};
 use crate::convert::{self, RecordError, Violation, text};
 use crate::domain::eligibility::Records;
 use crate::domain::license::{License, Listed, compare};
@@ -87,22 +88,28 @@ impl Registry {
         Ok(convert::compared_licenses(&compare(&found.collect::<Result<Vec<_>, _>>()?)))
     }
 
-    /// Lists licenses by name.
+    /// Lists licenses: those for which a filter holds, in an order.
     ///
     /// # Errors
-    /// A bad page size or page token.
-    pub fn list_licenses(&self, page: &PageRequest) -> Result<pb::ListLicensesResponse, RegistryError> {
-        const LIST: &str = "licenses";
-        let size = page.size()?;
-        let after = page.after(LIST)?.map(|id| LicenseId::new(&id)).transpose();
-        let after = after.map_err(|_| RegistryError::PageToken)?;
-        let found = self.snapshot().page_licenses(after.as_ref(), size);
-        let last = found.entries.last().map(|entry| entry.record.id.to_string());
-        let licenses: Result<Vec<_>, _> = found.entries.iter().map(|entry| message(entry)).collect();
+    /// Every violation at once, or a page token that is not of this list or came too late.
+    pub fn list_licenses(&self, request: &ListRequest) -> Result<pb::ListLicensesResponse, RegistryError> {
+        let asked = request.read::<LicenseField>()?;
+        let mask = convert::read_mask("weighbridge.v1.License", &request.read_mask).map_err(RegistryError::Invalid)?;
+        let start = self.start(request.bound("licenses"), &request.page)?;
+        let snapshot = &start.snapshot;
+        // With the restrictions of its shared policy: a filter asks for what holds.
+        let all =
+            snapshot.licenses().filter_map(|entry| Some((entry, Records::license(&**snapshot, &entry.record.id)?)));
+        let row = |(_, license): (_, _)| LicenseRow(license);
+        let name = |(entry, _): (&Arc<Entry<License>>, _)| entry.record.id.to_string();
+        let found = scan(all, &asked, start.after.as_deref(), row, name)?;
+        let last = found.page.last().map(|(entry, _)| entry.record.id.to_string());
+        let licenses: Result<Vec<_>, _> = found.page.iter().map(|(entry, _)| message(entry)).collect();
         Ok(pb::ListLicensesResponse {
-            licenses: licenses?,
-            next_page_token: token(LIST, last, found.more),
+            licenses: licenses?.into_iter().map(|license| mask.keep(license)).collect(),
+            next_page_token: self.next_page(&start, last, found.more),
             total_size: i32::try_from(found.total).unwrap_or(i32::MAX),
+            revision: records::wire_revision(snapshot.revision()),
         })
     }
 

@@ -6,6 +6,7 @@
 
 pub mod builtin;
 mod check;
+mod compare;
 mod decisions;
 mod eligible;
 mod error;
@@ -15,6 +16,7 @@ mod import;
 mod key;
 mod licenses;
 mod lineage;
+mod list;
 mod models;
 mod named;
 mod notice;
@@ -35,7 +37,7 @@ pub use import::ImportRequest;
 
 /// Largest document that an import takes, in bytes.
 pub const DOCUMENT_BYTES_MAX: usize = import::DOCUMENT_BYTES_MAX;
-pub use models::ConflictFilter;
+pub use list::ListRequest;
 pub use named::{Named, NamedPage, Output, Update};
 pub use page::PageRequest;
 pub use resolve::Resolved;
@@ -76,6 +78,7 @@ pub struct Registry {
     /// Held by the import that is under way.
     importing: tokio::sync::Mutex<()>,
     decision_log: Option<Arc<DecisionLog>>,
+    pinned: list::Pinned,
 }
 
 /// How far the feeder has come.
@@ -98,20 +101,23 @@ impl Registry {
         let contents = store.load().await?;
         let mut snapshot = Snapshot::new(builtin.reference.clone());
         let mut stored = Vec::with_capacity(contents.records.len());
+        let mut changes_of = Vec::with_capacity(contents.records.len());
         for record in &contents.records {
             if let Some(change) = records::change(&record.key, Some(&record.value))? {
-                snapshot.apply(record.revision, vec![change]);
+                changes_of.push((record.revision, change));
             }
             stored.push((record.key.clone(), record.value.clone()));
         }
+        snapshot.apply_all(changes_of);
         snapshot.apply(contents.revision, Vec::new());
         let (snapshot, published) = feed::start(snapshot, changes);
         let started = clock();
         let incomplete = store.status().problem.is_some();
         let importing = tokio::sync::Mutex::new(());
         let decision_log = None;
+        let pinned = list::Pinned::default();
         let registry =
-            Self { store, snapshot, published, builtin, clock, started, incomplete, importing, decision_log };
+            Self { store, snapshot, published, builtin, clock, started, incomplete, importing, decision_log, pinned };
         registry.sync_builtin(&stored).await?;
         registry.remerge().await?;
         Ok(registry)

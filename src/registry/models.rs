@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use roaring::RoaringBitmap;
 
 use super::key::Key;
-use super::page::{PageRequest, token};
+use super::list::{ListRequest, read_filter};
 use super::{Registry, RegistryError, check_etag, lineage, records, resolve, violation};
+use crate::catalog::fields::{ModelField, OwnField};
+use crate::catalog::filter::{Query, Schema as _, Test, Value, Wanted};
+use crate::catalog::index::{Budget, Costly};
 use crate::catalog::{Entry, Layer, Snapshot};
 use crate::convert::{self, RecordError, Violation};
 use crate::domain::model::{BaseRef, Model};
@@ -15,23 +19,63 @@ use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
 
 const BATCH_MAX: usize = 1_000;
+/// Most fields that are counted at once.
+const FACETS_MAX: usize = 32;
+/// Most values of a field in an answer.
+const FACET_VALUES_MAX: usize = 1_000;
+const FACET_VALUES_DEFAULT: usize = 50;
 
-/// Which models a list holds by whether sources disagree about them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConflictFilter {
-    /// The field, or any.
-    pub field: Option<String>,
-    /// Those about which they do not.
-    pub negated: bool,
+/// The rows of a publisher, or of all, for which a filter holds.
+pub(super) fn selected(
+    snapshot: &Snapshot,
+    publisher: Option<&str>,
+    query: Option<&Query<ModelField>>,
+) -> Result<RoaringBitmap, RegistryError> {
+    let mut rows = snapshot.model_index().all().clone();
+    if let Some(publisher) = publisher {
+        let wanted = Wanted::Equal(Value::Text(publisher.to_owned().into()));
+        let of = Query::Test(Test { field: ModelField::Own(OwnField::Publisher), wanted });
+        rows = select(snapshot, &of, &rows)?;
+    }
+    match query {
+        Some(query) => select(snapshot, query, &rows),
+        None => Ok(rows),
+    }
 }
 
-impl ConflictFilter {
-    fn holds(&self, model: &Model) -> bool {
-        let there = match &self.field {
-            None => !model.conflicts.is_empty(),
-            Some(field) => model.conflicts.iter().any(|conflict| **conflict == **field),
-        };
-        there != self.negated
+fn select(
+    snapshot: &Snapshot,
+    query: &Query<ModelField>,
+    among: &RoaringBitmap,
+) -> Result<RoaringBitmap, RegistryError> {
+    let found = snapshot.select_models(query, among, Budget::default());
+    found.map(|selection| selection.yes).map_err(|Costly| RegistryError::FilterTooCostly)
+}
+
+/// The values of a field by how often they stand in some rows, most often first.
+fn facet(
+    snapshot: &Snapshot,
+    path: &str,
+    field: ModelField,
+    rows: &RoaringBitmap,
+    size: usize,
+) -> pb::aggregate_models_response::Facet {
+    let mut counts = snapshot.model_index().count(field, rows).unwrap_or_default();
+    let distinct = counts.values.len();
+    // Stable: of values that are as many the order of the values stays.
+    counts.values.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.values.truncate(size);
+    let kind = ModelField::kind(field);
+    let count = |number: u64| i32::try_from(number).unwrap_or(i32::MAX);
+    let values = counts.values.iter().map(|(value, models)| pb::aggregate_models_response::ValueCount {
+        value: value.shown(kind),
+        models: count(*models),
+    });
+    pb::aggregate_models_response::Facet {
+        field: path.to_owned(),
+        values: values.collect(),
+        distinct_values: i32::try_from(distinct).unwrap_or(i32::MAX),
+        unknown: count(counts.open),
     }
 }
 
@@ -117,34 +161,86 @@ impl Registry {
         found.iter().map(|entry| message(entry).map_err(RegistryError::from)).collect()
     }
 
-    /// Lists models by name: those of a publisher, those on which sources disagree or not, or all.
+    /// Lists models: those of a publisher or all, for which a filter holds, in an order.
     ///
     /// # Errors
-    /// A bad parent, page size or page token.
-    pub fn list_models(
-        &self,
-        parent: &str,
-        conflicts: Option<&ConflictFilter>,
-        page: &PageRequest,
-    ) -> Result<pb::ListModelsResponse, RegistryError> {
+    /// Every violation at once, a page token that is not of this list or came too late, or a filter that costs too much.
+    pub fn list_models(&self, parent: &str, request: &ListRequest) -> Result<pb::ListModelsResponse, RegistryError> {
         let publisher = parent_of(parent)?;
-        let list = format!("models\n{}\n{conflicts:?}", publisher.as_deref().unwrap_or("-"));
-        let size = page.size()?;
-        let after = page.after(&list)?.map(|name| ModelName::parse(&name)).transpose();
+        let asked = request.read::<ModelField>()?;
+        let mask = convert::read_mask("weighbridge.v1.Model", &request.read_mask).map_err(RegistryError::Invalid)?;
+        let list = request.bound(&format!("models\n{}", publisher.as_deref().unwrap_or("-")));
+        let start = self.start(list, &request.page)?;
+        let snapshot = &start.snapshot;
+        let rows = selected(snapshot, publisher.as_deref(), asked.query.as_ref())?;
+        let after = start.after.as_ref().map(|name| ModelName::parse(name)).transpose();
         let after = after.map_err(|_| RegistryError::PageToken)?;
-        let snapshot = self.snapshot();
-        let found = match conflicts {
-            None => snapshot.page_models(publisher.as_deref(), after.as_ref(), size),
-            Some(filter) => snapshot.page_models_where(after.as_ref(), size, |model| {
-                publisher.as_deref().is_none_or(|p| p == model.name.publisher()) && filter.holds(model)
+        let after = after.map(|name| snapshot.model_entry(&name).ok_or(RegistryError::PageToken)).transpose()?;
+        let mut found = snapshot.ordered_models(&rows, &asked.order, after, asked.size.saturating_add(1));
+        let more = found.len() > asked.size;
+        found.truncate(asked.size);
+        let last = found.last().map(|entry| entry.record.name.to_string());
+        let models: Result<Vec<_>, _> = found.iter().map(|entry| message(entry)).collect();
+        Ok(pb::ListModelsResponse {
+            models: models?.into_iter().map(|model| mask.keep(model)).collect(),
+            next_page_token: self.next_page(&start, last, more),
+            total_size: i32::try_from(rows.len()).unwrap_or(i32::MAX),
+            revision: records::wire_revision(snapshot.revision()),
+        })
+    }
+
+    /// Counts the models for which a filter holds by the values of fields.
+    ///
+    /// # Errors
+    /// Every violation at once, or a filter that costs too much.
+    pub fn aggregate_models(
+        &self,
+        request: &pb::AggregateModelsRequest,
+    ) -> Result<pb::AggregateModelsResponse, RegistryError> {
+        let pb::AggregateModelsRequest { parent, filter, fields, max_values } = request;
+        let publisher = parent_of(parent)?;
+        let mut violations = Vec::new();
+        let query = read_filter::<ModelField>(filter).unwrap_or_else(|found| {
+            violations.extend(found);
+            None
+        });
+        if fields.is_empty() || fields.len() > FACETS_MAX {
+            violations.push(violation("fields", format!("it has {} entries: name 1 to {FACETS_MAX}", fields.len())));
+        }
+        let size = match max_values {
+            0 => FACET_VALUES_DEFAULT,
+            size => usize::try_from(*size).ok().filter(|size| *size <= FACET_VALUES_MAX).unwrap_or_else(|| {
+                violations.push(violation("max_values", format!("{size} is not from 1 to {FACET_VALUES_MAX}")));
+                0
             }),
         };
-        let last = found.entries.last().map(|entry| entry.record.name.to_string());
-        let models: Result<Vec<_>, _> = found.entries.iter().map(|entry| message(entry)).collect();
-        Ok(pb::ListModelsResponse {
-            models: models?,
-            next_page_token: token(&list, last, found.more),
-            total_size: i32::try_from(found.total).unwrap_or(i32::MAX),
+        let snapshot = self.snapshot();
+        let mut named = Vec::new();
+        for (i, path) in fields.iter().enumerate().take(FACETS_MAX) {
+            let none = RoaringBitmap::new();
+            let field = ModelField::find(path).filter(|field| snapshot.model_index().count(*field, &none).is_some());
+            match field {
+                Some(field) => named.push((path, field)),
+                None => {
+                    let counted = ModelField::paths().into_iter().filter(|path| {
+                        ModelField::find(path).is_some_and(|f| snapshot.model_index().count(f, &none).is_some())
+                    });
+                    let counted: Vec<String> = counted.collect();
+                    let near = convert::nearest(path, counted.iter().map(String::as_str));
+                    let description = format!("`{}` is no field that is counted{near}", shown(path));
+                    violations.push(violation(&format!("fields[{i}]"), description));
+                }
+            }
+        }
+        if !violations.is_empty() {
+            return Err(RegistryError::Invalid(violations));
+        }
+        let rows = selected(&snapshot, publisher.as_deref(), query.as_ref())?;
+        let facets = named.into_iter().map(|(path, field)| facet(&snapshot, path, field, &rows, size)).collect();
+        Ok(pb::AggregateModelsResponse {
+            facets,
+            total_size: i32::try_from(rows.len()).unwrap_or(i32::MAX),
+            revision: records::wire_revision(snapshot.revision()),
         })
     }
 

@@ -1,9 +1,13 @@
 //! Providers and offerings: get and list.
 
+use std::sync::Arc;
+
+use super::list::{ListRequest, scan};
 use super::page::{PageRequest, token};
 use super::resolve::{Resolved, resolve};
 use super::{Registry, RegistryError, records, violation};
-use crate::catalog::{Entry, Snapshot};
+use crate::catalog::fields::OfferingField;
+use crate::catalog::{Entry, OfferingRow, Snapshot};
 use crate::convert::{self, RecordError, text};
 use crate::domain::name::{OfferingName, ProviderId, shown};
 use crate::domain::offering::{Offering, Provider};
@@ -21,6 +25,10 @@ fn provider_message(snapshot: &Snapshot, entry: &Entry<Provider>) -> Result<pb::
     message.etag = records::etag(entry.layer, entry.revision);
     message.update_time = times.updated;
     Ok(message)
+}
+
+fn offering_row(entry: &Arc<Entry<Offering>>) -> OfferingRow<'_> {
+    OfferingRow(&entry.record)
 }
 
 fn offering_message(entry: &Entry<Offering>) -> Result<pb::Offering, RecordError> {
@@ -91,15 +99,15 @@ impl Registry {
         }
     }
 
-    /// Lists offerings by name: those of a provider, of a model, or all.
+    /// Lists offerings: those of a provider, of a model, or all, for which a filter holds, in an order.
     ///
     /// # Errors
-    /// A bad parent, page size or page token, or a model that is not known.
+    /// Every violation at once, a page token that is not of this list or came too late, or a model that is not known.
     pub fn list_offerings(
         &self,
         parent: &str,
         model: &str,
-        page: &PageRequest,
+        request: &ListRequest,
     ) -> Result<pb::ListOfferingsResponse, RegistryError> {
         let provider = match parent {
             "" | "providers/-" => None,
@@ -120,21 +128,25 @@ impl Registry {
             },
         };
         let asked = wanted_model.as_ref().map_or("", |m| m.as_str());
+        let read = request.read::<OfferingField>()?;
+        let mask = convert::read_mask("weighbridge.v1.Offering", &request.read_mask).map_err(RegistryError::Invalid)?;
         let list = format!("offerings\n{}\n{asked}", provider.as_ref().map_or("-", |p| p.as_str()));
-        let size = page.size()?;
-        let after = page.after(&list)?.map(|name| OfferingName::parse(&name)).transpose();
-        let after = after.map_err(|_| RegistryError::PageToken)?;
-        let found = snapshot.page_offerings(after.as_ref(), size, |entry| {
+        let start = self.start(request.bound(&list), &request.page)?;
+        let all = start.snapshot.offerings().filter(|entry| {
             let record = &entry.record;
             provider.as_ref().is_none_or(|p| record.name.provider() == p)
                 && wanted_model.as_ref().is_none_or(|m| record.model.as_ref() == Some(m))
         });
-        let last = found.entries.last().map(|entry| entry.record.name.resource_name());
-        let offerings: Result<Vec<_>, _> = found.entries.iter().map(|entry| offering_message(entry)).collect();
+        let row = offering_row;
+        let name = |entry: &Arc<Entry<Offering>>| entry.record.name.resource_name();
+        let found = scan(all, &read, start.after.as_deref(), row, name)?;
+        let last = found.page.last().map(|entry| entry.record.name.resource_name());
+        let offerings: Result<Vec<_>, _> = found.page.iter().map(|entry| offering_message(entry)).collect();
         Ok(pb::ListOfferingsResponse {
-            offerings: offerings?,
-            next_page_token: token(&list, last, found.more),
+            offerings: offerings?.into_iter().map(|offering| mask.keep(offering)).collect(),
+            next_page_token: self.next_page(&start, last, found.more),
             total_size: i32::try_from(found.total).unwrap_or(i32::MAX),
+            revision: records::wire_revision(start.snapshot.revision()),
         })
     }
 }

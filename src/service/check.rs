@@ -11,7 +11,7 @@ use crate::convert::{self, UseRequest, Violation};
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::batch_check_eligibility_response::Result as Answered;
 use crate::pb::weighbridge::v1::batch_check_eligibility_response::result::Outcome;
-use crate::registry::{Checked, Registry, RegistryError};
+use crate::registry::{Checked, ListRequest, Registry, RegistryError};
 
 /// Most checks of one batch.
 const BATCH_MAX: usize = 1_000;
@@ -139,7 +139,12 @@ pub(super) async fn list_eligible_models(
 ) -> Result<pb::ListEligibleModelsResponse, Status> {
     let snapshot = registry.snapshot();
     let profile = registry.profile_facts(&snapshot, &request.use_profile).map_err(|error| status(&error))?;
-    let page = lists::page(request.page_size, request.page_token.clone());
+    let list = ListRequest {
+        filter: request.filter.clone(),
+        order_by: request.order_by.clone(),
+        read_mask: Vec::new(),
+        page: lists::page(request.page_size, request.page_token.clone()),
+    };
     let parent = request.parent.clone();
     let vocabulary = &snapshot.reference().vocabulary;
     let request = convert::eligible_request(request, profile, vocabulary).map_err(|error| refused(&error))?;
@@ -147,7 +152,7 @@ pub(super) async fn list_eligible_models(
     let registry = registry.clone();
     // Every model is looked at, which would hold up the connections of this worker.
     let listed =
-        tokio::task::spawn_blocking(move || registry.eligible_models(&snapshot, &request, &parent, &page)).await;
+        tokio::task::spawn_blocking(move || registry.eligible_models(&snapshot, &request, &parent, &list)).await;
     let listed = listed.map_err(|_| status(&RegistryError::Closed))?;
     listed.map_err(|error| status(&error))
 }

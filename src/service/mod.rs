@@ -49,7 +49,18 @@ impl pb::model_service_server::ModelService for Services {
     }
 
     async fn list_models(&self, request: Request<pb::ListModelsRequest>) -> Answer<pb::ListModelsResponse> {
-        lists::models(&self.registry, request.into_inner())
+        lists::models(&self.registry, request.into_inner()).await
+    }
+
+    async fn compare_models(&self, request: Request<pb::CompareModelsRequest>) -> Answer<pb::CompareModelsResponse> {
+        answer(self.registry.compare_models(&request.into_inner().models))
+    }
+
+    async fn aggregate_models(
+        &self,
+        request: Request<pb::AggregateModelsRequest>,
+    ) -> Answer<pb::AggregateModelsResponse> {
+        lists::aggregate_models(&self.registry, request.into_inner()).await
     }
 
     async fn batch_get_models(
@@ -111,7 +122,7 @@ impl pb::offering_service_server::OfferingService for Services {
     }
 
     async fn list_offerings(&self, request: Request<pb::ListOfferingsRequest>) -> Answer<pb::ListOfferingsResponse> {
-        lists::offerings(&self.registry, request.into_inner())
+        lists::offerings(&self.registry, request.into_inner()).await
     }
 }
 

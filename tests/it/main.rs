@@ -20,6 +20,7 @@ mod harness;
 mod import;
 mod malformed;
 mod normalise;
+mod query;
 mod reasons;
 mod records;
 mod service;

@@ -3,6 +3,7 @@
 //! [`evaluate`] is one pure function over [`Records`], a model and a [`Use`]. It is three-valued and fails closed: what is
 //! not known never becomes a yes. The same evaluator serves every caller.
 
+mod basis;
 mod decision;
 mod evaluate;
 mod fact;
@@ -15,6 +16,7 @@ mod rules;
 mod tests;
 mod waiver;
 
+pub use basis::{basis, is_measured_at_release};
 pub use decision::{Decision, Effect, Finding, Findings, Origin, Verdict};
 pub use evaluate::{Records, evaluate, unresolved, verdict};
 pub use fact::{Fact, Facts, MeasureKey, MeasureKeys};

@@ -15,6 +15,8 @@ mod scale_gate;
 pub(super) mod terms;
 mod territory;
 
+pub(super) use predicate::is_cosmos;
+
 use super::evaluate::{Context, Out, Terms};
 
 /// Rules on one license's terms, in the order in which their findings are shown.

@@ -9,7 +9,7 @@ use super::{
 use crate::domain::eligibility::decision::{Decision, Effect, Verdict};
 use crate::domain::eligibility::{
     Activities, Activity, BusinessTypes, Change, Detail, Fact, Hosting, Measure, OrganizationType, Purpose, Reason,
-    Records as _, Role, Use, Waiver, Waivers, remedies,
+    Records as _, Requirements, Role, Use, Waiver, Waivers, basis, is_measured_at_release, remedies,
 };
 use crate::domain::license::{
     Approval, AtThreshold, BarredTraining, Binding, Comparison, Confidence, Coverage, Duty, DutyKind, ExcludedPurpose,
@@ -743,4 +743,47 @@ fn every_verdict_is_drawn() {
         seen[verdict(&world, &full) as usize] += 1;
     }
     assert!(seen.iter().all(|count| *count >= 40), "{seen:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 6_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Models that share what a verdict is said to depend on get one verdict. The second differs in one respect, and in all
+    /// that is said not to count.
+    #[test]
+    fn one_basis_is_one_verdict(world in worlds(), others in worlds(), full in uses(), differs in 0..8_usize) {
+        let first = world.models[0].clone();
+        let other = others.models[0].clone();
+        let name = if differs == 1 { ("meta", "twin") } else { ("acme", "twin") };
+        let mut twin = Model {
+            name: ModelName::new(name.0, name.1).unwrap(),
+            aliases: vec!["twin".into()],
+            release_date: Some(date("2020-02-02")),
+            context_tokens: Some(1),
+            ..first.clone()
+        };
+        match differs {
+            2 => twin.base_models = other.base_models,
+            3 => twin.input_modalities = other.input_modalities,
+            4 => twin.output_modalities = other.output_modalities,
+            5 => twin.components[0].evidence = others.models[1].components[0].evidence,
+            6 => {
+                twin.components = other.components;
+                twin.tier = other.tier;
+            }
+            7 => twin.family = "cosmos".into(),
+            _ => {}
+        }
+        let mut use_ = full;
+        use_.requirements = Requirements::default();
+        if use_.hosting == Some(Hosting::VendorApi) {
+            use_.hosting = Some(Hosting::SelfHosted);
+        }
+        let same = basis(&world, &first) == basis(&world, &twin);
+        if same && !is_measured_at_release(&world, &first) {
+            let mut alone = world.clone();
+            alone.models.insert(0, twin);
+            prop_assert_eq!(verdict(&world, &use_), verdict(&alone, &use_));
+        }
+    }
 }

@@ -1,0 +1,124 @@
+//! Records as rows: what filters, orders and counts read of them.
+
+use super::fields::{
+    LicenseField, ModelField, OfferingField, OwnField, TermsField, license_of_part, of_layer, of_mof_class, of_part,
+    of_record,
+};
+use super::filter::{Row, Value, Values, Word, words_of};
+use super::index::{called, class};
+use super::snapshot::{Entry, Snapshot};
+use crate::domain::license::License;
+use crate::domain::model::{BaseRef, Model};
+use crate::domain::offering::Offering;
+
+/// A model with the snapshot that it is in.
+pub struct ModelRow<'a> {
+    snapshot: &'a Snapshot,
+    entry: &'a Entry<Model>,
+}
+
+impl<'a> ModelRow<'a> {
+    /// A model of a snapshot.
+    #[must_use]
+    pub fn new(snapshot: &'a Snapshot, entry: &'a Entry<Model>) -> Self {
+        Self { snapshot, entry }
+    }
+
+    fn own(&self, field: OwnField) -> Values<'a> {
+        if let Some(values) = of_record(&self.entry.record, field) {
+            return values;
+        }
+        match field {
+            OwnField::MofClass => of_mof_class(class(&self.entry.record, &self.snapshot.reference().mof)),
+            OwnField::Origin => of_layer(self.entry.layer),
+            OwnField::Revision => Values::all([Value::Integer(i64::try_from(self.entry.revision).unwrap_or(i64::MAX))]),
+            OwnField::Providers => {
+                let providers = self.snapshot.providers_of(&self.entry.record.name);
+                Values::all(providers.map(|provider| Value::text(provider.as_str())))
+            }
+            // What no record says, and `Ancestors`.
+            _ => self.ancestors(),
+        }
+    }
+
+    /// Every ancestor by name; where one is no record, it may have others.
+    fn ancestors(&self) -> Values<'a> {
+        let (mut list, mut lost) = (Vec::new(), false);
+        let mut open = vec![&self.entry.record];
+        let mut seen = Vec::new();
+        while let Some(model) = open.pop() {
+            for base in &model.base_models {
+                let name = base.model.as_str();
+                if seen.contains(&name) {
+                    continue;
+                }
+                seen.push(name);
+                list.push(Value::text(name));
+                let record = match &base.model {
+                    BaseRef::Record(name) => self.snapshot.model_entry(name),
+                    BaseRef::Written(_) => None,
+                };
+                match record {
+                    Some(entry) => open.push(&entry.record),
+                    None => lost = true,
+                }
+            }
+        }
+        Values { list: list.into_iter().collect(), open: lost }
+    }
+}
+
+impl Row<ModelField> for ModelRow<'_> {
+    fn values(&self, field: ModelField) -> Values<'_> {
+        let model = &self.entry.record;
+        match field {
+            ModelField::Own(field) => self.own(field),
+            ModelField::Availability(kind) => of_part(model, kind),
+            ModelField::ComponentLicense(kind) => license_of_part(model, kind),
+            ModelField::Terms(field) => self.snapshot.model_index().terms_of(&model.name, field),
+        }
+    }
+
+    fn is_called(&self, word: &Word) -> bool {
+        let words = called(&self.entry.record);
+        word.0.iter().all(|start| words.iter().any(|word| word.starts_with(&**start)))
+    }
+}
+
+/// A license.
+pub struct LicenseRow<'a>(pub &'a License);
+
+impl Row<LicenseField> for LicenseRow<'_> {
+    fn values(&self, field: LicenseField) -> Values<'_> {
+        let license = self.0;
+        match field {
+            LicenseField::DisplayName => Values::all([Value::text(&license.display_name)]),
+            LicenseField::Providers => Values::all(license.providers.iter().map(|provider| Value::text(provider))),
+            LicenseField::Terms(TermsField::Id) => Values::all([Value::text(license.id.as_str())]),
+            LicenseField::Terms(field) => field.of(license),
+        }
+    }
+
+    fn is_called(&self, word: &Word) -> bool {
+        let license = self.0;
+        let words: Vec<Box<str>> =
+            [license.id.as_str(), &license.display_name].into_iter().flat_map(words_of).collect();
+        word.0.iter().all(|start| words.iter().any(|word| word.starts_with(&**start)))
+    }
+}
+
+/// An offering.
+pub struct OfferingRow<'a>(pub &'a Offering);
+
+impl Row<OfferingField> for OfferingRow<'_> {
+    fn values(&self, field: OfferingField) -> Values<'_> {
+        field.of(self.0)
+    }
+
+    fn is_called(&self, word: &Word) -> bool {
+        let offering = self.0;
+        let names = [offering.name.provider().as_str(), offering.name.offering(), &offering.display_name];
+        let words: Vec<Box<str>> = names.into_iter().flat_map(words_of).collect();
+        word.0.iter().all(|start| words.iter().any(|word| word.starts_with(&**start)))
+    }
+}
