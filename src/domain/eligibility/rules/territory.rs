@@ -120,9 +120,8 @@ fn judge<'a>(
         let detail = looked.shown(territory, which);
         out.review(Reason::TerritoryUnclear, detail, origin, facts, caught.missing);
     }
-    if !looked.missing.is_empty() && !settled {
-        let detail = looked.shown(territory, Which::NotStated);
-        out.review(Reason::TerritoryUnknown, detail, origin, looked.facts, caught.missing.with_facts(looked.missing));
+    if !settled {
+        say_not_stated(terms, territory, caught, looked, out);
     }
     if looked.missing.is_empty() && !excluded && !partly {
         let detail = looked.shown(territory, Which::All);
@@ -143,10 +142,7 @@ fn check_place_of_use<'a>(terms: &Terms<'a, '_>, territory: &'a Territory, caugh
         let detail = all.shown(territory, Which::Excluded);
         out.review(Reason::TerritoryUnclear, detail, origin, all.facts, caught.missing);
         // Knowing the places of use can make it worse; it does not settle what the place at home means.
-        if !used.missing.is_empty() {
-            let detail = used.shown(territory, Which::NotStated);
-            out.review(Reason::TerritoryUnknown, detail, origin, used.facts, caught.missing.with_facts(used.missing));
-        }
+        say_not_stated(terms, territory, caught, &used, out);
     } else {
         judge(terms, territory, caught, &all, out);
     }
@@ -164,9 +160,10 @@ fn check_publisher_list<'a>(terms: &Terms<'a, '_>, territory: &'a Territory, cau
     if !looked.known.is_subset(&well_known_markets()) {
         let detail = looked.shown(territory, Which::OffMarket);
         out.review(Reason::TerritoryUnclear, detail, origin, looked.facts, caught.missing);
+        // A place that is not stated may be excluded, whatever becomes of the others.
+        say_not_stated(terms, territory, caught, &looked, out);
     } else if !looked.missing.is_empty() {
-        let detail = looked.shown(territory, Which::NotStated);
-        out.review(Reason::TerritoryUnknown, detail, origin, looked.facts, caught.missing.with_facts(looked.missing));
+        say_not_stated(terms, territory, caught, &looked, out);
     } else {
         match keep_to_list(terms) {
             _ if terms.context.use_.fulfilled_duties.contains(DutyKind::SupportedTerritory) => {
@@ -187,6 +184,21 @@ fn check_publisher_list<'a>(terms: &Terms<'a, '_>, territory: &'a Territory, cau
             }
         }
     }
+}
+
+/// A review for places that are not stated, where there are such.
+fn say_not_stated<'a>(
+    terms: &Terms<'a, '_>,
+    territory: &'a Territory,
+    caught: Known<'a>,
+    looked: &Looked<'a>,
+    out: &mut Out<'a>,
+) {
+    if looked.missing.is_empty() {
+        return;
+    }
+    let (detail, origin) = (looked.shown(territory, Which::NotStated), terms.origin(&territory.clause));
+    out.review(Reason::TerritoryUnknown, detail, origin, looked.facts, caught.missing.with_facts(looked.missing));
 }
 
 fn keep_to_list<'a>(terms: &Terms<'a, '_>) -> Option<&'a Duty> {

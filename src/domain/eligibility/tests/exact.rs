@@ -259,6 +259,11 @@ fn the_publishers_list_is_kept_to_by_the_duty_that_says_so() {
     says(&bare, &a_use(), Reason::DutyApplies, "use it only from places on the publisher's list");
     let elsewhere = used(|u| u.end_user_countries = Some(countries("KP")));
     says(&bare, &elsewhere, Reason::TerritoryUnclear, "the publisher's list of supported places holds KP was not read");
+    let partly = used(|u| {
+        u.end_user_countries = Some(countries("KP"));
+        u.deployment_countries = None;
+    });
+    check(&bare, &partly, "review: TERRITORY_UNCLEAR TERRITORY_UNKNOWN ? deployment_countries");
     let unstated = used(|u| u.end_user_countries = None);
     says(&bare, &unstated, Reason::TerritoryUnknown, "only for places on the publisher's list");
 }
