@@ -39,7 +39,7 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     while let Some((path, by_outputs)) = open.get(next).map(|(path, by_outputs)| (path.clone(), *by_outputs)) {
         next += 1;
         let Some(child) = path.last().copied() else { continue };
-        for base in &child.base_models {
+        for base in in_order(&child.base_models) {
             let carries_weights = base.relation.carries_weights();
             // What an ancestor by outputs was itself taught is not in what it gives out; what it is made of is.
             let itself = matches!(&base.model, BaseRef::Record(name) if *name == context.model.name);
@@ -83,6 +83,13 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
             }
         }
     }
+}
+
+/// Bases by name: by which of several ways an ancestor is come upon first does not depend on how they are listed.
+fn in_order(bases: &[BaseModel]) -> SmallVec<[&BaseModel; 4]> {
+    let mut bases: SmallVec<[&BaseModel; 4]> = bases.iter().collect();
+    bases.sort_unstable_by_key(|base| (base.model.as_str(), base.relation));
+    bases
 }
 
 /// From the model that was asked for up to an ancestor, both included.

@@ -135,6 +135,10 @@ fn end_user<'a>(terms: &Terms<'_, '_>) -> Known<'a> {
     let more = || terms.context.is_edge() || terms.context.does_any(&MORE, Effect::Blocks);
     let facts = Facts::one(Fact::Role);
     match terms.context.use_.role {
+        // On a device of one's own the weights are there to be passed on.
+        Role::EndUserOfProduct if terms.context.use_.hosting.is_none() => {
+            Known { facts: facts.with(Fact::Hosting), ..Known::unknown(Fact::Hosting) }
+        }
         Role::EndUserOfProduct if more() => Known { facts: facts.with(Fact::Activities), ..Known::UNSETTLED },
         role => Known::of(role == Role::EndUserOfProduct, facts),
     }

@@ -419,3 +419,13 @@ fn a_vendor_is_the_one_that_serves_the_id_that_was_asked_for() {
         assert!(!edits.iter().any(hosts), "{edits:?}");
     }
 }
+
+#[test]
+fn who_is_an_end_user_depends_on_the_hosting() {
+    let world = world(|l| l.scale_gates.push(ScaleGate { unless: vec![Predicate::EndUserOfProduct], ..gate() }));
+    let hosted = |hosting| Use { role: Role::EndUserOfProduct, hosting, ..users(101) };
+    check(&world, &hosted(Some(Hosting::SelfHosted)), "yes");
+    // On devices the weights leave the house, so that it is not settled.
+    check(&world, &hosted(Some(Hosting::EdgeOffline)), "review: SCALE_GATE_UNKNOWN FIGURE_STOOD_IN");
+    check(&world, &hosted(None), "review: HOSTING_UNKNOWN SCALE_GATE_UNKNOWN FIGURE_STOOD_IN ? hosting");
+}
