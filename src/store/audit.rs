@@ -2,7 +2,7 @@
 
 use super::Revision;
 use super::plan::Totals;
-use super::rows::{self, Digest};
+use super::rows::{self, Digest, Version};
 
 /// Collects what all rows amount to; feed it rows in key order.
 #[derive(Debug, Default)]
@@ -52,18 +52,22 @@ pub(super) enum Verdict {
 }
 
 impl Audit {
-    /// Takes in one row.
-    pub(super) fn row(&mut self, row_key: &[u8], row: &[u8]) {
+    /// Takes in one row; gives back the version that it is, where it is one.
+    pub(super) fn row<'a>(&mut self, row_key: &'a [u8], row: &'a [u8]) -> Option<Version<'a>> {
         self.findings.row_count += 1;
-        let read = match row_key.first() {
-            Some(&rows::LOG) => self.log_row(row_key, row),
-            _ => self.version_row(row_key, row),
+        let (read, version) = match row_key.first() {
+            Some(&rows::LOG) => (self.log_row(row_key, row).is_some(), None),
+            _ => {
+                let version = self.version_row(row_key, row);
+                (version.is_some(), version)
+            }
         };
-        if read.is_none() {
+        if !read {
             self.findings.damaged_rows += 1;
             let name = || row_key.escape_ascii().to_string();
             self.findings.first_damaged.get_or_insert_with(name);
         }
+        version
     }
 
     /// What all rows taken in amount to.
@@ -88,7 +92,7 @@ impl Audit {
         Some(())
     }
 
-    fn version_row(&mut self, row_key: &[u8], row: &[u8]) -> Option<()> {
+    fn version_row<'a>(&mut self, row_key: &'a [u8], row: &'a [u8]) -> Option<Version<'a>> {
         let version = rows::decode_version(row_key, row)?;
         if version.key != self.key.as_slice() {
             self.close_key();
@@ -106,7 +110,7 @@ impl Audit {
             found.before.digest = found.before.digest.plus(digest);
             self.key_live_before = version.value.is_some();
         }
-        Some(())
+        Some(version)
     }
 
     fn close_key(&mut self) {
@@ -205,7 +209,9 @@ mod tests {
 
     fn judge(rows: &Rows, witness: Totals) -> Verdict {
         let mut audit = Audit::default();
-        rows.iter().for_each(|(key, row)| audit.row(key, row));
+        for (key, row) in rows {
+            audit.row(key, row);
+        }
         audit.finish().judge(witness)
     }
 

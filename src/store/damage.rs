@@ -2,10 +2,11 @@
 
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use super::sled::{OnLoss, SledOptions, SledStore};
 use super::suite::{block_on, open, put, writes};
-use super::{Contents, Store, StoreError};
+use super::{Contents, Record, Store, StoreError};
 
 /// A small generator, so that every run damages the same bytes.
 struct Random(u64);
@@ -68,15 +69,29 @@ fn read_only(path: &Path) -> Result<SledStore, StoreError> {
     SledStore::open(SledOptions { on_loss: OnLoss::ReadOnly, ..SledOptions::new(path) })
 }
 
+/// Opens a store that gives out its records while it is checked.
+fn loading(path: &Path, on_loss: OnLoss) -> Result<(SledStore, Option<Contents>), StoreError> {
+    let records = Arc::new(Mutex::new(Vec::new()));
+    let taken = Arc::clone(&records);
+    let take = Box::new(move |part: Vec<Record>| {
+        taken.lock().unwrap().extend(part);
+        true
+    });
+    let (store, revision) = SledStore::open_loading(SledOptions { on_loss, ..SledOptions::new(path) }, take)?;
+    let records = std::mem::take(&mut *records.lock().unwrap());
+    Ok((store, revision.map(|revision| Contents { revision, records })))
+}
+
 fn open_error(path: &Path) -> StoreError {
     SledStore::open(SledOptions::new(path)).unwrap_err()
 }
 
 /// Opens a store that was tampered with: it is complete, or says that it is not.
 fn complete_or_damaged(path: &Path, expected: &Contents, what: &str) -> bool {
-    match SledStore::open(SledOptions::new(path)) {
-        Ok(store) => {
+    match loading(path, OnLoss::Refuse) {
+        Ok((store, given)) => {
             assert!(store.status().writable && store.status().problem.is_none(), "{what}");
+            assert_eq!(given.as_ref(), Some(expected), "{what}");
             assert_eq!(&block_on(store.load()).unwrap(), expected, "{what}");
             block_on(store.commit(writes([put("models/more", "1")]))).unwrap();
             true
@@ -148,7 +163,8 @@ fn a_rolled_back_engine_is_noticed() {
         }
         error => panic!("{error}"),
     }
-    let store = read_only(&path).unwrap();
+    let (store, given) = loading(&path, OnLoss::ReadOnly).unwrap();
+    assert_eq!(given, None, "what was given out is not all there was");
     assert_eq!(block_on(store.load()).unwrap(), expected, "serves what is left");
     let refused = block_on(store.commit(writes([put("a", "1")])));
     assert!(matches!(refused, Err(StoreError::ReadOnly { .. })), "{refused:?}");
@@ -326,6 +342,26 @@ fn places_that_cannot_hold_a_store_are_refused_with_advice() {
         assert!(text.contains(advice) && text.contains(path.to_str().unwrap()), "{text}");
     }
     assert_eq!(files(directory.path()), [file], "nothing was made");
+}
+
+#[test]
+fn who_wants_no_more_records_still_gets_all_of_them_checked() {
+    let directory = tempfile::tempdir().unwrap();
+    let expected = filled(directory.path(), &mut Random(5));
+    let many = (0..2_500).map(|number| put(&format!("models/many/{number}"), "1"));
+    let store = open(directory.path());
+    block_on(store.commit(writes(many))).unwrap();
+    drop(store);
+    let options = || SledOptions::new(directory.path());
+    let (parts, counted) = std::sync::mpsc::channel();
+    let take = Box::new(move |part: Vec<Record>| parts.send(part.len()).is_err());
+    let (store, revision) = SledStore::open_loading(options(), take).unwrap();
+    assert_eq!((counted.iter().count(), revision), (1, Some(expected.revision + 1)));
+    drop(store);
+    let rows = fs::metadata(directory.path().join("db")).unwrap().len();
+    cut(&directory.path().join("db"), rows / 2);
+    let refused = SledStore::open_loading(options(), Box::new(|_| false));
+    assert!(matches!(refused, Err(StoreError::Damaged { .. })));
 }
 
 #[test]

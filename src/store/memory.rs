@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use super::feed::{Feed, Head};
 use super::plan::{Last, check_expectation};
-use super::{Batch, BoxFuture, Commit, Contents, Record, Revision, Store, StoreError, StoreStatus, check_key};
+use super::{Batch, BoxFuture, Commit, Record, Revision, Store, StoreError, StoreStatus, Take, check_key};
 
 /// A store that forgets everything when it is dropped.
 #[derive(Debug, Default)]
@@ -56,17 +56,20 @@ impl MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn load(&self) -> BoxFuture<'_, Result<Contents, StoreError>> {
-        let data = self.data();
-        let records = data
-            .versions
-            .iter()
-            .filter_map(|(key, versions)| {
+    fn load_each(&self, mut take: Take) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        let (revision, records) = {
+            let data = self.data();
+            let newest = data.versions.iter().filter_map(|(key, versions)| {
                 let (revision, value) = versions.last()?;
                 Some(Record { key: key.clone(), value: value.clone()?, revision: *revision })
-            })
-            .collect();
-        Box::pin(ready(Ok(Contents { revision: data.revision(), records })))
+            });
+            (data.revision(), newest.collect::<Vec<_>>())
+        };
+        // All of it is there already: whether more is wanted is not asked.
+        if !records.is_empty() {
+            take(records);
+        }
+        Box::pin(ready(Ok(revision)))
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, StoreError>> {

@@ -41,7 +41,7 @@ mod suite;
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -55,6 +55,9 @@ pub type Revision = u64;
 
 /// A boxed future, so that [`Store`] can be used as a trait object.
 pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Takes a part of the records that are read; `false`: no more is wanted.
+pub type Take = Box<dyn FnMut(Vec<Record>) -> bool + Send>;
 
 /// The longest key a store accepts.
 pub const KEY_SIZE_BYTES_MAX: usize = 1024;
@@ -137,8 +140,26 @@ pub struct StoreStatus {
 
 /// A durable, revisioned log of changes.
 pub trait Store: Send + Sync + 'static {
-    /// Reads all live records, and the revision they stand at.
-    fn load(&self) -> BoxFuture<'_, Result<Contents, StoreError>>;
+    /// Reads all live records in order of their keys, a part at a time, and answers the revision they stand at.
+    ///
+    /// Parts are given to `take` from a thread that may wait in it; `false` ends the reading early. What it was given is of
+    /// no worth when the reading fails.
+    fn load_each(&self, take: Take) -> BoxFuture<'_, Result<Revision, StoreError>>;
+
+    /// Reads all live records at once, and the revision they stand at.
+    fn load(&self) -> BoxFuture<'_, Result<Contents, StoreError>> {
+        let all: Arc<Mutex<Vec<Record>>> = Arc::default();
+        let taken = all.clone();
+        let reading = self.load_each(Box::new(move |part| {
+            taken.lock().unwrap_or_else(PoisonError::into_inner).extend(part);
+            true
+        }));
+        Box::pin(async move {
+            let revision = reading.await?;
+            let records = std::mem::take(&mut *all.lock().unwrap_or_else(PoisonError::into_inner));
+            Ok(Contents { revision, records })
+        })
+    }
 
     /// Commits a batch atomically; it is durable when the future resolves.
     ///

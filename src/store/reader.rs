@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::feed::Feed;
 use super::rows::{self, VERSION};
 use super::sled::Engine;
-use super::{Commit, Contents, Record, Revision, StoreError, Write, guard};
+use super::{Commit, Record, Revision, StoreError, Take, Write, guard};
 
 /// The rows and what is published of them; shared by readers and the writer.
 #[derive(Debug)]
@@ -30,10 +30,9 @@ impl Reader {
 
     /// Versions are never changed or removed, so a scan that leaves out those
     /// above the head it started from is a consistent snapshot.
-    pub(super) fn load(&self) -> Result<Contents, StoreError> {
+    pub(super) fn load_each(&self, take: &mut Take) -> Result<Revision, StoreError> {
         let head = self.feed.head();
-        let mut newest: Option<(Bytes, Option<Record>)> = None;
-        let mut records = Vec::new();
+        let mut parts = Parts::new(take);
         for row in self.engine.rows(vec![VERSION]..vec![VERSION + 1])? {
             if self.closing.load(Ordering::Relaxed) {
                 return Err(StoreError::Closed);
@@ -61,20 +60,16 @@ impl Reader {
                     None
                 }
             };
-            match &mut newest {
-                Some((last, newest)) if last == key => *newest = record,
-                _ => {
-                    let next = (Bytes::copy_from_slice(key), record);
-                    records.extend(newest.replace(next).and_then(|(_, record)| record));
-                }
+            if !parts.add(key, record) {
+                return Ok(head.revision);
             }
         }
-        records.extend(newest.and_then(|(_, record)| record));
-        if !self.lenient && records.len() as u64 != head.live {
-            let detail = format!("{} of {} records were found", records.len(), head.live);
+        let found = parts.finish();
+        if !self.lenient && found != head.live {
+            let detail = format!("{found} of {} records were found", head.live);
             return Err(self.damaged(detail));
         }
-        Ok(Contents { revision: head.revision, records })
+        Ok(head.revision)
     }
 
     pub(super) fn changes_since(&self, after: Revision, limit: usize) -> Result<Vec<Arc<Commit>>, StoreError> {
@@ -146,6 +141,51 @@ impl Reader {
     }
 }
 
-fn record(key: &[u8], value: &[u8], revision: Revision) -> Record {
+/// Versions, in order of key and revision, turned into live records and given out in parts.
+pub(super) struct Parts<'a> {
+    take: &'a mut Take,
+    part: Vec<Record>,
+    /// The key that is being read, and its newest version so far.
+    key: Vec<u8>,
+    newest: Option<Record>,
+    count: u64,
+}
+
+impl<'a> Parts<'a> {
+    /// Records in a part.
+    const SIZE: usize = 1_000;
+
+    pub(super) fn new(take: &'a mut Take) -> Self {
+        Self { take, part: Vec::with_capacity(Self::SIZE), key: Vec::new(), newest: None, count: 0 }
+    }
+
+    /// Takes the next version of a key, `None` for a deletion; `false`: no more is wanted.
+    pub(super) fn add(&mut self, key: &[u8], record: Option<Record>) -> bool {
+        if self.key == key {
+            self.newest = record;
+            return true;
+        }
+        self.key.clear();
+        self.key.extend_from_slice(key);
+        self.part.extend(std::mem::replace(&mut self.newest, record));
+        self.part.len() < Self::SIZE || self.give()
+    }
+
+    fn give(&mut self) -> bool {
+        self.count += self.part.len() as u64;
+        (self.take)(std::mem::replace(&mut self.part, Vec::with_capacity(Self::SIZE)))
+    }
+
+    /// Gives out the rest; the number of records in all.
+    pub(super) fn finish(mut self) -> u64 {
+        self.part.extend(self.newest.take());
+        if !self.part.is_empty() {
+            self.give();
+        }
+        self.count
+    }
+}
+
+pub(super) fn record(key: &[u8], value: &[u8], revision: Revision) -> Record {
     Record { key: Bytes::copy_from_slice(key), value: Bytes::copy_from_slice(value), revision }
 }

@@ -28,10 +28,11 @@ use super::audit::{Audit, Findings, Verdict};
 use super::feed::{Feed, Head};
 use super::layout::{self, BLOB_DIRECTORY, DATA_FILE};
 use super::plan::Totals;
-use super::reader::Reader;
+use super::reader::{Parts, Reader, record};
+use super::rows::Version;
 use super::witness::{self, HeadFile, Seen};
 use super::writer::{Job, Writer};
-use super::{Batch, BoxFuture, Commit, Contents, Record, Revision, Store, StoreError, StoreStatus, check_key, guard};
+use super::{Batch, BoxFuture, Commit, Record, Revision, Store, StoreError, StoreStatus, Take, check_key, guard};
 
 /// The engine frees its lock a little after it is dropped.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -59,9 +60,9 @@ pub struct SledOptions {
 }
 
 impl SledOptions {
-    /// The defaults: 64 MiB of cache, and no opening after a loss.
+    /// The defaults: 16 MiB of cache, since records are read from memory, and no opening after a loss.
     pub fn new(path: impl Into<PathBuf>) -> SledOptions {
-        SledOptions { path: path.into(), cache_capacity_bytes: 64 << 20, on_loss: OnLoss::default() }
+        SledOptions { path: path.into(), cache_capacity_bytes: 16 << 20, on_loss: OnLoss::default() }
     }
 }
 
@@ -80,12 +81,23 @@ pub struct SledStore {
 impl SledStore {
     /// Opens a store and checks all of it; blocks while it reads every row.
     pub fn open(options: SledOptions) -> Result<SledStore, StoreError> {
+        Self::open_with(options, None).map(|(store, _)| store)
+    }
+
+    /// Opens a store and gives out its live records while it checks them, as [`Store::load_each`] does. They stand at the
+    /// revision that is answered; `None`: the check found a loss, and what was given out is to be thrown away.
+    pub fn open_loading(options: SledOptions, take: Take) -> Result<(SledStore, Option<Revision>), StoreError> {
+        Self::open_with(options, Some(take))
+    }
+
+    fn open_with(options: SledOptions, mut take: Option<Take>) -> Result<(SledStore, Option<Revision>), StoreError> {
         layout::prepare(&options.path)?;
         let path = options.path.clone();
+        let loads = take.is_some();
         // A thread of its own, so that nothing of a panicking engine stays behind in the caller's.
         let opening = thread::Builder::new()
             .name("store-open".to_owned())
-            .spawn(move || guard::quietly(|| open_and_check(&options)))
+            .spawn(move || guard::quietly(|| open_and_check(&options, take.as_mut())))
             .map_err(|error| StoreError::io("start a thread to open", &path, error))?;
         let opened = opening.join().unwrap_or_else(|_| Err("no message".to_owned()));
         let (reader, writing) = opened.unwrap_or_else(|panic| {
@@ -101,7 +113,8 @@ impl SledStore {
             store.queue = Some(queue);
             store.writer = Some(writer);
         }
-        Ok(store)
+        let loaded = store.queue.as_ref().filter(|_| loads).map(|_| store.reader.feed.head().revision);
+        Ok((store, loaded))
     }
 
     /// Opens one of several small stores in a folder; `fresh` removes what it held.
@@ -155,8 +168,8 @@ impl SledStore {
 }
 
 impl Store for SledStore {
-    fn load(&self) -> BoxFuture<'_, Result<Contents, StoreError>> {
-        self.read(Reader::load)
+    fn load_each(&self, mut take: Take) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        self.read(move |reader| reader.load_each(&mut take))
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, StoreError>> {
@@ -276,14 +289,25 @@ impl Engine {
     }
 
     /// Reads every row, as far as that is possible.
-    fn audit(&self) -> Result<Findings, StoreError> {
+    /// Live records are given to `take`.
+    fn audit(&self, take: Option<&mut Take>) -> Result<Findings, StoreError> {
         let mut audit = Audit::default();
+        let (mut parts, mut wanted) = (take.map(Parts::new), true);
         let mut unreadable = None;
         let db = self.db()?;
         let read = guard::quietly(|| {
             for row in db.iter() {
                 match row {
-                    Ok((row_key, row)) => audit.row(&row_key, &row),
+                    Ok((row_key, row)) => {
+                        let version = audit.row(&row_key, &row);
+                        if let (Some(parts), Some(Version { key, revision, value })) = (&mut parts, version) {
+                            wanted = parts.add(key, value.map(|value| record(key, value, revision)));
+                        }
+                        // All rows are read, whoever wants them.
+                        if !wanted {
+                            parts = None;
+                        }
+                    }
                     Err(error) => {
                         unreadable = Some(error_text(&error));
                         break;
@@ -291,6 +315,9 @@ impl Engine {
                 }
             }
         });
+        if let Some(parts) = parts {
+            parts.finish();
+        }
         let mut findings = audit.finish();
         findings.unreadable = read.err().or(unreadable);
         Ok(findings)
@@ -322,7 +349,7 @@ impl Drop for Engine {
 /// The parts of an opened store: the writer gets a witness file only if all is well.
 type Opened = (Reader, Option<(HeadFile, Totals)>);
 
-fn open_and_check(options: &SledOptions) -> Result<Opened, StoreError> {
+fn open_and_check(options: &SledOptions, take: Option<&mut Take>) -> Result<Opened, StoreError> {
     let path = options.path.as_path();
     // The engine would make a new data file in place of a lost one. When the
     // witness exists the data file was made before it, so this is no race.
@@ -332,7 +359,7 @@ fn open_and_check(options: &SledOptions) -> Result<Opened, StoreError> {
         return Err(damaged(path, detail, before.revision()));
     }
     let engine = Engine::open(options)?;
-    let findings = engine.audit()?;
+    let findings = engine.audit(take)?;
     // Only now that the lock is held is the witness sure to stand still.
     let seen = witness::read(path)?;
     let (loss, writing) = match weigh(&engine, &findings, seen)? {
