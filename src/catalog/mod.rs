@@ -16,9 +16,11 @@ pub mod fields;
 pub mod filter;
 pub mod index;
 pub mod mof;
+mod pool;
 mod row;
 mod snapshot;
 
 pub use aliases::{AliasHit, Aliases, Folded};
+pub use pool::Pool;
 pub use row::{LicenseRow, ModelRow, OfferingRow};
-pub use snapshot::{Change, Entry, Layer, Page, Put, Reference, Snapshot, SourceId, UsePolicyList};
+pub use snapshot::{Change, Entry, Layer, Page, Payload, Pending, Put, Reference, Snapshot, SourceId, UsePolicyList};

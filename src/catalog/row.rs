@@ -1,11 +1,12 @@
 //! Records as rows: what filters, orders and counts read of them.
 
+use super::aliases::Called;
 use super::fields::{
     LicenseField, ModelField, OfferingField, OwnField, TermsField, license_of_part, of_layer, of_mof_class, of_part,
     of_record,
 };
 use super::filter::{Row, Value, Values, Word, words_of};
-use super::index::{called, class};
+use super::index::class;
 use super::snapshot::{Entry, Snapshot};
 use crate::domain::license::License;
 use crate::domain::model::{BaseRef, Model};
@@ -80,8 +81,8 @@ impl Row<ModelField> for ModelRow<'_> {
     }
 
     fn is_called(&self, word: &Word) -> bool {
-        let words = called(&self.entry.record);
-        word.0.iter().all(|start| words.iter().any(|word| word.starts_with(&**start)))
+        let called = Called::new(&self.entry.record);
+        word.0.iter().all(|start| called.words().any(|word| word.starts_with(&**start)))
     }
 }
 

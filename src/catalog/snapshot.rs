@@ -1,13 +1,15 @@
 //! The snapshot: records and indexes at one revision.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use roaring::RoaringBitmap;
 
 use super::aliases::Aliases;
-use super::index::ModelIndex;
+use super::index::{Changed, ModelIndex};
 use super::mof as mof_table;
-use crate::domain::eligibility::{Records, Waiver};
+use super::pool::Pool;
+use crate::domain::eligibility::{Records, Waiver, measures_at_release};
 use crate::domain::license::{Coverage, License, UseRestriction};
 use crate::domain::model::Model;
 use crate::domain::name::{LicenseId, ModelName, OfferingName, ProviderId};
@@ -53,6 +55,9 @@ pub enum Layer {
     Operator,
 }
 
+/// Stored bytes, as they were read.
+pub type Payload = Box<[u8]>;
+
 /// A record with its payload.
 #[derive(Clone, Debug)]
 pub struct Entry<T> {
@@ -63,7 +68,7 @@ pub struct Entry<T> {
     /// Whose it is.
     pub layer: Layer,
     /// The stored bytes, unread.
-    pub payload: Bytes,
+    pub payload: Payload,
 }
 
 /// A shared list of barred uses.
@@ -81,7 +86,7 @@ pub struct Put<T> {
     /// The record.
     pub record: T,
     /// The stored bytes.
-    pub payload: Bytes,
+    pub payload: Payload,
 }
 
 /// A change of one record in one layer; `None` deletes it.
@@ -98,7 +103,7 @@ pub enum Change {
     /// An offering.
     Offering(OfferingName, Option<Put<Offering>>),
     /// What a data set says of a model, by data set and id; unread.
-    SourceRecord(SourceId, Option<Bytes>),
+    SourceRecord(SourceId, Option<Payload>),
     /// A named set of facts, unread.
     UseProfile(Box<str>, Option<Put<()>>),
     /// An exception.
@@ -119,29 +124,43 @@ pub struct Page<T> {
     pub total: usize,
 }
 
+/// New rows that are filled into the index together: enough to be worth it, and few enough for a processor's caches.
+const FILLED_MAX: u64 = 1 << 16;
+
 /// A record's layers, lowest first; the last one shows.
 type Layers<T> = smallvec::SmallVec<[Arc<Entry<T>>; 1]>;
+
+/// What changed and is not settled.
+#[derive(Clone, Debug, Default)]
+pub struct Pending {
+    models: Vec<ModelName>,
+    licenses: BTreeSet<LicenseId>,
+    /// Rows of new models that are not in the index's columns.
+    unfilled: RoaringBitmap,
+}
 
 /// Records and indexes at one revision.
 #[derive(Clone)]
 pub struct Snapshot {
     revision: u64,
     reference: Arc<Reference>,
-    models: Map<ModelName, Layers<Model>>,
-    /// The models that show: a check finds its model and every ancestor by name.
-    shown_models: Index<ModelName, Arc<Entry<Model>>>,
+    /// The models that show.
     model_index: ModelIndex,
+    /// Models of which one layer hides another, with all layers.
+    layered_models: Map<ModelName, Layers<Model>>,
+    pool: Pool,
     licenses: Map<LicenseId, Layers<License>>,
     /// The licenses that show, with the restrictions of their shared policy.
     merged: Index<LicenseId, Arc<License>>,
+    /// Licenses with a gate that is measured at a model's release.
+    measured: Arc<BTreeSet<LicenseId>>,
     use_policies: Map<Box<str>, Arc<Entry<UsePolicyList>>>,
     providers: Map<ProviderId, Arc<Entry<Provider>>>,
     offerings: Map<OfferingName, Arc<Entry<Offering>>>,
     resolved_offerings: usize,
-    source_records: Map<SourceId, Bytes>,
+    source_records: Map<SourceId, Payload>,
     use_profiles: Map<Box<str>, Arc<Entry<()>>>,
     waivers: Map<Box<str>, Arc<Entry<Waiver>>>,
-    aliases: Aliases,
     service_terms: Index<Box<str>, smallvec::SmallVec<[LicenseId; 1]>>,
     /// Who serves a model, by id, with the number of offerings.
     servers: Index<ModelName, smallvec::SmallVec<[(ProviderId, usize); 1]>>,
@@ -154,11 +173,12 @@ impl Snapshot {
         Self {
             revision: 0,
             reference,
-            models: Map::new(),
-            shown_models: Index::default(),
             model_index: ModelIndex::default(),
+            layered_models: Map::new(),
+            pool: Pool::default(),
             licenses: Map::new(),
             merged: Index::default(),
+            measured: Arc::default(),
             use_policies: Map::new(),
             providers: Map::new(),
             offerings: Map::new(),
@@ -166,7 +186,6 @@ impl Snapshot {
             source_records: Map::new(),
             use_profiles: Map::new(),
             waivers: Map::new(),
-            aliases: Aliases::default(),
             service_terms: Index::default(),
             servers: Index::default(),
         }
@@ -174,34 +193,60 @@ impl Snapshot {
 
     /// Applies a commit.
     pub fn apply(&mut self, revision: u64, changes: Vec<Change>) {
-        self.apply_all(changes.into_iter().map(|change| (revision, change)));
-        self.revision = self.revision.max(revision);
+        let mut pending = Pending::default();
+        for change in changes {
+            self.put(revision, change, &mut pending);
+        }
+        self.settle(revision, pending);
     }
 
-    /// Applies changes, each with its revision; what follows from all of them together is worked out once.
-    pub fn apply_all(&mut self, changes: impl IntoIterator<Item = (u64, Change)>) {
-        let mut models = Vec::new();
-        let mut terms = false;
-        for (revision, change) in changes {
-            terms |= matches!(change, Change::License(..) | Change::UsePolicy(..));
-            if let Change::Model(_, name, _) = &change {
-                models.push(name.clone());
+    /// Puts a record where it belongs. What follows from it for other records waits until all changes are [settled](Self::settle).
+    pub fn put(&mut self, revision: u64, change: Change, pending: &mut Pending) {
+        match &change {
+            Change::Model(_, name, _) => pending.models.push(name.clone()),
+            Change::License(_, id, _) => {
+                pending.licenses.insert(id.clone());
             }
-            self.apply_one(revision, change);
-            self.revision = self.revision.max(revision);
+            Change::UsePolicy(id, _) => pending.licenses.extend(self.users_of(id)),
+            _ => {}
         }
-        // What holds for a model depends on its ancestors and their licenses.
-        let mut index = std::mem::take(&mut self.model_index);
-        if terms {
-            index.reread_terms(self);
+        self.apply_one(revision, change, &mut pending.unfilled);
+        // Many together are cheaper, up to some number of them.
+        if pending.unfilled.len() >= FILLED_MAX {
+            self.fill(pending);
         }
-        index.regroup(self, &models);
-        self.model_index = index;
     }
 
-    fn apply_one(&mut self, revision: u64, change: Change) {
+    fn fill(&mut self, pending: &mut Pending) {
+        let rows = std::mem::take(&mut pending.unfilled);
+        self.model_index.fill(&rows, &self.reference.mof);
+    }
+
+    /// Works out what follows from all changes together: what holds for a model depends on its ancestors and their licenses.
+    pub fn settle(&mut self, revision: u64, mut pending: Pending) {
+        self.revision = self.revision.max(revision);
+        self.fill(&mut pending);
+        let Pending { models, licenses, unfilled: _ } = pending;
+        let concerned = !licenses.is_empty();
+        let mut changed = Changed::Licenses(licenses);
+        if concerned {
+            let measures = |id: &&LicenseId| self.license(id).is_some_and(|license| measures_at_release(self, license));
+            let measured: BTreeSet<LicenseId> = self.merged.keys().filter(measures).cloned().collect();
+            // Where a record is gone, `X-or-later` may come to mean the terms of `X`.
+            let gone = matches!(&changed, Changed::Licenses(ids) if ids.iter().any(|id| !self.merged.contains_key(id)));
+            if measured != *self.measured || gone && !measured.is_empty() {
+                self.measured = Arc::new(measured);
+                changed = Changed::All;
+            }
+        }
+        let mut terms = self.model_index.take_terms();
+        let regrouped = self.model_index.regroup(&mut terms, self, &models, &changed);
+        self.model_index.put_terms(terms, regrouped);
+    }
+
+    fn apply_one(&mut self, revision: u64, change: Change, unfilled: &mut RoaringBitmap) {
         match change {
-            Change::Model(layer, name, put) => self.apply_model(revision, layer, &name, put),
+            Change::Model(layer, name, put) => self.apply_model(revision, layer, &name, put, unfilled),
             Change::License(layer, id, put) => self.apply_license(revision, layer, &id, put.map(|put| *put)),
             Change::UsePolicy(id, put) => self.apply_use_policy(revision, &id, put),
             Change::Provider(id, put) => {
@@ -232,21 +277,34 @@ impl Snapshot {
         }
     }
 
-    fn apply_model(&mut self, revision: u64, layer: Layer, name: &ModelName, put: Option<Put<Model>>) {
-        if let Some(shown) = self.model_entry(name).cloned() {
-            self.aliases.remove(&shown.record);
-        }
+    fn apply_model(
+        &mut self,
+        revision: u64,
+        layer: Layer,
+        name: &ModelName,
+        put: Option<Put<Model>>,
+        unfilled: &mut RoaringBitmap,
+    ) {
+        let shown = self.model_entry(name).cloned();
         let new = put.map(|put| Arc::new(entry(revision, layer, put)));
-        set_layer(&mut self.models, name, layer, new);
-        match self.models.get(name).and_then(|layers| layers.last()) {
-            Some(shown) => self.shown_models.insert(name.clone(), shown.clone()),
-            None => self.shown_models.remove(name),
+        let mut layers = match self.layered_models.get(name) {
+            Some(layers) => layers.clone(),
+            None => shown.iter().cloned().collect(),
         };
-        let shown = self.shown_models.get(name).cloned();
-        self.model_index.change(name, shown.as_ref(), &self.reference.mof);
-        if let Some(shown) = self.model_entry(name).cloned() {
-            self.aliases.insert(&shown.record);
+        layers.retain(|entry| entry.layer != layer);
+        layers.extend(new);
+        layers.sort_by_key(|entry| entry.layer);
+        let now = layers.last().cloned();
+        if layers.len() > 1 {
+            self.layered_models.insert(name.clone(), layers);
+        } else {
+            self.layered_models.remove(name);
         }
+        let unchanged = matches!((&shown, &now), (Some(before), Some(now)) if Arc::ptr_eq(before, now));
+        if unchanged {
+            return;
+        }
+        self.model_index.change(name, now.as_ref(), &self.reference.mof, unfilled);
     }
 
     fn apply_license(&mut self, revision: u64, layer: Layer, id: &LicenseId, put: Option<Put<License>>) {
@@ -292,14 +350,15 @@ impl Snapshot {
                 self.use_policies.remove(id);
             }
         }
-        let users: Vec<LicenseId> = self
-            .licenses()
-            .filter(|license| &*license.record.use_policy.policy == id)
-            .map(|license| license.record.id.clone())
-            .collect();
-        for user in users {
+        for user in self.users_of(id) {
             self.merge(&user);
         }
+    }
+
+    /// Licenses that take in a shared list of barred uses.
+    fn users_of(&self, policy: &str) -> Vec<LicenseId> {
+        let users = self.licenses().filter(|license| &*license.record.use_policy.policy == policy);
+        users.map(|license| license.record.id.clone()).collect()
     }
 
     fn apply_offering(&mut self, revision: u64, name: OfferingName, put: Option<Put<Offering>>) {
@@ -335,61 +394,72 @@ impl Snapshot {
         self.revision
     }
 
+    /// Lets models that are to be put use lists of those that are there.
+    #[must_use]
+    pub fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// What it shares with every snapshot of this release.
     #[must_use]
     pub fn reference(&self) -> &Reference {
         &self.reference
     }
 
-    /// The alias index.
+    /// The models by their ids.
     #[must_use]
-    pub fn aliases(&self) -> &Aliases {
-        &self.aliases
+    pub fn aliases(&self) -> Aliases<'_> {
+        Aliases::new(&self.model_index)
     }
 
     /// The model that shows under a name.
     #[must_use]
     pub fn model_entry(&self, name: &ModelName) -> Option<&Arc<Entry<Model>>> {
-        self.shown_models.get(name)
+        self.model_index.find(name.as_str())
     }
 
     /// The model that shows under a full resource name.
     #[must_use]
     pub fn model_by_name(&self, name: &str) -> Option<&Arc<Entry<Model>>> {
-        self.shown_models.get(name)
+        self.model_index.find(name)
     }
 
     /// A model in one layer.
     #[must_use]
     pub fn model_in(&self, layer: Layer, name: &ModelName) -> Option<&Arc<Entry<Model>>> {
-        self.models.get(name).and_then(|layers| layers.iter().find(|entry| entry.layer == layer))
+        self.layers(name).iter().find(|entry| entry.layer == layer)
     }
 
     /// Every model of one layer, by name, whether it shows or not.
     pub fn models_of(&self, layer: Layer) -> impl Iterator<Item = &Arc<Entry<Model>>> {
-        self.models.values().filter_map(move |layers| layers.iter().find(|entry| entry.layer == layer))
+        self.models().filter_map(move |shown| match shown.layer == layer {
+            true => Some(shown),
+            false => self.model_in(layer, &shown.record.name),
+        })
     }
 
     /// The model that a merge starts from: an operator's, or the built-in one.
     #[must_use]
     pub fn model_before_merge(&self, name: &ModelName) -> Option<&Arc<Entry<Model>>> {
-        let layers = self.models.get(name)?;
-        layers.iter().rev().find(|entry| entry.layer != Layer::Imported)
+        self.layers(name).iter().rev().find(|entry| entry.layer != Layer::Imported)
+    }
+
+    /// Every layer of a model, lowest first.
+    fn layers(&self, name: &ModelName) -> &[Arc<Entry<Model>>] {
+        match self.layered_models.get(name) {
+            Some(layers) => layers,
+            None => self.model_entry(name).map_or(&[], std::slice::from_ref),
+        }
     }
 
     /// Every record of the data sets, unread, by data set and id.
-    pub fn source_records(&self) -> impl Iterator<Item = (&SourceId, &Bytes)> {
+    pub fn source_records(&self) -> impl Iterator<Item = (&SourceId, &Payload)> {
         self.source_records.iter()
     }
 
     /// Every model that shows, by name.
     pub fn models(&self) -> impl Iterator<Item = &Arc<Entry<Model>>> {
-        self.models.values().filter_map(|layers| layers.last())
-    }
-
-    /// Every model that shows and comes after a name, by name.
-    pub fn models_after(&self, after: Option<&ModelName>) -> impl Iterator<Item = &Arc<Entry<Model>>> {
-        range_after(&self.models, after).filter_map(|(_, layers)| layers.last())
+        self.model_index.by_name(None)
     }
 
     /// The index over the models.
@@ -406,13 +476,13 @@ impl Snapshot {
     /// Models and offerings in all, for telling what takes long.
     #[must_use]
     pub fn record_count(&self) -> usize {
-        self.models.len() + self.offerings.len()
+        self.model_index.len() + self.offerings.len()
     }
 
     /// Number of models.
     #[must_use]
     pub fn model_count(&self) -> usize {
-        self.models.len()
+        self.model_index.len()
     }
 
     /// The license that shows under an id, as stored: without the restrictions of its shared policy.
@@ -495,6 +565,12 @@ impl Snapshot {
     /// Every provider, by id.
     pub fn providers(&self) -> impl Iterator<Item = &Arc<Entry<Provider>>> {
         self.providers.values()
+    }
+
+    /// Whether a license expression of a model or of a base names a license, in any spelling.
+    #[must_use]
+    pub fn is_named(&self, license: &str) -> bool {
+        self.pool.names(license)
     }
 
     /// Number of providers.

@@ -14,7 +14,7 @@ use super::Failure;
 use super::output::{Output, note};
 use crate::registry::{DecisionLog, LogLevel, LogSettings, OpenGeneration, Registry};
 use crate::server::{self, ServerOptions};
-use crate::store::{MemoryStore, OnLoss, SledOptions, SledStore, Store};
+use crate::store::{MemoryStore, OnLoss, Revision, SledOptions, SledStore, Store, StoreError, Take};
 use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, Args)]
@@ -38,7 +38,7 @@ pub(super) struct ServeArguments {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256), env = "WEIGHBRIDGE_WORKERS")]
     workers: Option<u16>,
     /// Memory for the store's cache, in MiB.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65_536), env = "WEIGHBRIDGE_CACHE_MIB")]
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=65_536), env = "WEIGHBRIDGE_CACHE_MIB")]
     cache_mib: u64,
     /// Longest time for one call, in seconds.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600), env = "WEIGHBRIDGE_REQUEST_TIMEOUT_S")]
@@ -85,9 +85,13 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
         )));
     }
     telemetry::init(arguments.log_format, &arguments.log).map_err(Failure::usage)?;
-    let store = open(&arguments)?;
-    let registry = Registry::open(store.clone(), Arc::new(Timestamp::now)).await;
-    let registry = registry.map_err(|e| Failure::new(e.to_string()))?;
+    let mut store = None;
+    let registry = Registry::open_with(Arc::new(Timestamp::now), |take| {
+        let (opened, loaded) = open(&arguments, take)?;
+        store = Some(opened.clone());
+        Ok((opened, loaded))
+    });
+    let registry = registry.await.map_err(|e| Failure::new(e.to_string()))?;
     let log = decision_log(&arguments).await?;
     let registry = Arc::new(registry.with_decision_log(log));
     let workers = arguments.workers.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
@@ -123,9 +127,9 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
     Ok(0)
 }
 
-fn open(arguments: &ServeArguments) -> Result<Arc<dyn Store>, Failure> {
+fn open(arguments: &ServeArguments, take: Take) -> Result<(Arc<dyn Store>, Option<Revision>), StoreError> {
     if arguments.store == StoreKind::Memory {
-        return Ok(Arc::new(MemoryStore::new()));
+        return Ok((Arc::new(MemoryStore::new()), None));
     }
     let options = SledOptions {
         cache_capacity_bytes: arguments.cache_mib << 20,
@@ -135,8 +139,8 @@ fn open(arguments: &ServeArguments) -> Result<Arc<dyn Store>, Failure> {
         },
         ..SledOptions::new(arguments.data_dir.clone())
     };
-    let store = SledStore::open(options).map_err(|e| Failure::new(e.to_string()))?;
-    Ok(Arc::new(store))
+    let (store, loaded) = SledStore::open_loading(options, take)?;
+    Ok((Arc::new(store), loaded))
 }
 
 fn log_level(word: &str) -> Result<LogLevel, String> {

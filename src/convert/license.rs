@@ -163,6 +163,7 @@ fn read(v: &mut Violations, message: pb::License) -> Found<License> {
     let territory = territory.and_then(|t| v.within("territory", |v| read_territory(v, t)));
     let outputs = v.within("outputs", |v| read_outputs(v, outputs.unwrap_or_default()));
     check_groups(v, &duties, &scale_gates);
+    check_incorporated(v, id.as_ref(), &duties);
     if !providers.is_empty() && category != Some(Category::ServiceTerms) {
         v.add("providers", "only terms of the category SERVICE_TERMS hold on a provider's service");
     }
@@ -590,6 +591,29 @@ fn read_outputs(v: &mut Violations, message: pb::OutputTerms) -> OutputTerms {
         trained_model_is_derivative,
         clause: v.text("clause", clause, SHORT_CHARS_MAX),
         note: v.text("note", note, NOTE_CHARS_MAX),
+    }
+}
+
+/// Most licenses that one brings in. Each is gone through with what it brings in itself.
+const INCORPORATED_MAX: usize = 8;
+
+/// What a license brings in is named once, and is not itself.
+fn check_incorporated(v: &mut Violations, id: Option<&LicenseId>, duties: &[Duty]) {
+    let mut met: Vec<&LicenseId> = id.into_iter().collect();
+    for (i, duty) in duties.iter().enumerate() {
+        for (j, incorporated) in duty.incorporates.iter().enumerate() {
+            let field = format!("duties[{i}].incorporates[{j}]");
+            if Some(incorporated) == id {
+                v.add(&field, "a license does not bring in itself");
+            } else if met.contains(&incorporated) {
+                v.add(&field, format_args!("`{incorporated}` is brought in already: name it once"));
+            }
+            met.push(incorporated);
+        }
+    }
+    let count = duties.iter().map(|duty| duty.incorporates.len()).sum::<usize>();
+    if count > INCORPORATED_MAX {
+        v.add("duties", format_args!("they bring in {count} licenses and {INCORPORATED_MAX} are allowed"));
     }
 }
 

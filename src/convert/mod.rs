@@ -10,6 +10,7 @@ mod mask;
 mod merged;
 mod model;
 mod offering;
+mod packed;
 mod read_mask;
 mod record;
 mod recorded;
@@ -35,7 +36,7 @@ pub use offering::{
     add_entries, alias_match, import_report, link_offering, offering, offering_message, provider, provider_message,
 };
 pub use read_mask::{ReadMask, read_mask};
-pub use record::{RecordError, decode, decode_decision, encode};
+pub use record::{RecordError, decode, decode_decision, decode_first, encode};
 pub use recorded::{Asked, complete, use_message};
 pub use schema::{license_schema, model_schema};
 pub use source_record::{source_record, source_record_message};

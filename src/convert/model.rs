@@ -71,7 +71,7 @@ fn read(v: &mut Violations, message: pb::Model) -> Option<Model> {
             v.add(&format!("base_models[{i}].model"), "a model is not made from itself");
         }
     }
-    v.text("description", description, NOTE_CHARS_MAX);
+    v.length("description", &description, NOTE_CHARS_MAX);
     for (field, tokens) in [("context_tokens", context_tokens), ("max_output_tokens", max_output_tokens)] {
         if tokens < 0 {
             v.add(field, format_args!("{tokens} is negative: leave it out when it is not known"));
@@ -82,7 +82,10 @@ fn read(v: &mut Violations, message: pb::Model) -> Option<Model> {
     let knowledge_cutoff = date(v, "knowledge_cutoff", &knowledge_cutoff);
     let conflicts = check_conflicts(v, conflicts);
     check_provenance(v, provenance);
-    v.each("notes", notes, |v, note| Some(v.text("", note, NOTE_CHARS_MAX)));
+    v.each("notes", notes, |v, note| {
+        v.length("", &note, NOTE_CHARS_MAX);
+        Some(())
+    });
     if aliases.len() > ALIASES_MAX {
         v.add("aliases", format_args!("there are {} and {ALIASES_MAX} are allowed", aliases.len()));
     }
@@ -96,11 +99,11 @@ fn read(v: &mut Violations, message: pb::Model) -> Option<Model> {
         display_name: v.text("display_name", display_name, SHORT_CHARS_MAX),
         aliases,
         tier: openness::tier(&components),
-        components,
-        base_models,
-        input_modalities: enums::list(v, "input_modalities", &input_modalities),
-        output_modalities: enums::list(v, "output_modalities", &output_modalities),
-        capabilities: enums::list(v, "capabilities", &capabilities),
+        components: components.into(),
+        base_models: base_models.into(),
+        input_modalities: enums::list(v, "input_modalities", &input_modalities).into(),
+        output_modalities: enums::list(v, "output_modalities", &output_modalities).into(),
+        capabilities: enums::list(v, "capabilities", &capabilities).into(),
         context_tokens: (context_tokens > 0).then_some(context_tokens),
         max_output_tokens: (max_output_tokens > 0).then_some(max_output_tokens),
         parameters: parameters.map_or_else(Parameters::default, |p| Parameters {
@@ -109,9 +112,9 @@ fn read(v: &mut Violations, message: pb::Model) -> Option<Model> {
         }),
         release_date,
         knowledge_cutoff,
-        family: v.text("family", family, SHORT_CHARS_MAX),
-        conflicts,
-        sources: v.each("sources", sources, |v, source| Some(read_source(v, source))),
+        family: v.text("family", family, SHORT_CHARS_MAX).into(),
+        conflicts: conflicts.into(),
+        sources: v.each("sources", sources, |v, source| Some(read_source(v, source))).into(),
         name: name?,
     })
 }
@@ -191,9 +194,9 @@ fn read_component(v: &mut Violations, message: pb::Component) -> Option<Componen
             v.add("license_expression", "it must be set: it is what the reviewer concluded");
         }
     }
-    v.text("url", url, SHORT_CHARS_MAX);
-    v.text("declared_in", declared_in, SHORT_CHARS_MAX);
-    v.text("note", note, NOTE_CHARS_MAX);
+    v.length("url", &url, SHORT_CHARS_MAX);
+    v.length("declared_in", &declared_in, SHORT_CHARS_MAX);
+    v.length("note", &note, NOTE_CHARS_MAX);
     Some(Component {
         availability: optional(v, "availability", availability),
         expression,

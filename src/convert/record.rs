@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use prost::Message as _;
 
+use super::packed;
 use crate::pb::weighbridge::storage::v1 as storage;
 use crate::pb::weighbridge::v1 as pb;
 
@@ -30,8 +31,17 @@ pub enum RecordError {
 
 /// The bytes to store.
 #[must_use]
-pub fn encode(record: &storage::Record) -> Bytes {
-    record.encode_to_vec().into()
+pub fn encode(mut record: storage::Record) -> Bytes {
+    if let Some(storage::record::Record::Model(model)) = &mut record.record {
+        let further = pb::Model {
+            description: std::mem::take(&mut model.description),
+            notes: std::mem::take(&mut model.notes),
+            provenance: std::mem::take(&mut model.provenance),
+            ..pb::Model::default()
+        };
+        record.further = packed::pack(further.encode_to_vec());
+    }
+    packed::pack(record.encode_to_vec()).into()
 }
 
 /// Reads a decision of the log.
@@ -47,7 +57,22 @@ pub fn decode_decision(value: &[u8]) -> Result<pb::Decision, RecordError> {
 /// # Errors
 /// [`RecordError`] when they are none.
 pub fn decode(value: &[u8]) -> Result<storage::Record, RecordError> {
-    let record = storage::Record::decode(value).map_err(|e| RecordError::Decode { detail: e.to_string() })?;
+    let mut record = decode_first(value)?;
+    let further = std::mem::take(&mut record.further);
+    if let Some(storage::record::Record::Model(model)) = &mut record.record {
+        let plain = packed::unpack(&further).map_err(|detail| RecordError::Decode { detail })?;
+        model.merge(&*plain).map_err(|e| RecordError::Decode { detail: e.to_string() })?;
+    }
+    Ok(record)
+}
+
+/// Reads stored bytes without what is read for an answer alone.
+///
+/// # Errors
+/// [`RecordError`] when they are none.
+pub fn decode_first(value: &[u8]) -> Result<storage::Record, RecordError> {
+    let plain = packed::unpack(value).map_err(|detail| RecordError::Decode { detail })?;
+    let record = storage::Record::decode(&*plain).map_err(|e| RecordError::Decode { detail: e.to_string() })?;
     if record.record.is_none() {
         return Err(RecordError::Empty);
     }

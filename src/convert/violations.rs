@@ -29,8 +29,7 @@ impl Violations {
     /// Notes a violation of a field below the path.
     pub(super) fn add(&mut self, field: &str, description: impl Display) {
         if self.found.len() < VIOLATIONS_MAX {
-            let field = self.join(field);
-            self.found.push(Violation { field, description: description.to_string() });
+            self.found.push(Violation { field: field.to_owned(), description: description.to_string() });
         }
     }
 
@@ -41,10 +40,19 @@ impl Violations {
 
     /// Runs `read` with the path one step deeper.
     pub(super) fn within<T>(&mut self, field: &str, read: impl FnOnce(&mut Self) -> T) -> T {
-        let length = self.path.len();
-        self.path = self.join(field);
+        self.below(read, || field.to_owned())
+    }
+
+    /// Runs `read`, and puts a step of the path before what it found. Most often it finds nothing, and then no path is made.
+    fn below<T>(&mut self, read: impl FnOnce(&mut Self) -> T, step: impl FnOnce() -> String) -> T {
+        let before = self.found.len();
         let out = read(self);
-        self.path.truncate(length);
+        if self.found.len() > before {
+            let step = step();
+            for violation in self.found.iter_mut().skip(before) {
+                violation.field = join(&step, &violation.field);
+            }
+        }
         out
     }
 
@@ -56,31 +64,44 @@ impl Violations {
         mut read: impl FnMut(&mut Self, I) -> Option<T>,
     ) -> Vec<T> {
         let items = items.into_iter().enumerate();
-        items.filter_map(|(i, item)| self.within(&format!("{field}[{i}]"), |v| read(v, item))).collect()
+        let read = items.filter_map(|(i, item)| self.below(|v| read(v, item), || format!("{field}[{i}]")));
+        let mut list: Vec<T> = read.collect();
+        // It is kept as long as the record is, and may have been collected in the place of a longer one.
+        list.shrink_to_fit();
+        list
     }
 
     /// Notes a text that is longer than allowed.
     pub(super) fn text(&mut self, field: &str, text: String, chars_max: usize) -> Box<str> {
+        self.length(field, &text, chars_max);
+        text.into_boxed_str()
+    }
+
+    /// Holds a text that is not kept to a length.
+    pub(super) fn length(&mut self, field: &str, text: &str, chars_max: usize) {
         // Bytes bound characters from above, so the common case counts nothing.
         if text.len() > chars_max && text.chars().count() > chars_max {
             self.add(field, format_args!("it has more than {chars_max} characters"));
         }
-        text.into_boxed_str()
     }
 
     /// The value, if nothing was wrong.
     pub(super) fn finish<T>(self, value: Option<T>) -> Result<T, Vec<Violation>> {
         match value {
             Some(value) if self.found.is_empty() => Ok(value),
-            _ => Err(self.found),
+            _ => {
+                let Self { path, mut found } = self;
+                found.iter_mut().for_each(|violation| violation.field = join(&path, &violation.field));
+                Err(found)
+            }
         }
     }
+}
 
-    fn join(&self, field: &str) -> String {
-        match (self.path.is_empty(), field.is_empty()) {
-            (true, _) => field.to_owned(),
-            (false, true) => self.path.clone(),
-            (false, false) => format!("{}.{field}", self.path),
-        }
+fn join(path: &str, field: &str) -> String {
+    match (path.is_empty(), field.is_empty()) {
+        (true, _) => field.to_owned(),
+        (false, true) => path.to_owned(),
+        (false, false) => format!("{path}.{field}"),
     }
 }

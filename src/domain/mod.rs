@@ -13,6 +13,7 @@ pub mod offering;
 pub mod openness;
 pub mod place;
 pub mod publisher;
+pub mod shared;
 pub mod tri;
 pub mod vocabulary;
 pub(crate) mod words;

@@ -1,9 +1,13 @@
 //! Models: what is released, from what it was made, and under which licenses.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use super::date::Date;
 use super::license::{Expression, LicensePeriod};
 use super::name::ModelName;
 use super::openness::Tier;
+use super::shared::Shared;
 use super::words::words;
 
 type Text = Box<str>;
@@ -18,15 +22,15 @@ pub struct Model {
     /// Other ids it is known by, as written.
     pub aliases: Vec<Text>,
     /// What is released, part by part; no kind twice.
-    pub components: Vec<Component>,
+    pub components: Shared<Component>,
     /// The models it was made from.
-    pub base_models: Vec<BaseModel>,
+    pub base_models: Shared<BaseModel>,
     /// What it takes in; empty: unknown.
-    pub input_modalities: Vec<Modality>,
+    pub input_modalities: Shared<Modality>,
     /// What it gives out; empty: unknown.
-    pub output_modalities: Vec<Modality>,
+    pub output_modalities: Shared<Modality>,
     /// What it can do besides; empty: unknown.
-    pub capabilities: Vec<Capability>,
+    pub capabilities: Shared<Capability>,
     /// Longest context in tokens.
     pub context_tokens: Option<i64>,
     /// Longest output in tokens.
@@ -38,11 +42,11 @@ pub struct Model {
     /// End of the training data.
     pub knowledge_cutoff: Option<Date>,
     /// Family name.
-    pub family: Text,
+    pub family: Arc<str>,
     /// Fields on which sources disagree, by path.
-    pub conflicts: Vec<Text>,
+    pub conflicts: Shared<Text>,
     /// What its license statement rests on, for the sources of a decision.
-    pub sources: Vec<Source>,
+    pub sources: Shared<Source>,
     /// Derived from the components when the record was read.
     pub tier: Option<Tier>,
 }
@@ -52,6 +56,14 @@ impl Model {
     #[must_use]
     pub fn component(&self, kind: ComponentKind) -> Option<&Component> {
         self.components.iter().find(|c| c.kind == kind)
+    }
+
+    /// Every id that stands for it letter for letter: its aliases, and `{publisher}/{model}`.
+    pub fn ids(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        let short = [self.name.publisher(), "/", self.name.model()].concat();
+        let stated = !self.aliases.iter().any(|alias| **alias == *short);
+        let short = stated.then_some(Cow::Owned(short));
+        self.aliases.iter().map(|alias| Cow::Borrowed(&**alias)).chain(short)
     }
 
     /// Its final weights.
@@ -86,7 +98,7 @@ pub struct Parameters {
 }
 
 /// One part of a release.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Component {
     /// Which part.
     pub kind: ComponentKind,
@@ -105,7 +117,7 @@ pub struct Component {
 }
 
 /// A reviewer's conclusion on a license.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Conclusion {
     /// A person or an office.
     pub reviewer: Text,
@@ -192,7 +204,7 @@ words! {
 }
 
 /// A model that another was made from.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BaseModel {
     /// The base.
     pub model: BaseRef,
@@ -203,7 +215,7 @@ pub struct BaseModel {
 }
 
 /// A base by name: of the form of a record's name, or as written elsewhere.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BaseRef {
     /// A resource name; the record may still be missing.
     Record(ModelName),
@@ -294,7 +306,7 @@ words! {
 }
 
 /// A place that a statement rests on.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Source {
     /// What it is.
     pub title: Text,

@@ -87,10 +87,16 @@ impl ModelName {
     /// # Errors
     /// [`NameError::Segment`] when one of them is not a segment.
     pub fn new(publisher: &str, model: &str) -> Result<Self, NameError> {
-        let full = format!("publishers/{publisher}/models/{model}");
+        let full = Self::full(publisher, model);
         check_segment(publisher, &full)?;
         check_segment(model, &full)?;
         Ok(Self(full.into()))
+    }
+
+    /// The full name of two segments, whatever they are.
+    #[must_use]
+    pub fn full(publisher: &str, model: &str) -> String {
+        ["publishers/", publisher, "/models/", model].concat()
     }
 
     /// Parses a full resource name.
@@ -100,8 +106,11 @@ impl ModelName {
     pub fn parse(text: &str) -> Result<Self, NameError> {
         let pattern = || NameError::Pattern { what: "model name", given: shown(text), pattern: Self::PATTERN };
         let rest = text.strip_prefix("publishers/").ok_or_else(pattern)?;
-        let (publisher, model) = rest.split_once("/models/").ok_or_else(pattern)?;
-        Self::new(publisher, model)
+        let (publisher, rest) = rest.split_once('/').ok_or_else(pattern)?;
+        let model = rest.strip_prefix("models/").ok_or_else(pattern)?;
+        check_segment(publisher, text)?;
+        check_segment(model, text)?;
+        Ok(Self(text.into()))
     }
 
     /// The full resource name.

@@ -11,7 +11,7 @@ use super::{Registry, RegistryError, violation};
 use crate::catalog::Snapshot;
 use crate::convert::{self, Asked, UseRequest};
 use crate::domain::eligibility::{Decision, Hosting, Requirements, Use, Waiver, Waivers, evaluate, unresolved};
-use crate::domain::license::{Expression, Listed};
+use crate::domain::license::Listed;
 use crate::domain::name::{LicenseId, ModelName, OfferingName, ProviderId, shown};
 
 /// A decision with what it was made on.
@@ -92,16 +92,11 @@ pub(super) fn check_lists(snapshot: &Snapshot, use_: &Use) -> Result<(), Registr
 /// Whether a record, the SPDX list or a license expression names a license, in any spelling.
 fn is_known(snapshot: &Snapshot, id: &LicenseId) -> bool {
     let is = |other: &str| id.as_str().eq_ignore_ascii_case(other);
-    let named = |expression: &Expression| expression.named().iter().any(|other| is(other.as_str()));
     snapshot.license_entry(id).is_some()
         || Listed::find(id.as_str()).is_some()
         || snapshot.licenses().any(|entry| is(entry.record.id.as_str()))
         || Listed::ids().any(is)
-        || snapshot.models().any(|entry| {
-            let parts = entry.record.components.iter().filter_map(|part| part.expression.as_ref());
-            let bases = entry.record.base_models.iter().filter_map(|base| base.expression.as_ref());
-            parts.chain(bases).any(named)
-        })
+        || snapshot.is_named(id.as_str())
 }
 
 /// The waivers whose scope a check is in.

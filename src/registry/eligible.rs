@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use roaring::RoaringBitmap;
 
 use super::check::{check_lists, waivers};
 use super::list::{ListRequest, Start};
 use super::models::{parent_of, selected};
-use super::{Registry, RegistryError};
+use super::{Registry, RegistryError, day_of};
 use crate::catalog::fields::ModelField;
 use crate::catalog::index::Group;
 use crate::catalog::{Entry, Snapshot};
@@ -46,18 +47,25 @@ impl Registry {
         let start = if start.after.is_none() { Start { snapshot: snapshot.clone(), ..start } } else { start };
         let snapshot = &start.snapshot;
         let rows = selected(snapshot, publisher.as_deref(), read.query.as_ref())?;
-        let judge =
-            Judge { snapshot, use_: &asked.use_, profile: &asked.use_profile, now: self.today(), at: self.at(asked) };
+        // Every page is judged at the time of the first.
+        let (second, after) = match start.after.as_deref().map(|after| after.split_once(' ')) {
+            None => ((self.clock)().as_second(), None),
+            Some(Some((second, name))) => (second.parse().map_err(|_| RegistryError::PageToken)?, Some(name)),
+            Some(None) => return Err(RegistryError::PageToken),
+        };
+        let now = Timestamp::from_second(second).map_err(|_| RegistryError::PageToken)?;
+        let at = asked.at.unwrap_or(second);
+        let judge = Judge { snapshot, use_: &asked.use_, profile: &asked.use_profile, now: day_of(now), at };
         let judged = judge.all(&rows);
         let wanted = request.verdicts.iter().filter_map(|verdict| judged.get(verdict));
         let wanted = wanted.fold(RoaringBitmap::new(), |all, rows| all | rows);
-        let after = start.after.as_ref().map(|name| ModelName::parse(name)).transpose();
+        let after = after.map(ModelName::parse).transpose();
         let after = after.map_err(|_| RegistryError::PageToken)?;
         let after = after.map(|name| snapshot.model_entry(&name).ok_or(RegistryError::PageToken)).transpose()?;
         let mut found = snapshot.ordered_models(&wanted, &read.order, after, read.size.saturating_add(1));
         let more = found.len() > read.size;
         found.truncate(read.size);
-        let last = found.last().map(|entry| entry.record.name.to_string());
+        let last = found.last().map(|entry| format!("{second} {}", entry.record.name));
         let models = found.iter().map(|entry| judge.decided(entry)).collect();
         Ok(pb::ListEligibleModelsResponse {
             models,
@@ -91,7 +99,7 @@ impl Judge<'_> {
         let mut judged: BTreeMap<Verdict, RoaringBitmap> = BTreeMap::new();
         let alone = if self.asks_of_the_model() { rows.clone() } else { self.waived_by_name() & rows };
         for group in index.groups() {
-            let shared = (group.rows() & rows) - &alone;
+            let shared = group.among(rows) - &alone;
             for (verdict, rows) in self.group(group, shared) {
                 *judged.entry(verdict).or_default() |= rows;
             }
@@ -117,7 +125,7 @@ impl Judge<'_> {
     /// Models that a waiver names.
     fn waived_by_name(&self) -> RoaringBitmap {
         let named = self.snapshot.waivers().filter_map(|entry| entry.record.model.as_ref());
-        named.filter_map(|name| self.snapshot.model_index().row(name)).collect()
+        named.filter_map(|name| self.snapshot.model_index().row(name.as_str())).collect()
     }
 
     /// Judges a group; what its models may still differ in parts it.
@@ -135,7 +143,8 @@ impl Judge<'_> {
             let provider = self.use_.provider.as_ref().map(|provider| provider.as_str());
             let served = provider.is_some_and(|provider| self.snapshot.is_served(provider, &model.name));
             let publisher = by_vendor.then(|| model.name.publisher());
-            let released = model.release_date.filter(|_| group.by_release());
+            // Terms of a vendor's service can be measured at a model's release as well.
+            let released = model.release_date.filter(|_| by_vendor || group.by_release());
             parts.entry((publisher, served, released)).or_default().insert(row);
         }
         let judged = parts.into_values().filter_map(|rows| {

@@ -58,7 +58,7 @@ fn apply(snapshot: &mut Snapshot, commit: &Commit) -> Result<(), RecordError> {
     }
     let mut read = Vec::with_capacity(commit.writes.len());
     for write in &commit.writes {
-        read.extend(records::change(&write.key, write.value.as_ref())?);
+        read.extend(records::change(&write.key, write.value.clone(), snapshot.pool())?);
     }
     snapshot.apply(commit.revision, read);
     Ok(())

@@ -27,6 +27,9 @@ pub(super) enum Key {
 }
 
 impl Key {
+    /// What keys of the built-in catalog begin with.
+    pub(super) const BUILT_IN: &'static [u8] = b"b/";
+
     /// The key's bytes.
     pub(super) fn bytes(&self) -> Bytes {
         let text = match self {

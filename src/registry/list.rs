@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use super::page::{PageRequest, token};
 use super::{Registry, RegistryError, violation};
@@ -38,18 +39,20 @@ pub(super) struct Asked<F> {
     pub(super) size: usize,
 }
 
-/// Snapshots that pages of a list under way stay with. They share what did not change.
+/// Snapshots that pages of a list under way stay with, and when one was last asked for. They share what did not change.
 #[derive(Default)]
-pub(super) struct Pinned(Mutex<VecDeque<Arc<Snapshot>>>);
+pub(super) struct Pinned(Mutex<VecDeque<(Instant, Arc<Snapshot>)>>);
 
 /// Most revisions that lists under way stay with; those that nobody asked for longest go first.
 const PINNED_MAX: usize = 16;
+/// How long a list waits for its next page to be asked for.
+const PINNED_FOR: Duration = Duration::from_secs(300);
 
 impl Pinned {
     fn keep(&self, snapshot: &Arc<Snapshot>) {
         let Ok(mut kept) = self.0.lock() else { return };
-        kept.retain(|other| other.revision() != snapshot.revision());
-        kept.push_back(snapshot.clone());
+        kept.retain(|(_, other)| other.revision() != snapshot.revision());
+        kept.push_back((Instant::now(), snapshot.clone()));
         while kept.len() > PINNED_MAX {
             kept.pop_front();
         }
@@ -57,7 +60,13 @@ impl Pinned {
 
     fn find(&self, revision: u64) -> Option<Arc<Snapshot>> {
         let kept = self.0.lock().ok()?;
-        kept.iter().find(|snapshot| snapshot.revision() == revision).cloned()
+        kept.iter().map(|(_, snapshot)| snapshot).find(|snapshot| snapshot.revision() == revision).cloned()
+    }
+
+    /// Lets go of what nobody has asked for in a while.
+    pub(super) fn sweep(&self) {
+        let Ok(mut kept) = self.0.lock() else { return };
+        kept.retain(|(used, _)| used.elapsed() < PINNED_FOR);
     }
 }
 
@@ -71,6 +80,7 @@ pub(super) struct Start {
 impl Registry {
     /// The snapshot and the place of a page. `list` says which list and what was asked of it.
     pub(super) fn start(&self, list: String, page: &PageRequest) -> Result<Start, RegistryError> {
+        self.pinned.sweep();
         let current = self.snapshot();
         let Some(last) = page.after(&list)? else { return Ok(Start { snapshot: current, after: None, list }) };
         let (revision, name) = last.split_once(' ').ok_or(RegistryError::PageToken)?;
@@ -93,7 +103,7 @@ impl Registry {
 impl ListRequest {
     /// What a page token of it is bound to.
     pub(super) fn bound(&self, list: &str) -> String {
-        format!("{list}\n{}\n{}", self.filter, self.order_by)
+        format!("{list}\n{:?}\n{:?}", self.filter, self.order_by)
     }
 
     /// Checks all of it at once.
@@ -171,6 +181,9 @@ fn read_order<S: Schema>(text: &str) -> Result<Order<S::Field>, Vec<Violation>> 
     if violations.is_empty() { Ok(Order { by }) } else { Err(violations) }
 }
 
+/// How many times a list that is looked through may be held against a term of a filter: some seconds.
+const TESTS_MAX: usize = 10_000_000;
+
 /// A list that is short enough to be looked through.
 pub(super) struct Scan<T> {
     /// The page.
@@ -189,7 +202,13 @@ pub(super) fn scan<T: Copy, F: Copy, R: Row<F>>(
     name: impl Fn(T) -> String,
 ) -> Result<Scan<T>, RegistryError> {
     let holds = |record: &T| asked.query.as_ref().is_none_or(|query| query.holds(&row(*record)) == Tri::True);
+    let records: Vec<T> = records.collect();
+    let tests = asked.query.as_ref().map_or(0, Query::tests).saturating_mul(records.len());
+    if tests > TESTS_MAX {
+        return Err(RegistryError::FilterTooCostly);
+    }
     let mut found: Vec<(Vec<Option<Value<'static>>>, String, T)> = records
+        .into_iter()
         .filter(holds)
         .map(|record| {
             let row = row(record);

@@ -17,6 +17,7 @@ mod key;
 mod licenses;
 mod lineage;
 mod list;
+mod load;
 mod models;
 mod named;
 mod notice;
@@ -43,6 +44,7 @@ pub use page::PageRequest;
 pub use resolve::Resolved;
 pub use status::Status;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -55,9 +57,10 @@ use crate::catalog::{Layer, Snapshot};
 use crate::convert::Violation;
 use crate::domain::date::Date;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
-use crate::store::{Batch, Expect, Revision, Store, Write};
+use crate::store::{Batch, Expect, Revision, Store, StoreError, Take, Write};
 use builtin::Builtin;
 use key::Key;
+use load::{Loaded, Loading};
 
 /// Longest wait for a revision that a caller asks to read from.
 const REVISION_WAIT: Duration = Duration::from_secs(2);
@@ -95,21 +98,31 @@ impl Registry {
     /// # Errors
     /// The store's, an unreadable record, or a broken built-in catalog.
     pub async fn open(store: Arc<dyn Store>, clock: Clock) -> Result<Self, RegistryError> {
+        Self::open_with(clock, |_| Ok((store, None))).await
+    }
+
+    /// Opens a registry on a store that may give out its records while it is being opened, with the revision that they stand
+    /// at; a store that gives out none is loaded afterwards.
+    ///
+    /// # Errors
+    /// The store's, an unreadable record, or a broken built-in catalog.
+    pub async fn open_with(
+        clock: Clock,
+        open: impl FnOnce(Take) -> Result<(Arc<dyn Store>, Option<Revision>), StoreError>,
+    ) -> Result<Self, RegistryError> {
         let builtin = builtin::builtin().map_err(RegistryError::BuiltInCatalog)?;
+        let (take, loading) = Loading::start(builtin.reference.clone())?;
+        let (store, revision) = open(take)?;
         // Subscribed before loading, so that no change falls between the two.
         let changes = store.subscribe();
-        let contents = store.load().await?;
-        let mut snapshot = Snapshot::new(builtin.reference.clone());
-        let mut stored = Vec::with_capacity(contents.records.len());
-        let mut changes_of = Vec::with_capacity(contents.records.len());
-        for record in &contents.records {
-            if let Some(change) = records::change(&record.key, Some(&record.value))? {
-                changes_of.push((record.revision, change));
+        let Loaded { snapshot, built_in } = match revision {
+            Some(revision) => loading.finish(revision).await?,
+            None => {
+                // What was given out while a loss was found is of no worth, and not kept beside what is loaded now.
+                drop(loading);
+                Loading::all(&*store, builtin.reference.clone()).await?
             }
-            stored.push((record.key.clone(), record.value.clone()));
-        }
-        snapshot.apply_all(changes_of);
-        snapshot.apply(contents.revision, Vec::new());
+        };
         let (snapshot, published) = feed::start(snapshot, changes);
         let started = clock();
         let incomplete = store.status().problem.is_some();
@@ -118,21 +131,21 @@ impl Registry {
         let pinned = list::Pinned::default();
         let registry =
             Self { store, snapshot, published, builtin, clock, started, incomplete, importing, decision_log, pinned };
-        registry.sync_builtin(&stored).await?;
+        registry.sync_builtin(&built_in).await?;
         registry.remerge().await?;
         Ok(registry)
     }
 
     /// Commits the difference between the stored built-in records and this release's as one change.
-    async fn sync_builtin(&self, stored: &[(Bytes, Bytes)]) -> Result<(), RegistryError> {
+    async fn sync_builtin(&self, stored: &HashMap<Bytes, Bytes>) -> Result<(), RegistryError> {
         if !self.store.status().writable {
             return Ok(());
         }
         let now = (self.clock)();
         let actor = format!("builtin/{}", builtin::CATALOG_VERSION);
-        let mut kept: std::collections::HashMap<Bytes, Kind> = std::collections::HashMap::new();
+        let mut kept: HashMap<Bytes, Kind> = HashMap::new();
         let mut writes = Vec::new();
-        for (key, value) in stored.iter().filter(|(key, _)| key.starts_with(b"b/")) {
+        for (key, value) in stored {
             let known = Key::read(key).is_some_and(|key| self.builtin.records.contains_key(&key));
             if known {
                 kept.insert(key.clone(), records::stored(value)?.0);
@@ -213,12 +226,17 @@ impl Registry {
 
     /// Today.
     fn today(&self) -> Date {
-        let day = (self.clock)().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
-        let part = |n: i8| u8::try_from(n).unwrap_or(1);
-        let year = u16::try_from(day.year()).unwrap_or(1);
-        // INVARIANT: a calendar day of a clock; the fallback is never taken.
-        Date::from_day(year, part(day.month()), part(day.day())).unwrap_or_else(|| Date::first_of(year))
+        day_of((self.clock)())
     }
+}
+
+/// The day of a time, in UTC.
+fn day_of(at: Timestamp) -> Date {
+    let day = at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    let part = |n: i8| u8::try_from(n).unwrap_or(1);
+    let year = u16::try_from(day.year()).unwrap_or(1);
+    // INVARIANT: a calendar day of a clock; the fallback is never taken.
+    Date::from_day(year, part(day.month()), part(day.day())).unwrap_or_else(|| Date::first_of(year))
 }
 
 /// Refuses an etag that is not the record's.

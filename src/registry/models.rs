@@ -217,15 +217,14 @@ impl Registry {
         let snapshot = self.snapshot();
         let mut named = Vec::new();
         for (i, path) in fields.iter().enumerate().take(FACETS_MAX) {
-            let none = RoaringBitmap::new();
-            let field = ModelField::find(path).filter(|field| snapshot.model_index().count(*field, &none).is_some());
+            let is_counted = |field: &ModelField| snapshot.model_index().is_counted(*field);
+            let field = ModelField::find(path).filter(is_counted);
             match field {
                 Some(field) => named.push((path, field)),
                 None => {
-                    let counted = ModelField::paths().into_iter().filter(|path| {
-                        ModelField::find(path).is_some_and(|f| snapshot.model_index().count(f, &none).is_some())
-                    });
-                    let counted: Vec<String> = counted.collect();
+                    let counted = ModelField::paths().into_iter();
+                    let counted: Vec<String> =
+                        counted.filter(|path| ModelField::find(path).is_some_and(|f| is_counted(&f))).collect();
                     let near = convert::nearest(path, counted.iter().map(String::as_str));
                     let description = format!("`{}` is no field that is counted{near}", shown(path));
                     violations.push(violation(&format!("fields[{i}]"), description));
@@ -437,7 +436,7 @@ fn name_of(parent: &str, model_id: &str) -> (Option<ModelName>, Vec<Violation>) 
 /// No alias of the record stands for another model already.
 pub(super) fn check_aliases(snapshot: &Snapshot, record: &Model) -> Result<(), RegistryError> {
     for alias in &record.aliases {
-        let other = snapshot.aliases().exact(alias).iter().find(|name| **name != record.name);
+        let other = snapshot.aliases().exact(alias).into_iter().find(|name| **name != record.name);
         if let Some(other) = other {
             return Err(RegistryError::AliasTaken { alias: alias.to_string(), model: other.to_string() });
         }

@@ -1,7 +1,6 @@
 //! Records that operators write under a name of one segment: use profiles and waivers. Get, list, create, update, delete,
 //! once for all of them.
 
-use bytes::Bytes;
 use prost::Message;
 use prost_types::FieldMask;
 
@@ -9,7 +8,7 @@ use super::key::Key;
 use super::models::timestamp;
 use super::page::{PageRequest, token};
 use super::{Registry, RegistryError, check_etag, records, violation};
-use crate::catalog::{Layer, Snapshot};
+use crate::catalog::{Layer, Payload, Snapshot};
 use crate::convert::{self, text};
 use crate::domain::name::{is_segment, shown};
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
@@ -53,7 +52,7 @@ pub(super) trait Kept: Named {
     fn of(kind: Kind) -> Option<Self>;
     fn find<'a>(snapshot: &'a Snapshot, id: &str) -> Option<Stored<'a>>;
     /// Records by id, after `after`; whether more follow; how many there are.
-    fn page(snapshot: &Snapshot, after: Option<&str>, size: usize) -> (Vec<(u64, Bytes)>, bool, usize);
+    fn page(snapshot: &Snapshot, after: Option<&str>, size: usize) -> (Vec<(u64, Payload)>, bool, usize);
     fn ids(snapshot: &Snapshot) -> Vec<&str>;
     /// Every violation at once, with field paths below [`Named::FIELD`].
     fn validate(&self, registry: &Registry, snapshot: &Snapshot) -> Result<(), RegistryError>;
@@ -66,7 +65,7 @@ pub(super) trait Kept: Named {
 /// A record as the snapshot holds it.
 pub(super) struct Stored<'a> {
     pub(super) revision: u64,
-    pub(super) payload: &'a Bytes,
+    pub(super) payload: &'a [u8],
 }
 
 /// A change of one record.
@@ -93,7 +92,7 @@ pub struct NamedPage<T> {
     pub total_size: i32,
 }
 
-fn read<T: Kept>(revision: u64, payload: &Bytes) -> Result<T, RegistryError> {
+fn read<T: Kept>(revision: u64, payload: &[u8]) -> Result<T, RegistryError> {
     let (kind, times) = records::stored(payload)?;
     let mut message = T::of(kind).ok_or(convert::RecordError::Empty)?;
     message.set_output(Some(Output {

@@ -4,25 +4,32 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::key::Key;
-use crate::catalog::{Change, Layer, Put, UsePolicyList};
+use crate::catalog::{Change, Layer, Payload, Pool, Put, UsePolicyList};
 use crate::convert::{self, RecordError, Violation};
 use crate::pb::weighbridge::storage::v1 as storage;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
 
-/// Reads one stored record as a change of the catalog. A key of an unknown kind is left alone: a newer release wrote it.
-pub(super) fn change(key: &[u8], value: Option<&Bytes>) -> Result<Option<Change>, RecordError> {
+/// Reads one stored record as a change of the catalog, which shares what it can with the models of a pool. A key of an
+/// unknown kind is left alone: a newer release wrote it.
+pub(super) fn change(key: &[u8], value: Option<Bytes>, pool: &Pool) -> Result<Option<Change>, RecordError> {
     let Some(key) = Key::read(key) else { return Ok(None) };
     let Some(value) = value else { return Ok(Some(deletion(key))) };
-    let record = convert::decode(value)?;
+    let record = convert::decode_first(&value)?;
     let invalid = |violations: Vec<Violation>| RecordError::Invalid {
         name: String::from_utf8_lossy(&key.bytes()).into_owned(),
         detail: violations.first().map_or_else(String::new, |v| format!("{}: {}", v.field, v.description)),
     };
-    let payload = value.clone();
+    // Nobody else holds them, most often, so that nothing is copied.
+    let payload: Payload = Vec::from(value).into();
     let change = match (key.clone(), record.record) {
         (Key::Model(layer, name), Some(Kind::Model(message))) => {
-            let record = convert::model(message, "").map_err(invalid)?;
+            let mut record = convert::model(message, "").map_err(invalid)?;
+            pool.share(&mut record);
+            // The name is kept once, too.
+            if record.name == name {
+                record.name = name.clone();
+            }
             Change::Model(layer, name, Some(Put { record, payload }))
         }
         (Key::License(layer, id), Some(Kind::License(message))) => {
@@ -82,8 +89,9 @@ pub(super) fn record(kind: Kind, actor: &str, created: Timestamp, now: Timestamp
         create_time: Some(time(created)),
         update_time: Some(time(now)),
         record: Some(kind),
+        further: Vec::new(),
     };
-    convert::encode(&record)
+    convert::encode(record)
 }
 
 /// A time as a message.
@@ -98,8 +106,9 @@ pub(super) struct Times {
 }
 
 /// Reads a payload back as the stored record.
-pub(super) fn stored(payload: &Bytes) -> Result<(Kind, Times), RecordError> {
-    let storage::Record { actor: _, create_time: created, update_time: updated, record } = convert::decode(payload)?;
+pub(super) fn stored(payload: &[u8]) -> Result<(Kind, Times), RecordError> {
+    let storage::Record { actor: _, create_time: created, update_time: updated, record, further: _ } =
+        convert::decode(payload)?;
     let kind = record.ok_or(RecordError::Empty)?;
     Ok((kind, Times { created, updated }))
 }

@@ -47,7 +47,7 @@ pub(super) fn resolve(snapshot: &Snapshot, id: &str) -> Result<Resolved, Registr
             ModelName::parse(id).map_err(|e| RegistryError::Invalid(vec![super::violation("model", e.to_string())]))?;
         return Err(not_found(snapshot, name.as_str()));
     }
-    match snapshot.aliases().exact(id) {
+    match snapshot.aliases().exact(id).as_slice() {
         [] => {}
         [name] => {
             // `{publisher}/{model}` stands in the index too.
@@ -68,13 +68,13 @@ pub(super) fn resolve(snapshot: &Snapshot, id: &str) -> Result<Resolved, Registr
         Folded::One(hit) => {
             return found(&hit.model, MatchStage::FoldedAlias, &hit.alias, None).ok_or_else(|| not_found(snapshot, id));
         }
-        Folded::Ambiguous(names) => return Err(ambiguous(id, &names)),
+        Folded::Ambiguous(names) => return Err(ambiguous(id, &names.iter().collect::<Vec<_>>())),
     }
     match identity_of(snapshot, id) {
         identity::Resolution::Matched { model, stage, alias } => {
             found(&model, stage, &alias, None).ok_or_else(|| not_found(snapshot, id))
         }
-        identity::Resolution::Ambiguous(names) => Err(ambiguous(id, &names)),
+        identity::Resolution::Ambiguous(names) => Err(ambiguous(id, &names.iter().collect::<Vec<_>>())),
         identity::Resolution::Unresolved { .. } => Err(not_found(snapshot, id)),
     }
 }
@@ -106,26 +106,33 @@ fn offering(snapshot: &Snapshot, id: &str) -> Option<Arc<Entry<Offering>>> {
     snapshot.offering(&name).cloned()
 }
 
-fn ambiguous(id: &str, names: &[ModelName]) -> RegistryError {
+fn ambiguous(id: &str, names: &[&ModelName]) -> RegistryError {
     let candidates = names.iter().map(ToString::to_string).collect();
     RegistryError::AmbiguousAlias { alias: shown(id), candidates }
 }
 
 /// Not known, with the nearest names: model names where a name was given, aliases otherwise.
 pub(super) fn not_found(snapshot: &Snapshot, id: &str) -> RegistryError {
-    /// Comparing with every name of a very large registry would make a typo expensive for everybody.
-    const COMPARED_MAX: usize = 20_000;
+    /// Comparing with every name of a large registry would make a typo expensive for everybody.
+    const ALL_MAX: usize = 20_000;
+    /// Of a large one, those are compared that share the most words.
+    const AKIN_MAX: usize = 2_000;
     let given = shown(id);
+    let index = snapshot.model_index();
+    let known: Vec<_> = match index.len() <= ALL_MAX {
+        true => snapshot.models().collect(),
+        // The fixed parts of a name are words of no model.
+        false => index.akin(&given.replacen("publishers/", "", 1).replacen("/models/", "/", 1), AKIN_MAX),
+    };
     let near: Vec<String> = if id.starts_with("publishers/") {
-        let names = snapshot.models().take(COMPARED_MAX).map(|entry| entry.record.name.as_str());
-        owned(text::nearest(&given, names))
+        owned(text::nearest(&given, known.iter().map(|entry| entry.record.name.as_str())))
     } else {
-        let mut near = owned(text::nearest(&given, snapshot.aliases().iter().take(COMPARED_MAX)));
+        let ids: Vec<_> = known.iter().flat_map(|entry| entry.record.ids()).collect();
+        let mut near = owned(text::nearest(&given, ids.iter().map(|id| &**id)));
         // The organization before the slash is often another one: compare what comes after it as well.
         let last = given.rsplit('/').next().unwrap_or(&given);
-        let names = snapshot.models().take(COMPARED_MAX);
-        let by_model = names.map(|entry| entry.record.name.model());
         if near.is_empty() {
+            let by_model = known.iter().map(|entry| entry.record.name.model());
             near = owned(text::nearest(&last.to_ascii_lowercase(), by_model));
         }
         near

@@ -1,11 +1,9 @@
 //! Use profiles: named sets of facts.
 
-use bytes::Bytes;
-
 use super::key::Key;
 use super::named::{Kept, Named, Output, Stored};
 use super::{Registry, RegistryError};
-use crate::catalog::Snapshot;
+use crate::catalog::{Payload, Snapshot};
 use crate::convert::{self, RequestRefused};
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
@@ -49,7 +47,7 @@ impl Kept for pb::UseProfile {
         snapshot.use_profile(id).map(|entry| Stored { revision: entry.revision, payload: &entry.payload })
     }
 
-    fn page(snapshot: &Snapshot, after: Option<&str>, size: usize) -> (Vec<(u64, Bytes)>, bool, usize) {
+    fn page(snapshot: &Snapshot, after: Option<&str>, size: usize) -> (Vec<(u64, Payload)>, bool, usize) {
         let page = snapshot.page_use_profiles(after, size);
         (page.entries.iter().map(|entry| (entry.revision, entry.payload.clone())).collect(), page.more, page.total)
     }

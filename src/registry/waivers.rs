@@ -1,11 +1,9 @@
 //! Waivers: recorded exceptions.
 
-use bytes::Bytes;
-
 use super::key::Key;
 use super::named::{Kept, Named, Output, Stored};
 use super::{Registry, RegistryError, violation};
-use crate::catalog::Snapshot;
+use crate::catalog::{Payload, Snapshot};
 use crate::convert;
 use crate::domain::name::shown;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
@@ -50,7 +48,7 @@ impl Kept for pb::Waiver {
         snapshot.waiver(id).map(|entry| Stored { revision: entry.revision, payload: &entry.payload })
     }
 
-    fn page(snapshot: &Snapshot, after: Option<&str>, size: usize) -> (Vec<(u64, Bytes)>, bool, usize) {
+    fn page(snapshot: &Snapshot, after: Option<&str>, size: usize) -> (Vec<(u64, Payload)>, bool, usize) {
         let page = snapshot.page_waivers(after, size);
         (page.entries.iter().map(|entry| (entry.revision, entry.payload.clone())).collect(), page.more, page.total)
     }

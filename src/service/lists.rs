@@ -6,8 +6,10 @@ use super::{Answer, answer};
 use crate::pb::weighbridge::v1 as pb;
 use crate::registry::{ListRequest, PageRequest, Registry, RegistryError};
 
-/// Up to this many records a list takes less time than a change of threads is worth.
-const SMALL: usize = 20_000;
+/// Records times terms up to which a list takes less time than a change of threads is worth.
+const SMALL: usize = 40_000;
+/// A term of a filter has about as many characters, or more.
+const TERM_CHARS: usize = 16;
 
 pub(super) fn page(size: i32, token: String) -> PageRequest {
     PageRequest { size, token }
@@ -17,22 +19,25 @@ pub(super) async fn models(registry: &Arc<Registry>, request: pb::ListModelsRequ
     let pb::ListModelsRequest { parent, page_size, page_token, filter, order_by, read_mask } = request;
     let read_mask = read_mask.map(|mask| mask.paths).unwrap_or_default();
     let list = ListRequest { filter, order_by, read_mask, page: page(page_size, page_token) };
-    aside(registry, move |registry| registry.list_models(&parent, &list)).await
+    let terms = list.filter.len() / TERM_CHARS;
+    aside(registry, terms, move |registry| registry.list_models(&parent, &list)).await
 }
 
 pub(super) async fn aggregate_models(
     registry: &Arc<Registry>,
     request: pb::AggregateModelsRequest,
 ) -> Answer<pb::AggregateModelsResponse> {
-    aside(registry, move |registry| registry.aggregate_models(&request)).await
+    let terms = request.filter.len() / TERM_CHARS;
+    aside(registry, terms, move |registry| registry.aggregate_models(&request)).await
 }
 
 /// Runs what takes milliseconds where there are many models beside the connections of this thread.
-pub(super) async fn aside<T: Send + 'static>(
+async fn aside<T: Send + 'static>(
     registry: &Arc<Registry>,
+    terms: usize,
     work: impl FnOnce(&Registry) -> Result<T, RegistryError> + Send + 'static,
 ) -> Answer<T> {
-    if registry.snapshot().record_count() <= SMALL {
+    if registry.snapshot().record_count().saturating_mul(1 + terms) <= SMALL {
         return answer(work(registry));
     }
     let registry = registry.clone();
@@ -40,10 +45,15 @@ pub(super) async fn aside<T: Send + 'static>(
     answer(done.unwrap_or(Err(RegistryError::Closed)))
 }
 
-pub(super) fn licenses(registry: &Registry, request: pb::ListLicensesRequest) -> Answer<pb::ListLicensesResponse> {
+pub(super) async fn licenses(
+    registry: &Arc<Registry>,
+    request: pb::ListLicensesRequest,
+) -> Answer<pb::ListLicensesResponse> {
     let pb::ListLicensesRequest { page_size, page_token, filter, order_by, read_mask } = request;
     let read_mask = read_mask.map(|mask| mask.paths).unwrap_or_default();
-    answer(registry.list_licenses(&ListRequest { filter, order_by, read_mask, page: page(page_size, page_token) }))
+    let list = ListRequest { filter, order_by, read_mask, page: page(page_size, page_token) };
+    let terms = list.filter.len() / TERM_CHARS;
+    aside(registry, terms, move |registry| registry.list_licenses(&list)).await
 }
 
 pub(super) async fn offerings(
@@ -53,5 +63,6 @@ pub(super) async fn offerings(
     let pb::ListOfferingsRequest { parent, page_size, page_token, model, filter, order_by, read_mask } = request;
     let read_mask = read_mask.map(|mask| mask.paths).unwrap_or_default();
     let list = ListRequest { filter, order_by, read_mask, page: page(page_size, page_token) };
-    aside(registry, move |registry| registry.list_offerings(&parent, &model, &list)).await
+    let terms = list.filter.len() / TERM_CHARS;
+    aside(registry, terms, move |registry| registry.list_offerings(&parent, &model, &list)).await
 }

@@ -133,7 +133,7 @@ impl pb::license_service_server::LicenseService for Services {
     }
 
     async fn list_licenses(&self, request: Request<pb::ListLicensesRequest>) -> Answer<pb::ListLicensesResponse> {
-        lists::licenses(&self.registry, request.into_inner())
+        lists::licenses(&self.registry, request.into_inner()).await
     }
 
     async fn create_license(&self, request: Request<pb::CreateLicenseRequest>) -> Answer<pb::License> {

@@ -33,7 +33,7 @@ async fn a_decision_allocates_its_list_of_findings_and_a_verdict_nothing() {
         "deepseek-ai/DeepSeek-R1-Distill-Llama-70B",
     ];
     for alias in models {
-        let [name] = snapshot.aliases().exact(alias) else { panic!("{alias} is not one model") };
+        let [name] = snapshot.aliases().exact(alias)[..] else { panic!("{alias} is not one model") };
         let model: &Model = &snapshot.model_entry(name).unwrap().record;
         let mut findings = 0;
         let decided = allocation_counter::measure(|| {

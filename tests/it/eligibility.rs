@@ -121,10 +121,8 @@ async fn listed(channel: &Channel, request: pb::ListEligibleModelsRequest) -> pb
 }
 
 /// Every model, at three page sizes.
-#[tokio::test]
-async fn the_list_and_the_check_agree_on_every_model() {
-    let server = TestServer::in_memory();
-    let channel = server.connect().await;
+/// The name of every model.
+async fn all_names(channel: &Channel) -> Vec<String> {
     let mut models = ModelServiceClient::new(channel.clone()).max_decoding_message_size(64 << 20);
     let (mut names, mut page_token) = (Vec::new(), String::new());
     loop {
@@ -133,9 +131,43 @@ async fn the_list_and_the_check_agree_on_every_model() {
         names.extend(page.models.into_iter().map(|model| model.name));
         page_token = page.next_page_token;
         if page_token.is_empty() {
-            break;
+            return names;
         }
     }
+}
+
+/// However it is hosted, a list holds what the check says of each.
+#[tokio::test]
+async fn lists_and_checks_agree_for_every_hosting() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let names = all_names(&channel).await;
+    let mut client = EligibilityServiceClient::new(channel).max_decoding_message_size(64 << 20);
+    let vendor = pb::Use { hosting: pb::Hosting::VendorApi as i32, ..facts(1_000) };
+    let silent = pb::Use { hosting: 0, deployment_countries: Vec::new(), organization: None, ..facts(1_000) };
+    for use_ in [vendor, silent] {
+        let mut counts: BTreeMap<i32, i32> = BTreeMap::new();
+        for names in names.chunks(500) {
+            let requests = names.iter().map(|name| check(name, use_.clone())).collect();
+            let request = pb::BatchCheckEligibilityRequest { requests, min_revision: 0 };
+            for result in client.batch_check_eligibility(request).await.unwrap().into_inner().results {
+                let Some(Outcome::Decision(decision)) = result.outcome else { panic!("{result:?}") };
+                *counts.entry(decision.verdict).or_default() += 1;
+            }
+        }
+        let request = pb::ListEligibleModelsRequest { r#use: Some(use_), page_size: 1, ..Default::default() };
+        let listed = client.list_eligible_models(request).await.unwrap().into_inner();
+        let listed: BTreeMap<i32, i32> =
+            listed.verdict_counts.iter().filter(|c| c.models > 0).map(|c| (c.verdict, c.models)).collect();
+        assert_eq!(listed, counts);
+    }
+}
+
+#[tokio::test]
+async fn the_list_and_the_check_agree_on_every_model() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let names = all_names(&channel).await;
     let mut expected: BTreeMap<String, pb::Decision> = BTreeMap::new();
     let mut client = EligibilityServiceClient::new(channel.clone()).max_decoding_message_size(64 << 20);
     for names in names.chunks(500) {

@@ -1,7 +1,7 @@
 //! Lists by filter and order: the index against a plain look at every record, pages against the whole, and what a client
 //! is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use proptest::prelude::*;
@@ -12,7 +12,11 @@ use tonic_types::StatusExt as _;
 use weighbridge::catalog::fields::{LicenseField, ModelField, OfferingField, TermsField};
 use weighbridge::catalog::filter::{self, Kind, Query, Row as _, Schema};
 use weighbridge::catalog::index::{Budget, Costly};
-use weighbridge::catalog::{ModelRow, Snapshot};
+use weighbridge::catalog::{Change, Entry, Layer, ModelRow, Put, Snapshot};
+use weighbridge::domain::alias::fold;
+use weighbridge::domain::license::{Measured, PermissionStatus};
+use weighbridge::domain::model::{BaseModel, BaseRef, Model, Relation};
+use weighbridge::domain::name::{LicenseId, ModelName};
 use weighbridge::domain::tri::Tri;
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::license_service_client::LicenseServiceClient;
@@ -96,7 +100,7 @@ fn agrees_with_a_plain_look(snapshot: &Snapshot, text: &str) {
     let query = query(text);
     let found = snapshot.select_models(&query, snapshot.model_index().all(), Budget::default()).unwrap();
     for entry in snapshot.models() {
-        let row = snapshot.model_index().row(&entry.record.name).unwrap();
+        let row = snapshot.model_index().row(entry.record.name.as_str()).unwrap();
         let expected = query.holds(&ModelRow::new(snapshot, entry));
         let answer = match (found.yes.contains(row), found.unknown.contains(row)) {
             (true, false) => Tri::True,
@@ -285,7 +289,8 @@ async fn what_writes_leave_is_what_a_start_builds() {
         }
     }
     let groups = |snapshot: &Snapshot| {
-        let mut all: Vec<u64> = snapshot.model_index().groups().map(|group| group.rows().len()).collect();
+        let mut all: Vec<u64> =
+            snapshot.model_index().groups().map(|group| group.among(snapshot.model_index().all()).len()).collect();
         all.sort_unstable();
         all
     };
@@ -294,6 +299,116 @@ async fn what_writes_leave_is_what_a_start_builds() {
     let filters = filters(&grown);
     for _ in 0..100 {
         agrees_with_a_plain_look(&grown, &drawn(&mut runner, &filters));
+    }
+}
+
+/// A change of one of a few records: the layer, the record, and what is put; `None` deletes it.
+type Step = (Layer, usize, Option<(usize, usize, usize)>);
+
+/// One of a few models: with the parts of a model of the catalog, made from another of the few, or from one of the catalog.
+fn drawn_model(catalog: &[Model], at: usize, (parts, base, alias): (usize, usize, usize)) -> Model {
+    let name = |at: usize| ModelName::new(["acme", "zed"][at % 2], &format!("model-{at}")).unwrap();
+    let base = match base % 8 {
+        0..4 if base % 4 != at => Some(BaseRef::Record(name(base % 4))),
+        4 => Some(BaseRef::Record(catalog[parts].name.clone())),
+        5 => Some(BaseRef::Written("elsewhere".into())),
+        _ => None,
+    };
+    let base = base.map(|model| BaseModel { model, relation: Relation::FineTune, expression: None });
+    Model {
+        name: name(at),
+        aliases: vec![format!("Alias {alias}").into(), format!("{alias}/Of-{at}").into()],
+        base_models: base.into_iter().collect(),
+        ..catalog[parts].clone()
+    }
+}
+
+/// Whatever is written in whatever order and in whatever commits leaves the index as it is when only what is left is written,
+/// and older snapshots as they were.
+#[tokio::test]
+async fn no_history_shows_in_the_index() {
+    let registry = registry_on(Arc::new(MemoryStore::new())).await;
+    let start = registry.snapshot();
+    let catalog: Vec<Model> = start.models().step_by(40).map(|entry| entry.record.clone()).collect();
+    let licenses: Vec<_> = ["Apache-2.0", "MIT", "LicenseRef-Llama-3.3-Community"]
+        .map(|id| start.license_entry(&LicenseId::new(id).unwrap()).unwrap().record.clone())
+        .into();
+    let mut gates = licenses[2].scale_gates.clone();
+    gates.iter_mut().for_each(|gate| gate.measured = Measured::MonthBeforeRelease);
+    assert!(!gates.is_empty());
+    let change = |(layer, at, what): &Step| match (*at, *what) {
+        (at @ 0..4, what) => {
+            let model = drawn_model(&catalog, at, what.unwrap_or_default());
+            let put = what.map(|_| Put { record: model.clone(), payload: Box::default() });
+            Change::Model(*layer, model.name, put)
+        }
+        (at, what) => {
+            let mut license = licenses[at % licenses.len()].clone();
+            license.permissions.commercial_use.status = PermissionStatus::Prohibited;
+            // A gate that is measured at a model's release makes that date count.
+            license.scale_gates = what.filter(|(parts, ..)| parts % 2 == 0).map(|_| gates.clone()).unwrap_or_default();
+            let put = what.map(|_| Box::new(Put { record: license.clone(), payload: Box::default() }));
+            // The built-in record stays, so that there is one to fall back on.
+            Change::License(Layer::Operator, license.id, put)
+        }
+    };
+    let layers = prop::sample::select(vec![Layer::BuiltIn, Layer::Imported, Layer::Operator]);
+    let what = prop::option::weighted(0.7, (0..catalog.len(), 0..8_usize, 0..3_usize));
+    let commits = prop::collection::vec(prop::collection::vec((layers, 0..7_usize, what), 1..5), 1..8);
+    let shown = |snapshot: &Snapshot| {
+        let mut shown = Vec::new();
+        // The few, and some of the catalog, under the licenses that change as well.
+        let few = |entry: &Entry<Model>| ["acme", "zed"].contains(&entry.record.name.publisher());
+        for (_, entry) in snapshot.models().enumerate().filter(|(at, entry)| at % 50 == 0 || few(entry)) {
+            let row = ModelRow::new(snapshot, entry);
+            for path in ModelField::paths().into_iter().filter(|path| path != "revision") {
+                shown.push(format!(
+                    "{}: {path}: {:?}",
+                    entry.record.name,
+                    row.values(ModelField::find(&path).unwrap())
+                ));
+            }
+        }
+        let ids = (0..3).flat_map(|alias| (0..4).map(move |at| format!("{alias}/Of-{at}")));
+        for id in ids.chain((0..3).map(|alias| format!("Alias {alias}"))).chain(["acme/model-0".into()]) {
+            let aliases = snapshot.aliases();
+            shown.push(format!("{id}: {:?} {:?}", aliases.exact(&id), aliases.folded(&fold(&id))));
+        }
+        let index = snapshot.model_index();
+        let mut groups: Vec<Vec<&str>> = (index.groups())
+            .map(|group| {
+                group.among(index.all()).iter().map(|row| index.entry(row).unwrap().record.name.as_str()).collect()
+            })
+            .collect();
+        groups.iter_mut().for_each(|names: &mut Vec<&str>| names.sort_unstable());
+        groups.sort_unstable();
+        shown.push(format!("{groups:?}"));
+        shown
+    };
+    let mut runner = TestRunner::deterministic();
+    for round in 0..40 {
+        let history = drawn(&mut runner, &commits);
+        let (mut grown, mut last, mut kept) = ((*start).clone(), BTreeMap::new(), None);
+        for (revision, commit) in (start.revision() + 1..).zip(&history) {
+            grown.apply(revision, commit.iter().map(change).collect());
+            last.extend(commit.iter().map(|step| ((if step.1 < 4 { Some(step.0) } else { None }, step.1 % 7), step)));
+            if kept.is_none() {
+                kept = Some((grown.clone(), shown(&grown)));
+            }
+        }
+        let mut built = (*start).clone();
+        built.apply(start.revision() + 1, last.values().rev().map(|step| change(step)).collect());
+        let (grown_shows, built_shows) = (shown(&grown), shown(&built));
+        let differs = grown_shows.iter().zip(&built_shows).find(|(a, b)| a != b);
+        assert!(differs.is_none() && grown_shows.len() == built_shows.len(), "{round}: {differs:?} after {history:?}");
+        if let Some((older, showed)) = kept {
+            assert!(shown(&older) == showed, "{round}: an older snapshot changed by {history:?}");
+        }
+        for text in
+            ["license.commercial_use = ALLOWED", "unknown(license.commercial_use = ALLOWED)", "model-1", "ancestors:*"]
+        {
+            agrees_with_a_plain_look(&grown, text);
+        }
     }
 }
 

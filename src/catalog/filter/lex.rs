@@ -111,8 +111,7 @@ impl Lexer<'_> {
             self.push(Token::Sign(sign), sign.len());
             return Ok(true);
         }
-        let after_sign = matches!(self.tokens.last().map(|placed| &placed.token), Some(Token::Sign(_)));
-        let len = timestamp(self.rest()).filter(|_| after_sign).unwrap_or_else(|| run(self.rest()));
+        let len = timestamp(self.rest()).unwrap_or_else(|| run(self.rest()));
         let text = self.rest().get(..len).unwrap_or_default().to_owned();
         self.push(Token::Text(text), len);
         Ok(true)

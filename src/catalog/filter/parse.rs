@@ -267,6 +267,19 @@ impl Parser<'_> {
         self.error("`)`, `AND` or `OR` is expected here".into())
     }
 
+    /// A bare word that is most likely meant as something else is a mistake: it would find nothing, and say nothing.
+    fn not_a_slip(&self) -> Result<(), SyntaxError> {
+        let Some(Token::Text(text)) = self.next().map(|placed| &placed.token) else { return Ok(()) };
+        if let Some(keyword) = ["AND", "OR", "NOT"].into_iter().find(|keyword| text.eq_ignore_ascii_case(keyword)) {
+            return self.error(format!("write `{keyword}` in capitals, or `\"{text}\"` for the word"));
+        }
+        let opens = self.tokens.get(self.at + 1).is_some_and(|after| after.token == Token::Open);
+        if text == "unknown" && opens {
+            return self.error("write `unknown(…)` without a blank, or `\"unknown\"` for the word".into());
+        }
+        Ok(())
+    }
+
     /// A field held against a value, a function, or a bare word.
     fn restriction(&mut self) -> Parsed {
         self.terms += 1;
@@ -296,6 +309,7 @@ impl Parser<'_> {
             }
             _ => {
                 self.at = start;
+                self.not_a_slip()?;
                 self.literal().map(Node::Word)
             }
         }

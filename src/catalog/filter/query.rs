@@ -135,6 +135,18 @@ fn before(date: Date, bound: Date, inclusive: bool) -> Tri {
     if last { Tri::True } else { if first { Tri::False } else { Tri::Unknown } }
 }
 
+impl<F> Query<F> {
+    /// Number of its terms.
+    #[must_use]
+    pub fn tests(&self) -> usize {
+        match self {
+            Self::And(parts) | Self::Or(parts) => parts.iter().map(Self::tests).sum(),
+            Self::Not(part) | Self::Unknown(part) => part.tests(),
+            Self::Word(_) | Self::Test(_) => 1,
+        }
+    }
+}
+
 impl<F: Copy> Query<F> {
     /// Asks a row.
     pub fn holds(&self, row: &impl Row<F>) -> Tri {
@@ -220,12 +232,15 @@ fn word(literal: &Literal) -> Result<Word, Problem> {
 /// The words of a text, without regard to case: runs of letters and digits.
 #[must_use]
 pub fn words_of(text: &str) -> Vec<Box<str>> {
-    let folded = fold(text);
-    let mut words: Vec<Box<str>> =
-        folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(Box::from).collect();
+    let mut words: Vec<Box<str>> = folded_words(&fold(text)).map(Box::from).collect();
     words.sort_unstable();
     words.dedup();
     words
+}
+
+/// The words of a text that is folded.
+pub(in crate::catalog) fn folded_words(folded: &str) -> impl Iterator<Item = &str> {
+    folded.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
 fn test<S: Schema>(comparison: &Comparison, near: Near<'_>) -> Result<Query<S::Field>, Problem> {
@@ -346,8 +361,12 @@ fn read_decimal(text: &str, unit: i64) -> Option<i64> {
     i64::try_from(if negative { -scaled } else { scaled }).ok()
 }
 
-/// A date; of a timestamp its day in UTC as written.
+/// A date; of a timestamp (RFC 3339) its day in UTC.
 fn read_date(text: &str) -> Option<Date> {
-    let day = text.split_once('T').map_or(text, |(day, _)| day);
-    Date::parse(day).ok()
+    if !text.contains('T') {
+        return Date::parse(text).ok();
+    }
+    let day = text.parse::<jiff::Timestamp>().ok()?.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    let part = |number: i8| u8::try_from(number).ok();
+    Date::from_day(u16::try_from(day.year()).ok()?, part(day.month())?, part(day.day())?)
 }

@@ -28,7 +28,7 @@ fn or_binds_tighter_than_and_and_side_by_side_is_and() {
     reads("- -a", r#""-" AND NOT "a""#);
     reads("llama-3.3 -qwen", r#""llama-3.3" AND NOT "qwen""#);
     reads("((a))", r#""a""#);
-    reads("and or not", r#""and" AND "or" AND "not""#);
+    reads(r#""and" 'or' "not""#, r#""and" AND "or" AND "not""#);
     assert_eq!(parse("  \n ").unwrap(), None);
 }
 
@@ -42,6 +42,7 @@ fn fields_are_held_against_values() {
     reads(r#"a = "x*y\*z""#, r#"a = "x*y\*z""#);
     reads(r#"a = 'it"s'"#, r#"a = "it\"s""#);
     reads("t >= 2024-07-01T10:00:00Z", r#"t >= "2024-07-01T10:00:00Z""#);
+    reads("t = (2024-07-01T10:00:00Z OR 2025)", r#"t = "2024-07-01T10:00:00Z" OR t = "2025""#);
     reads("t >= 2024-07-01T10:00:00+02:00 b", r#"t >= "2024-07-01T10:00:00+02:00" AND "b""#);
     reads("tier = (A OR B)", r#"tier = "A" OR tier = "B""#);
     reads("tier = (NOT A B)", r#"NOT tier = "A" AND tier = "B""#);
@@ -55,6 +56,14 @@ fn fails(text: &str, character: usize, expected: &str) {
     let error = parse(text).unwrap_err();
     assert!(error.message.contains(expected), "{error}");
     assert_eq!(error.character, character, "{error}");
+}
+
+#[test]
+fn what_is_most_likely_a_slip_is_not_a_word() {
+    fails("a and b", 3, "write `AND` in capitals, or `\"and\"` for the word");
+    fails("a = 1 or a = 2", 7, "write `OR` in capitals");
+    fails("not a", 1, "write `NOT` in capitals");
+    fails("unknown (a = 1)", 1, "write `unknown(…)` without a blank");
 }
 
 #[test]

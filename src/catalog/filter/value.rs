@@ -70,7 +70,7 @@ fn shown_amount(amount: i64) -> String {
 }
 
 /// A list of values, most often of one or none.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum List<'a> {
     /// None.
     #[default]
@@ -119,7 +119,7 @@ impl<'a> IntoIterator for List<'a> {
 }
 
 /// The values of a field in one row.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Values<'a> {
     /// Those that are known.
     pub list: List<'a>,
@@ -175,10 +175,17 @@ pub enum Kind {
     Text,
 }
 
+/// Words of a closed list that are told in full.
+const SHOWN_MAX: usize = 12;
+
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag => f.write_str("`true` or `false`"),
+            Self::Word { words, .. } if words.len() > SHOWN_MAX => {
+                let first: Vec<String> = words.iter().take(3).map(|word| format!("`{word}`")).collect();
+                write!(f, "one of {} words, for example {}", words.len(), first.join(", "))
+            }
             Self::Word { words, .. } => {
                 f.write_str("one of ")?;
                 for (i, word) in words.iter().enumerate() {

@@ -94,10 +94,7 @@ impl<'a> Walk<'a> {
         if self.is_full() || rows.is_empty() {
             return;
         }
-        let column = self.order.get(at).and_then(|(field, _)| match field {
-            ModelField::Own(field) => self.index.column(*field),
-            _ => None,
-        });
+        let column = self.order.get(at).and_then(|(field, _)| self.index.column_of(*field));
         match (self.order.get(at).copied(), column) {
             _ if rows.len() <= SORTED_MAX => self.sort(rows, at, after),
             (None, _) => self.by_name(rows, after),
@@ -107,26 +104,25 @@ impl<'a> Walk<'a> {
                 let follows = |value: Option<&Value<'static>>| {
                     last.as_ref().map_or(Ordering::Greater, |last| compare(value, last.as_ref(), direction))
                 };
-                let mut each: Vec<_> = column.iter().collect();
-                if direction == Direction::Descending {
-                    each.reverse();
-                }
-                let mut rest = rows.clone();
+                // What has an order holds one value at most, so that no row is met twice.
+                let each: Box<dyn Iterator<Item = _>> = match direction {
+                    Direction::Ascending => Box::new(column.iter()),
+                    Direction::Descending => Box::new(column.iter().rev()),
+                };
                 for (value, some) in each {
-                    // A row with several values comes where the first of them does.
                     let follows = follows(Some(value));
                     if self.is_full() {
                         return;
                     }
-                    let here = &rest & &**some;
                     if follows != Ordering::Less {
-                        self.take(&here, at + 1, after.filter(|_| follows == Ordering::Equal));
+                        self.take(&some.among(rows), at + 1, after.filter(|_| follows == Ordering::Equal));
                     }
-                    rest -= here;
                 }
                 let follows = follows(None);
-                if follows != Ordering::Less {
-                    self.take(&rest, at + 1, after.filter(|_| follows == Ordering::Equal));
+                if !self.is_full() && follows != Ordering::Less {
+                    let mut with_value = RoaringBitmap::new();
+                    column.iter().for_each(|(_, some)| some.add_to(&mut with_value));
+                    self.take(&(rows - with_value), at + 1, after.filter(|_| follows == Ordering::Equal));
                 }
             }
             (Some(_), None) => self.sort(rows, at, after),
@@ -142,21 +138,32 @@ impl<'a> Walk<'a> {
         if steps > rows.len() {
             return self.sort(rows, self.order.len(), after);
         }
-        for entry in self.snapshot.models_after(after.map(|entry| &entry.record.name)) {
+        let (from, mut left) = (self.found.len(), rows.len());
+        for entry in self.index.by_name(after.map(|entry| entry.record.name.as_str())) {
             if self.is_full() {
                 return;
             }
-            if self.index.row(&entry.record.name).is_some_and(|row| rows.contains(row)) {
+            // Names of one publisher stand together: where what is wanted is far away, looking at all of it costs less.
+            let Some(rest) = left.checked_sub(1) else {
+                self.found.truncate(from);
+                return self.sort(rows, self.order.len(), after);
+            };
+            left = rest;
+            if self.index.row(entry.record.name.as_str()).is_some_and(|row| rows.contains(row)) {
                 self.found.push(entry.clone());
             }
         }
     }
 
-    /// The first of what is left, by the fields from `at` on and by name.
+    /// The first of what is left, by the fields from `at` on and by name. No more is kept at a time than a few pages.
     fn sort(&mut self, rows: &RoaringBitmap, at: usize, after: Option<&Arc<Entry<Model>>>) {
+        let wanted = self.size - self.found.len();
+        if wanted == 0 {
+            return;
+        }
         let fields = self.order.get(at..).unwrap_or_default();
-        let keys = |entry: &'a Arc<Entry<Model>>| -> Vec<Key<'a>> {
-            fields.iter().map(|(field, _)| self.key(entry, *field)).collect()
+        let key = |entry: &'a Entry<Model>| -> (Vec<Key<'a>>, &'a ModelName) {
+            (fields.iter().map(|(field, _)| self.key(entry, *field)).collect(), &entry.record.name)
         };
         let by = |(a, left): &(Vec<Key<'_>>, &ModelName), (b, right): &(Vec<Key<'_>>, &ModelName)| {
             let fields = fields.iter().zip(a.iter().zip(b));
@@ -165,24 +172,22 @@ impl<'a> Walk<'a> {
         };
         let last = after.map(|entry| {
             let keys: Vec<Key<'_>> = fields.iter().map(|(field, _)| first(self.snapshot, entry, *field)).collect();
-            (keys, entry)
+            (keys, &entry.record.name)
         });
+        let kept_max = (4 * wanted).max(1_024);
         let mut left: Vec<Keyed<'a>> = Vec::new();
         for entry in rows.iter().filter_map(|row| self.index.entry(row)) {
-            let key = (keys(entry), &entry.record.name);
-            let follows = last
-                .as_ref()
-                .is_none_or(|(keys, entry)| by(&key, &(keys.clone(), &entry.record.name)) == Ordering::Greater);
-            if follows {
+            let key = key(entry);
+            if last.as_ref().is_none_or(|last| by(&key, last) == Ordering::Greater) {
                 left.push((key, entry));
             }
-        }
-        let wanted = self.size - self.found.len();
-        if left.len() > wanted && wanted > 0 {
-            left.select_nth_unstable_by(wanted - 1, |(a, _), (b, _)| by(a, b));
-            left.truncate(wanted);
+            if left.len() >= kept_max {
+                left.select_nth_unstable_by(wanted - 1, |(a, _), (b, _)| by(a, b));
+                left.truncate(wanted);
+            }
         }
         left.sort_unstable_by(|(a, _), (b, _)| by(a, b));
+        left.truncate(wanted);
         self.found.extend(left.into_iter().map(|(_, entry)| entry.clone()));
     }
 }

@@ -16,7 +16,7 @@ mod rules;
 mod tests;
 mod waiver;
 
-pub use basis::{basis, is_measured_at_release};
+pub use basis::{Basis, Outline, basis, is_measured_at_release, measures_at_release, outline};
 pub use decision::{Decision, Effect, Finding, Findings, Origin, Verdict};
 pub use evaluate::{Records, evaluate, unresolved, verdict};
 pub use fact::{Fact, Facts, MeasureKey, MeasureKeys};
@@ -27,7 +27,7 @@ pub use intended_use::{
 pub use message::Detail;
 pub use reason::{Reason, Waiving};
 pub use remedy::{Case, Change, Edit, Remedy, remedies};
-pub use rules::lineage::{LineageStep, lineage};
+pub use rules::lineage::{LineageStep, inherited, lineage};
 pub use waiver::{Waiver, Waivers};
 
 /// Version of the evaluator's rules. It goes up when the same facts can lead to another answer.

@@ -14,14 +14,14 @@ const BYTES_MAX: usize = 2_000;
 const DEPTH_MAX: usize = 32;
 
 /// A parsed license expression: what was written and its tree.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Expression {
     text: Text,
     root: Term,
 }
 
 /// A node of an expression.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Term {
     /// One license.
     License {

@@ -462,7 +462,7 @@ impl Restrictiveness {
 }
 
 /// A license period of a component: which expression held when.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct LicensePeriod {
     /// First day; `None` when open.
     pub from: Option<Date>,

@@ -13,8 +13,8 @@ pub(in crate::registry) struct KnownModels<'a>(pub(in crate::registry) &'a Snaps
 
 impl AliasIndex for KnownModels<'_> {
     fn exact(&self, alias: &str) -> Option<ModelName> {
-        match self.0.aliases().exact(alias) {
-            [one] => Some(one.clone()),
+        match self.0.aliases().exact(alias).as_slice() {
+            [one] => Some((*one).clone()),
             _ => None,
         }
     }
@@ -51,7 +51,8 @@ fn stated(model: &Model) -> impl Iterator<Item = Box<str>> + '_ {
 
 impl AliasIndex for ModelsBeforeMerge<'_> {
     fn exact(&self, alias: &str) -> Option<ModelName> {
-        let mut hits = self.0.aliases().exact(alias).iter().filter(|name| self.states(name, |a| a == alias).is_some());
+        let hits = self.0.aliases().exact(alias);
+        let mut hits = hits.into_iter().filter(|name| self.states(name, |a| a == alias).is_some());
         let first = hits.next()?;
         hits.next().is_none().then(|| first.clone())
     }
@@ -119,7 +120,7 @@ impl<'a> ModelsAfterMerge<'a> {
 impl AliasIndex for ModelsAfterMerge<'_> {
     fn exact(&self, alias: &str) -> Option<ModelName> {
         let before = self.before.0.aliases().exact(alias);
-        let before = before.iter().filter(|name| self.before.states(name, |a| a == alias).is_some());
+        let before = before.into_iter().filter(|name| self.before.states(name, |a| a == alias).is_some());
         let mut names: Vec<_> = before.chain(self.exact.get(alias).into_iter().flatten()).collect();
         names.sort();
         names.dedup();

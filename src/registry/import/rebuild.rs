@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::known::{ModelsAfterMerge, ModelsBeforeMerge};
-use crate::catalog::{self, Layer, Snapshot};
+use crate::catalog::{self, Layer, Payload, Snapshot};
 use crate::convert;
 use crate::domain::alias::fold;
 use crate::domain::eligibility::Records;
@@ -98,7 +97,7 @@ impl<'a> Rebuild<'a> {
         reading: &Reading,
     ) -> Result<Vec<SourceRecord>, RegistryError> {
         let mut all = Vec::new();
-        let mut stored: HashMap<&str, &Bytes> = HashMap::new();
+        let mut stored: HashMap<&str, &Payload> = HashMap::new();
         let rejected: BTreeSet<&str> = reading.rejected.iter().flat_map(|entry| ids_of(&entry.record)).collect();
         let read: BTreeSet<&str> = reading.records.iter().map(|record| &*record.id).collect();
         let mut gone = Vec::new();
@@ -311,7 +310,7 @@ impl<'a> Rebuild<'a> {
         i32::try_from(merged.count() + others.count()).unwrap_or(i32::MAX)
     }
 
-    fn put(&mut self, key: &Key, kind: Kind, old: Option<&Bytes>) -> Result<(), RegistryError> {
+    fn put(&mut self, key: &Key, kind: Kind, old: Option<&Payload>) -> Result<(), RegistryError> {
         let mut created = self.now;
         match old {
             None => self.report.created += 1,

@@ -207,7 +207,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn put(&mut self, key: &Key, kind: Kind, old: Option<&bytes::Bytes>) -> Result<(), RegistryError> {
+    fn put(&mut self, key: &Key, kind: Kind, old: Option<&crate::catalog::Payload>) -> Result<(), RegistryError> {
         let mut created = self.now;
         let count = match old {
             None => &mut self.report.created,

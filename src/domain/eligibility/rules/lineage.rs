@@ -119,6 +119,27 @@ pub struct LineageStep<'a> {
 /// Every step up the lineage of a model, nearest first, each once; circles end where they close.
 #[must_use]
 pub fn lineage<'a>(records: &'a dyn Records, model: &'a Model) -> Vec<LineageStep<'a>> {
+    let mut steps = steps(records, model);
+    let find = |id: &'a LicenseId| records.license(id);
+    for step in &mut steps {
+        let Some(theirs) = step.expression.filter(|_| !step.by_outputs && step.expression != stated(step.child)) else {
+            continue;
+        };
+        step.lost = dropped(records, &licenses(&find, Some(theirs)), &licenses(&find, stated(step.child)));
+    }
+    steps
+}
+
+/// Licenses of ancestors whose terms hold for the weights of a model; `None`: one of which none is known.
+#[must_use]
+pub fn inherited<'a>(records: &'a dyn Records, model: &'a Model) -> Vec<Option<&'a Expression>> {
+    // Terms of outputs hold for who trains on them, and are no terms of the model.
+    let counted = steps(records, model).into_iter().filter(|step| step.counts && !step.by_outputs);
+    counted.map(|step| step.expression).collect()
+}
+
+/// The steps, with nothing said of what was lost at them.
+fn steps<'a>(records: &'a dyn Records, model: &'a Model) -> Vec<LineageStep<'a>> {
     let mut steps = Vec::new();
     let mut seen: Vec<Met<'a>> = vec![(&model.name, false)];
     let mut open: VecDeque<(&'a Model, bool, usize)> = VecDeque::from([(model, false, 1)]);
@@ -128,19 +149,12 @@ pub fn lineage<'a>(records: &'a dyn Records, model: &'a Model) -> Vec<LineageSte
                 BaseRef::Record(name) => records.model(name),
                 BaseRef::Written(_) => None,
             };
-            let find = |id: &'a LicenseId| records.license(id);
             let expression = match ancestor {
                 Some(ancestor) => ancestor.weights().and_then(|w| w.expression.as_ref()),
                 None => base.expression.as_ref(),
             };
             let by_outputs = by_outputs || !base.relation.carries_weights();
-            let lost = match expression {
-                Some(theirs) if !by_outputs && expression != stated(child) => {
-                    dropped(records, &licenses(&find, Some(theirs)), &licenses(&find, stated(child)))
-                }
-                _ => Restrictiveness::default(),
-            };
-            let counts = counts(child, base);
+            let (counts, lost) = (counts(child, base), Restrictiveness::default());
             steps.push(LineageStep { depth, child, base, ancestor, expression, by_outputs, counts, lost });
             let Some(ancestor) = ancestor else { continue };
             let met = (&ancestor.name, by_outputs);

@@ -432,7 +432,7 @@ fn training_on_outputs_meets_each_kind_of_bar() {
     let images = barring(BarredTraining::AnyModel)
         .with(|w| w.licenses[0].outputs.training_barred_only_if = vec![Predicate::ImageOutputs]);
     check(&images, &other, "yes");
-    let draws = |outputs: &[Modality]| images.clone().model_with(|m| m.output_modalities = outputs.to_vec());
+    let draws = |outputs: &[Modality]| images.clone().model_with(|m| m.output_modalities = outputs.to_vec().into());
     check(&draws(&[Modality::Image]), &other, no);
     check(&draws(&[Modality::Text, Modality::Image]), &other, open);
     check(&draws(&[]), &other, open);

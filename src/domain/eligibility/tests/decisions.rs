@@ -80,7 +80,7 @@ fn requirements_are_met_or_not_or_not_known() {
     let needing = |change: fn(&mut Requirements)| used(|u| change(&mut u.requirements));
     let open = world(|_| {}).model_with(|m| {
         m.context_tokens = Some(8_192);
-        m.capabilities = vec![Capability::ToolCall];
+        m.capabilities = vec![Capability::ToolCall].into();
         m.components.push(Component { kind: ComponentKind::TrainingCode, availability: None, ..weights("") });
         let availability = Some(Availability::Partial);
         m.components.push(Component { kind: ComponentKind::TrainingData, availability, ..weights("") });

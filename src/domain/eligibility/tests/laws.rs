@@ -4,19 +4,20 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 
 use super::{
-    NOW, World, a_use, base, case, closed, countries, date, duty, gate, license, measure, model, restriction, territory,
+    NOW, World, a_use, base, case, closed, countries, date, duty, gate, license, measure, model, restriction,
+    territory, world,
 };
 use crate::domain::eligibility::decision::{Decision, Effect, Verdict};
 use crate::domain::eligibility::{
     Activities, Activity, BusinessTypes, Change, Detail, Fact, Hosting, Measure, OrganizationType, Purpose, Reason,
-    Records as _, Requirements, Role, Use, Waiver, Waivers, basis, is_measured_at_release, remedies,
+    Records as _, Requirements, Role, Use, Waiver, Waivers, basis, is_measured_at_release, outline, remedies,
 };
 use crate::domain::license::{
     Approval, AtThreshold, BarredTraining, Binding, Comparison, Confidence, Coverage, Duty, DutyKind, ExcludedPurpose,
-    Expression, GateEffect, GateSubject, License, Measured, Permission, PermissionStatus, Predicate, PurposeLimit,
-    PurposeStatus, ScaleGate, Term, TerritoryTest, Trigger,
+    Expression, GateEffect, GateSubject, License, LicensePeriod, Measured, Permission, PermissionStatus, Predicate,
+    PurposeLimit, PurposeStatus, ScaleGate, Term, TerritoryTest, Trigger,
 };
-use crate::domain::model::{Availability, Evidence, Modality, Model, Relation};
+use crate::domain::model::{Availability, BaseModel, BaseRef, Evidence, Modality, Model, Relation};
 use crate::domain::name::{LicenseId, ModelName, ProviderId};
 use crate::domain::place::Country;
 use crate::domain::vocabulary::UseCategory;
@@ -221,10 +222,11 @@ fn draw_model(dice: &mut Dice<'_>, name: &str) -> Model {
     let mut out = if name.starts_with("shut") { closed(name) } else { model(name, dice.pick(EXPRESSIONS)) };
     let evidence = if dice.once_in(16) { dice.pick(Evidence::ALL) } else { Evidence::TextRead };
     out.components[0].evidence = evidence;
-    out.input_modalities = dice.pick(&[vec![Modality::Text], vec![Modality::Text, Modality::Image], vec![]]);
-    out.output_modalities = dice.pick(&[vec![Modality::Text], vec![Modality::Image], vec![]]);
+    out.input_modalities =
+        dice.pick(&[vec![Modality::Text].into(), vec![Modality::Text, Modality::Image].into(), vec![].into()]);
+    out.output_modalities = dice.pick(&[vec![Modality::Text].into(), vec![Modality::Image].into(), vec![].into()]);
     out.release_date = (!dice.once_in(6)).then(|| date("2024-12-06"));
-    out.base_models = dice.few(4, |d| base(d.pick(NAMES), d.pick(Relation::ALL)));
+    out.base_models = dice.few(4, |d| base(d.pick(NAMES), d.pick(Relation::ALL))).into();
     out
 }
 
@@ -792,10 +794,48 @@ proptest! {
             use_.hosting = Some(Hosting::SelfHosted);
         }
         let same = basis(&world, &first) == basis(&world, &twin);
+        let bases = world.models.iter().flat_map(|model| model.base_models.iter());
+        let is_base = |model: &Model| bases.clone().any(|base| base.model.as_str() == model.name.as_str());
+        if outline(&first) == outline(&twin) && !is_base(&first) && !is_base(&twin) {
+            prop_assert!(same);
+        }
         if same && !is_measured_at_release(&world, &first) {
             let mut alone = world.clone();
             alone.models.insert(0, twin);
             prop_assert_eq!(verdict(&world, &use_), verdict(&alone, &use_));
         }
     }
+}
+
+/// Terms of a closed ancestor's service can be measured at its release, and what people wrote is quoted.
+#[test]
+fn a_basis_tells_closed_ancestors_and_what_was_written_apart() {
+    let mut world = world(|_| {});
+    let (first, mut second) = (closed("shut/first"), closed("shut/second"));
+    second.release_date = Some(date("2020-02-02"));
+    world.models.extend([first.clone(), second.clone()]);
+    let taught_by = |teacher: &Model| Model {
+        base_models: vec![BaseModel {
+            model: BaseRef::Record(teacher.name.clone()),
+            relation: Relation::TrainedOnOutputs,
+            expression: None,
+        }]
+        .into(),
+        ..model("acme/pupil", "MIT")
+    };
+    assert_ne!(basis(&world, &taught_by(&first)), basis(&world, &taught_by(&second)));
+    let period = |expression: &str, commit: &str| LicensePeriod {
+        from: None,
+        until: None,
+        expression: Expression::parse(expression).unwrap(),
+        commit: commit.into(),
+    };
+    let with = |periods: Vec<LicensePeriod>| {
+        let mut model = model("acme/dated", "MIT");
+        model.components[0].license_periods = periods;
+        basis(&world, &model)
+    };
+    let two = with(vec![period("MIT", "a"), period("Apache-2.0", "b")]);
+    assert_ne!(with(vec![period("MIT", "a|NoneNoneApache-2.0@b")]), two);
+    assert_ne!(with(vec![period("MIT", "a\"|NoneNoneApache-2.0@\"b")]), two);
 }

@@ -172,14 +172,14 @@ fn what_a_teacher_is_made_of_counts_for_its_outputs() {
     let barring =
         license_with("LicenseRef-B", |l| l.outputs.training_barred = vec![BarredTraining::OtherLanguageModel]);
     let mut teacher = model("lab/teacher", "MIT");
-    teacher.base_models = vec![base("meta/b", Relation::FineTune)];
+    teacher.base_models = vec![base("meta/b", Relation::FineTune)].into();
     let taught = |teacher: Model| {
         let bases = vec![base("lab/teacher", Relation::TrainedOnOutputs)];
         family("MIT", bases, vec![teacher, model("meta/b", "LicenseRef-B")], vec![license("MIT"), barring.clone()])
     };
     check(&taught(teacher.clone()), &a_use(), "review: OUTPUT_LINEAGE_RESTRICTED");
     // What a teacher was itself taught is not in what it gives out.
-    teacher.base_models = vec![base("meta/b", Relation::TrainedOnOutputs)];
+    teacher.base_models = vec![base("meta/b", Relation::TrainedOnOutputs)].into();
     check(&taught(teacher), &a_use(), "yes");
 }
 
@@ -188,7 +188,7 @@ fn every_way_up_counts_and_each_ancestor_once() {
     let licenses = || vec![license("MIT"), owing("LicenseRef-B")];
     let link = |name: &str, bases: &[BaseModel]| {
         let mut model = model(name, "MIT");
-        model.base_models = bases.to_vec();
+        model.base_models = bases.to_vec().into();
         model
     };
     let fine = |name: &str| base(name, Relation::FineTune);
@@ -298,7 +298,7 @@ fn uses_that_both_bar_are_held_against_each_other_one_by_one() {
 fn the_view_of_a_lineage_names_every_step_and_what_it_loses() {
     let limited = license_with("LicenseRef-B", |l| l.scale_gates.push(gate()));
     let mut middle = model("meta/b", "LicenseRef-B");
-    middle.base_models = vec![base("meta/c", Relation::FineTune)];
+    middle.base_models = vec![base("meta/c", Relation::FineTune)].into();
     let world = family(
         "MIT",
         vec![

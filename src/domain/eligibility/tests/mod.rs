@@ -222,19 +222,19 @@ fn model(name: &str, expression: &str) -> Model {
         display_name: id.into(),
         aliases: Vec::new(),
         tier: tier(&components),
-        components,
-        base_models: Vec::new(),
-        input_modalities: vec![Modality::Text],
-        output_modalities: vec![Modality::Text],
-        capabilities: Vec::new(),
+        components: components.into(),
+        base_models: Vec::new().into(),
+        input_modalities: vec![Modality::Text].into(),
+        output_modalities: vec![Modality::Text].into(),
+        capabilities: Vec::new().into(),
         context_tokens: None,
         max_output_tokens: None,
         parameters: crate::domain::model::Parameters::default(),
         release_date: Some(date("2024-12-06")),
         knowledge_cutoff: None,
         family: "".into(),
-        conflicts: Vec::new(),
-        sources: Vec::new(),
+        conflicts: Vec::new().into(),
+        sources: Vec::new().into(),
     }
 }
 
@@ -329,7 +329,7 @@ fn under(expression: &str, licenses: Vec<License>) -> World {
 /// A model made from others, each with its license.
 fn family(own: &str, bases: Vec<BaseModel>, ancestors: Vec<Model>, licenses: Vec<License>) -> World {
     let mut first = model("acme/one", own);
-    first.base_models = bases;
+    first.base_models = bases.into();
     let models = std::iter::once(first).chain(ancestors).collect();
     World { models, licenses, ..World::default() }
 }
