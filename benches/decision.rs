@@ -39,7 +39,7 @@ fn catalog() -> Arc<Snapshot> {
 }
 
 fn model(catalog: &Snapshot, alias: &str) -> Model {
-    let [name] = catalog.aliases().exact(alias) else { panic!("{alias} is not one model") };
+    let [name] = catalog.aliases().exact(alias)[..] else { panic!("{alias} is not one model") };
     catalog.model_entry(name).unwrap().record.clone()
 }
 
@@ -53,7 +53,7 @@ fn two_ancestors(catalog: &Snapshot) -> Model {
         relation: Relation::Merge,
         expression: None,
     };
-    merged.base_models = vec![base("meta-llama/Llama-3.3-70B-Instruct"), base("Qwen/Qwen2.5-72B-Instruct")];
+    merged.base_models = vec![base("meta-llama/Llama-3.3-70B-Instruct"), base("Qwen/Qwen2.5-72B-Instruct")].into();
     merged
 }
 

@@ -3,8 +3,8 @@
 //! `cargo bench --bench million [-- --models 1000000 --against 100000 --seconds 5 | --models 1000000 --keep FOLDER]`
 //!
 //! The models are drawn from the built-in catalog: licenses, parts, modalities and dates as often as they stand there,
-//! sizes and contexts spread around them, a third of them made from another model, publishers from large to small. They are
-//! loaded as records in chunks, as `weighbridge import records` does, into a durable store, and asked for by clients of a
+//! sizes and contexts spread around them, a third of them made from another model, most of these under its license,
+//! publishers from large to small, and a description of words for people, so that a record is about 1 kB. They are loaded as records in chunks, as `weighbridge import records` does, into a durable store, and asked for by clients of a
 //! server on the same machine: the figures hold for both on two cores. What is asked for is the same for both sizes.
 
 #![allow(
@@ -25,8 +25,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::{Buf as _, BufMut as _, Bytes};
 use prost::Message as _;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
+use tonic::{Request, Response, Status};
 use weighbridge::convert;
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
@@ -48,20 +51,42 @@ fn main() {
     if arguments.iter().any(|a| a == "--test") {
         return;
     }
-    let number = |name: &str, default: u64| {
-        let at = arguments.iter().position(|a| a == name);
-        at.and_then(|at| arguments.get(at + 1)).and_then(|text| text.parse().ok()).unwrap_or(default)
+    let after = |name: &str| {
+        let at = arguments.iter().position(|a| a == name)?;
+        arguments.get(at + 1)
     };
+    let number = |name: &str, default: u64| after(name).and_then(|text| text.parse().ok()).unwrap_or(default);
     let seconds = Duration::from_secs(number("--seconds", 5));
+    let models = number("--models", 1_000_000);
+    // The parts of a run are processes of their own, so that the memory of one is not counted with another.
+    if let Some(folder) = after("--fill") {
+        return fill(models, Path::new(folder));
+    }
+    if let Some(folder) = after("--ask") {
+        return ask(models, Path::new(folder), seconds);
+    }
     // For looking at one thing again and again: a folder that is filled once and kept.
-    if let Some(at) = arguments.iter().position(|a| a == "--keep") {
-        run(number("--models", 1_000_000), Path::new(&arguments[at + 1]), seconds);
-        return;
+    if let Some(folder) = after("--keep") {
+        let folder = Path::new(folder);
+        return both(models, folder, seconds);
     }
-    for models in [number("--against", 100_000), number("--models", 1_000_000)] {
+    for models in [number("--against", 100_000), models] {
         let folder = tempfile::tempdir().unwrap();
-        run(models, folder.path(), seconds);
+        both(models, &folder.path().join("store"), seconds);
     }
+}
+
+fn both(models: u64, folder: &Path, seconds: Duration) {
+    println!("\n== {models} models");
+    let again = |part: &str| {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--models", &models.to_string(), "--seconds", &seconds.as_secs().to_string(), part]);
+        assert!(command.arg(folder).status().unwrap().success());
+    };
+    if !folder.exists() {
+        again("--fill");
+    }
+    again("--ask");
 }
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -69,51 +94,72 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 async fn open(folder: &Path) -> Registry {
-    let store = Arc::new(SledStore::open(SledOptions::new(folder.to_owned())).unwrap());
-    Registry::open(store, Arc::new(jiff::Timestamp::now)).await.unwrap()
+    Registry::open_with(Arc::new(jiff::Timestamp::now), |take| {
+        let (store, revision) = SledStore::open_loading(SledOptions::new(folder.to_owned()), take)?;
+        Ok((Arc::new(store), revision))
+    })
+    .await
+    .unwrap()
 }
 
-fn run(models: u64, folder: &Path, seconds: Duration) {
-    println!("\n== {models} models");
-    let runtime = runtime();
+fn fill(models: u64, folder: &Path) {
     let started = Instant::now();
-    let (bytes, built_in) = runtime.block_on(async {
+    let bytes = runtime().block_on(async {
         let registry = open(folder).await;
-        let there = registry.snapshot().model_count() as u64;
-        if there > models {
-            return (0, there - models);
-        }
         let templates = templates(&registry);
         let mut bytes = 0;
-        let mut first = 0;
-        while first < models {
-            let last = (first + CHUNK).min(models);
-            let mut lines = Vec::new();
-            for i in first..last {
-                let model = draw(&templates, i);
-                bytes += model.encoded_len();
-                lines.extend_from_slice(json(&model).as_bytes());
-                lines.push(b'\n');
-            }
-            let config = pb::ImportConfig { source: pb::ImportSource::Records as i32, ..Default::default() };
-            let files = vec![ImportFile { path: "drawn.ndjson".into(), bytes: lines }];
-            let report = registry.import(ImportRequest { config, files }).await.unwrap();
-            assert_eq!(report.rejected, 0, "{:?}", report.entries.first());
-            first = last;
+        for first in (0..models).step_by(CHUNK as usize) {
+            bytes += import(&registry, &templates, first..(first + CHUNK).min(models)).await;
         }
-        (bytes, registry.snapshot().model_count() as u64 - models)
+        bytes
     });
-    println!("import {:.1} s, {} bytes a model as protobuf", started.elapsed().as_secs_f64(), bytes as u64 / models);
-    drop(runtime);
+    println!("import {:.1} s, {} bytes a model as protobuf", started.elapsed().as_secs_f64(), bytes / models);
+}
 
-    let runtime = self::runtime();
+/// Imports drawn models; their size as protobuf.
+async fn import(registry: &Registry, templates: &[pb::Model], numbers: std::ops::Range<u64>) -> u64 {
+    let (mut bytes, mut lines) = (0, Vec::new());
+    for i in numbers {
+        let model = draw(templates, i);
+        bytes += model.encoded_len() as u64;
+        lines.extend_from_slice(json(&model).as_bytes());
+        lines.push(b'\n');
+    }
+    let config = pb::ImportConfig { source: pb::ImportSource::Records as i32, ..Default::default() };
+    let files = vec![ImportFile { path: "drawn.ndjson".into(), bytes: lines }];
+    let report = registry.import(ImportRequest { config, files }).await.unwrap();
+    assert_eq!(report.rejected, 0, "{:?}", report.entries.first());
+    bytes
+}
+
+fn ask(models: u64, folder: &Path, seconds: Duration) {
+    let runtime = runtime();
     let started = Instant::now();
     let registry = Arc::new(runtime.block_on(open(folder)));
     println!("start {:.2} s, resident {} MB", started.elapsed().as_secs_f64(), resident_mb());
-    assert_eq!(registry.snapshot().model_count() as u64, models + built_in);
+    assert!(registry.snapshot().model_count() as u64 >= models);
     println!("groups of equal terms {}", registry.snapshot().model_index().groups().count());
     serve_and_ask(&runtime, &registry, seconds);
     println!("resident after {} MB", resident_mb());
+}
+
+/// What the engine alone takes for a durable write of 1 KiB: to insert, to flush, and to sync its file.
+fn bare(seconds: Duration) {
+    let folder = tempfile::tempdir().unwrap();
+    let db = sled::Config::new().path(folder.path()).flush_every_ms(None).open().unwrap();
+    let file = std::fs::File::open(folder.path().join("db")).unwrap();
+    let (mut took, mut i) = (Vec::new(), 0_u64);
+    let end = Instant::now() + seconds;
+    while Instant::now() < end {
+        i += 1;
+        let started = Instant::now();
+        db.insert(i.to_be_bytes(), [i as u8; 1_024].as_slice()).unwrap();
+        db.flush().unwrap();
+        file.sync_data().unwrap();
+        took.push(started.elapsed().as_secs_f64() * 1e3);
+    }
+    took.sort_by(f64::total_cmp);
+    println!("bare insert, flush and sync of 1 KiB p50 {:.3} ms", took[took.len() / 2]);
 }
 
 fn resident_mb() -> u64 {
@@ -156,19 +202,55 @@ impl Dice {
     }
 }
 
+/// Words of model cards, for descriptions that are not all alike.
+const WORDS: &str = "a able about accuracy adapter after all also and answers any are as assistant at average based be \
+    been before benchmark best better between bias both by can card checkpoint code community compared context corpus \
+    data dataset details developed dialogue does domain each efficient english evaluation example experiments few fine \
+    first following for from further general generation german given good has have high higher human if improved in \
+    inference instruction instructions intended into is it its knowledge language large layers learning license \
+    limitations long low made many mathematics may memory merged method mixture model models more most multilingual \
+    name new no not of on one only open or original other our outputs over paper parameters per performance please \
+    precision prediction preference pretrained previous prompt public quality quantized questions random rate reasoning \
+    reduce release released reported research responses results same samples scale score see sequence set several should \
+    similar size small some speech standard step such summarization supervised support system tasks team tested text than \
+    that the their then these this three through time to tokenizer tokens tool trained training translation tuned two \
+    under use used users using variants various version very vision was way we weights well were when where which while \
+    with without words work world you";
+
+/// Made-up sentences of about as many bytes.
+fn prose(dice: &mut Dice, bytes: u64) -> String {
+    let words: Vec<&str> = WORDS.split_whitespace().collect();
+    let mut text = String::new();
+    while (text.len() as u64) < bytes {
+        match dice.below(12) {
+            0 => text.push_str(". "),
+            1 => text.push_str(&format!(" {}.{}", dice.below(100), dice.below(10))),
+            _ => text.push(' '),
+        }
+        text.push_str(dice.pick::<&str>(&words));
+    }
+    text
+}
+
 fn draw(templates: &[pb::Model], i: u64) -> pb::Model {
     let mut dice = Dice(i);
-    let template = dice.pick(templates);
+    let mut template = dice.pick(templates);
+    let base = (dice.below(3) == 0).then(|| dice.pick(templates));
+    // What is made from a model is most often under its license, and takes in and gives out the same.
+    template = base.filter(|_| dice.below(8) != 0).unwrap_or(template);
     // Few publishers have much, and many have little.
     let publisher = format!("maker-{}", (dice.below(1 << 24) * dice.below(1 << 24)) >> 34);
-    let base = template.name.rsplit('/').next().unwrap();
-    let id: String = format!("{}-{i}", base.chars().take(80).collect::<String>());
+    let stem = template.name.rsplit('/').next().unwrap();
+    let id: String = format!("{}-{i}", stem.chars().take(80).collect::<String>());
     let day = format!("{}-{:02}-{:02}", 2022 + dice.below(5), 1 + dice.below(12), 1 + dice.below(28));
     let size = i64::try_from(dice.below(1_000) + 1).unwrap() * 100_000_000;
     let mut model = pb::Model {
         name: format!("publishers/{publisher}/models/{id}"),
         display_name: format!("{} {i}", template.display_name),
-        description: "A model drawn for a benchmark. ".repeat(12 + dice.below(8) as usize),
+        description: {
+            let bytes = 300 + dice.below(800);
+            prose(&mut dice, bytes)
+        },
         aliases: vec![format!("{publisher}/{}-{i}", template.display_name.replace(' ', "-"))],
         components: template.components.clone(),
         input_modalities: template.input_modalities.clone(),
@@ -185,8 +267,8 @@ fn draw(templates: &[pb::Model], i: u64) -> pb::Model {
         component.note.clear();
         component.conclusion = None;
     }
-    if dice.below(3) == 0 {
-        let of = dice.pick(templates).name.clone();
+    if let Some(base) = base {
+        let of = base.name.clone();
         let relations = [pb::base_model::Relation::FineTune, pb::base_model::Relation::Quantized];
         let relation = *dice.pick(&relations) as i32;
         model.base_models = vec![pb::BaseModel { model: of, relation, ..Default::default() }];
@@ -260,13 +342,34 @@ fn serve_and_ask(runtime: &tokio::runtime::Runtime, registry: &Arc<Registry>, se
         measured("eligible models, counts by verdict", &channels[..1], seconds, eligible).await;
         let names: Arc<Vec<String>> =
             Arc::new(registry.snapshot().models().step_by(97).map(|e| e.record.name.to_string()).collect());
+        let aliases = registry.snapshot().models().step_by(89).filter_map(|e| Some(e.record.aliases.first()?.to_string())).collect();
+        let aliases: Arc<Vec<String>> = Arc::new(aliases);
         let turn = Arc::new(AtomicU64::new(0));
         let get = |channel: Channel| {
             let name = names[turn.fetch_add(1, Ordering::Relaxed) as usize % names.len()].clone();
             async move { ModelServiceClient::new(channel).get_model(pb::GetModelRequest { name }).await.unwrap() }
         };
         measured("GetModel", &channels, seconds, get).await;
-        update(registry, &channels[0], seconds).await;
+        let resolve = |channel: Channel| {
+            let alias = aliases[turn.fetch_add(1, Ordering::Relaxed) as usize % aliases.len()].clone();
+            async move {
+                ModelServiceClient::new(channel).resolve_model(pb::ResolveModelRequest { alias }).await.unwrap()
+            }
+        };
+        measured("ResolveModel, by alias", &channels, seconds, resolve).await;
+        let echoes = echo(registry.model(&names[0]).unwrap().encode_to_vec().into(), CLIENTS).await;
+        let get = |channel: Channel| {
+            let name = names[turn.fetch_add(1, Ordering::Relaxed) as usize % names.len()].clone();
+            async move { ModelServiceClient::new(channel).get_model(pb::GetModelRequest { name }).await.unwrap() }
+        };
+        measured("a bare echo with a model of that size", &echoes, seconds, get).await;
+        println!("resident {} MB", resident_mb());
+        let alone = update(registry, None, seconds).await;
+        println!("durable update alone p50 {:.3} ms", alone.0);
+        bare(seconds);
+        let beside = update(registry, Some(&channels[0]), seconds).await;
+        println!("durable update p50 {:.3} ms beside {:.0} pages a second; resident {} MB", beside.0, beside.1, resident_mb());
+        import_beside(registry, &channels[0]).await;
     });
     let _ = stop.send(());
     server.join().unwrap();
@@ -330,23 +433,26 @@ async fn futures_all<T>(each: impl Iterator<Item = impl Future<Output = T>>) -> 
     left.into_iter().filter_map(|(_, done)| done).collect()
 }
 
-/// One durable update after the other, while a reader asks for the same page again and again.
-async fn update(registry: &Arc<Registry>, channel: &Channel, seconds: Duration) {
+/// One durable update after the other, and where there is a channel, a reader that asks for the same page again and again
+/// beside it: the median of the updates, and pages a second.
+async fn update(registry: &Arc<Registry>, channel: Option<&Channel>, seconds: Duration) -> (f64, f64) {
     let name = registry.snapshot().models().nth(1_000).unwrap().record.name.to_string();
     let mut model = registry.model(&name).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let (reads, over) = (Arc::new(AtomicU64::new(0)), stop.clone());
-    let (reader, counted) = (channel.clone(), reads.clone());
-    let reading = tokio::spawn(async move {
-        let mut client = ModelServiceClient::new(reader);
-        while !over.load(Ordering::Relaxed) {
-            client.list_models(list(MEDIUM, "")).await.unwrap();
-            counted.fetch_add(1, Ordering::Relaxed);
-        }
+    let counted = reads.clone();
+    let reading = channel.cloned().map(|channel| {
+        tokio::spawn(async move {
+            let mut client = ModelServiceClient::new(channel);
+            while !over.load(Ordering::Relaxed) {
+                client.list_models(list(MEDIUM, "")).await.unwrap();
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        })
     });
     let mut took = Vec::new();
     let end = Instant::now() + seconds;
-    let mut tokens = 1_000;
+    let mut tokens = model.context_tokens.max(1_000);
     while Instant::now() < end {
         tokens += 1;
         model.context_tokens = tokens;
@@ -357,8 +463,139 @@ async fn update(registry: &Arc<Registry>, channel: &Channel, seconds: Duration) 
         took.push(started.elapsed().as_secs_f64() * 1e3);
     }
     stop.store(true, Ordering::Relaxed);
-    reading.await.unwrap();
+    if let Some(reading) = reading {
+        reading.await.unwrap();
+    }
     took.sort_by(f64::total_cmp);
-    let per_second = reads.load(Ordering::Relaxed) as f64 / seconds.as_secs_f64();
-    println!("durable update p50 {:.3} ms, {per_second:.0} pages a second beside it", took[took.len() / 2]);
+    (took[took.len() / 2], reads.load(Ordering::Relaxed) as f64 / seconds.as_secs_f64())
+}
+
+/// Pages a second while models are imported, and while nothing is.
+async fn import_beside(registry: &Arc<Registry>, channel: &Channel) {
+    let pages = |while_: Arc<AtomicBool>| {
+        let channel = channel.clone();
+        tokio::spawn(async move {
+            let mut client = ModelServiceClient::new(channel);
+            let (started, mut longest, mut pages) = (Instant::now(), Duration::ZERO, 0_u32);
+            while while_.load(Ordering::Relaxed) {
+                let asked = Instant::now();
+                client.list_models(list(MEDIUM, "")).await.unwrap();
+                longest = longest.max(asked.elapsed());
+                pages += 1;
+            }
+            (f64::from(pages) / started.elapsed().as_secs_f64(), longest.as_secs_f64() * 1e3)
+        })
+    };
+    let going = Arc::new(AtomicBool::new(true));
+    let alone = pages(going.clone());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    going.store(false, Ordering::Relaxed);
+    let alone = alone.await.unwrap();
+    let templates = templates(registry);
+    let going = Arc::new(AtomicBool::new(true));
+    let beside = pages(going.clone());
+    let (started, registry) = (Instant::now(), registry.clone());
+    // On a thread of its own, as the service does it.
+    let imported = tokio::spawn(async move { import(&registry, &templates, 2_000_000_000..2_000_025_000).await });
+    imported.await.unwrap();
+    let took = started.elapsed().as_secs_f64();
+    going.store(false, Ordering::Relaxed);
+    let beside = beside.await.unwrap();
+    println!(
+        "import of 25,000 more in {took:.1} s; pages a second beside it {:.0} (longest {:.1} ms), without {:.0} (longest {:.1} ms)",
+        beside.0, beside.1, alone.0, alone.1
+    );
+}
+
+/// Connections to a server that answers every call with the same bytes, set up as ours is.
+async fn echo(answer: Bytes, clients: usize) -> Vec<Channel> {
+    let listeners = server::bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+    let address = format!("http://{}", listeners[0].local_addr().unwrap());
+    for listener in listeners {
+        let answer = answer.clone();
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+                let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+                let server = tonic::transport::Server::builder().add_service(Echo(answer));
+                server.serve_with_incoming(incoming).await.unwrap();
+            });
+        });
+    }
+    let endpoint = Endpoint::from_shared(address).unwrap();
+    let mut channels = Vec::new();
+    for _ in 0..clients {
+        channels.push(endpoint.connect().await.unwrap());
+    }
+    channels
+}
+
+#[derive(Clone)]
+struct Echo(Bytes);
+
+impl tonic::server::NamedService for Echo {
+    const NAME: &'static str = "weighbridge.v1.ModelService";
+}
+
+impl tonic::server::UnaryService<Bytes> for Echo {
+    type Response = Bytes;
+    type Future = std::future::Ready<Result<Response<Bytes>, Status>>;
+
+    fn call(&mut self, _request: Request<Bytes>) -> Self::Future {
+        std::future::ready(Ok(Response::new(self.0.clone())))
+    }
+}
+
+impl tower::Service<tonic::codegen::http::Request<tonic::body::Body>> for Echo {
+    type Response = tonic::codegen::http::Response<tonic::body::Body>;
+    type Error = std::convert::Infallible;
+    type Future = tonic::codegen::BoxFuture<Self::Response, Self::Error>;
+
+    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: tonic::codegen::http::Request<tonic::body::Body>) -> Self::Future {
+        let echo = self.clone();
+        Box::pin(async move { Ok(tonic::server::Grpc::new(Raw).unary(echo, request).await) })
+    }
+}
+
+/// Bytes as they are.
+#[derive(Clone, Copy, Default)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        buffer.put(item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
+    }
 }
