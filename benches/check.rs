@@ -19,20 +19,24 @@
     reason = "a benchmark stops at the first thing that is not as it expects"
 )]
 
+mod echo;
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::Bytes;
 use prost::Message as _;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
-use tonic::{Request, Response, Status};
+use tonic::Request;
 use weighbridge::pb::weighbridge::v1 as pb;
+use weighbridge::pb::weighbridge::v1::eligibility_service_server::EligibilityServiceServer;
 use weighbridge::registry::Registry;
 use weighbridge::server::{self, ServerOptions};
 use weighbridge::store::MemoryStore;
+
+use echo::{Echo, Raw};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -256,79 +260,7 @@ fn serve_echo() {
         let server = tonic::transport::Server::builder()
             .timeout(Duration::from_secs(30))
             .max_concurrent_streams(Some(1_000))
-            .add_service(Echo { answer: answer.into() });
+            .add_service(Echo::<EligibilityServiceServer<()>>::new(answer.into()));
         server.serve_with_incoming(incoming).await.unwrap();
     });
-}
-
-/// Answers every call with the same bytes.
-#[derive(Clone)]
-struct Echo {
-    answer: Bytes,
-}
-
-impl tonic::server::NamedService for Echo {
-    const NAME: &'static str = "weighbridge.v1.EligibilityService";
-}
-
-impl tonic::server::UnaryService<Bytes> for Echo {
-    type Response = Bytes;
-    type Future = std::future::Ready<Result<Response<Bytes>, Status>>;
-
-    fn call(&mut self, _request: Request<Bytes>) -> Self::Future {
-        std::future::ready(Ok(Response::new(self.answer.clone())))
-    }
-}
-
-impl tower::Service<tonic::codegen::http::Request<tonic::body::Body>> for Echo {
-    type Response = tonic::codegen::http::Response<tonic::body::Body>;
-    type Error = std::convert::Infallible;
-    type Future = tonic::codegen::BoxFuture<Self::Response, Self::Error>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: tonic::codegen::http::Request<tonic::body::Body>) -> Self::Future {
-        let echo = self.clone();
-        Box::pin(async move { Ok(tonic::server::Grpc::new(Raw).unary(echo, request).await) })
-    }
-}
-
-/// Bytes as they are.
-#[derive(Clone, Copy, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
 }

@@ -20,23 +20,26 @@
     reason = "a benchmark stops at the first thing that is not as it expects"
 )]
 
+mod echo;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use bytes::{Buf as _, BufMut as _, Bytes};
+use bytes::Bytes;
 use prost::Message as _;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Response, Status};
 use weighbridge::convert;
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
+use weighbridge::pb::weighbridge::v1::model_service_server::ModelServiceServer;
 use weighbridge::registry::{ImportFile, ImportRequest, Registry};
 use weighbridge::server::{self, ServerOptions};
 use weighbridge::store::{SledOptions, SledStore};
+
+use echo::Echo;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -518,7 +521,8 @@ async fn echo(answer: Bytes, clients: usize) -> Vec<Channel> {
             runtime.block_on(async {
                 let listener = tokio::net::TcpListener::from_std(listener).unwrap();
                 let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
-                let server = tonic::transport::Server::builder().add_service(Echo(answer));
+                let server =
+                    tonic::transport::Server::builder().add_service(Echo::<ModelServiceServer<()>>::new(answer));
                 server.serve_with_incoming(incoming).await.unwrap();
             });
         });
@@ -529,73 +533,4 @@ async fn echo(answer: Bytes, clients: usize) -> Vec<Channel> {
         channels.push(endpoint.connect().await.unwrap());
     }
     channels
-}
-
-#[derive(Clone)]
-struct Echo(Bytes);
-
-impl tonic::server::NamedService for Echo {
-    const NAME: &'static str = "weighbridge.v1.ModelService";
-}
-
-impl tonic::server::UnaryService<Bytes> for Echo {
-    type Response = Bytes;
-    type Future = std::future::Ready<Result<Response<Bytes>, Status>>;
-
-    fn call(&mut self, _request: Request<Bytes>) -> Self::Future {
-        std::future::ready(Ok(Response::new(self.0.clone())))
-    }
-}
-
-impl tower::Service<tonic::codegen::http::Request<tonic::body::Body>> for Echo {
-    type Response = tonic::codegen::http::Response<tonic::body::Body>;
-    type Error = std::convert::Infallible;
-    type Future = tonic::codegen::BoxFuture<Self::Response, Self::Error>;
-
-    fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: tonic::codegen::http::Request<tonic::body::Body>) -> Self::Future {
-        let echo = self.clone();
-        Box::pin(async move { Ok(tonic::server::Grpc::new(Raw).unary(echo, request).await) })
-    }
-}
-
-/// Bytes as they are.
-#[derive(Clone, Copy, Default)]
-struct Raw;
-
-impl Codec for Raw {
-    type Encode = Bytes;
-    type Decode = Bytes;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn encode(&mut self, item: Bytes, buffer: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        buffer.put(item);
-        Ok(())
-    }
-}
-
-impl Decoder for Raw {
-    type Item = Bytes;
-    type Error = Status;
-
-    fn decode(&mut self, buffer: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(buffer.copy_to_bytes(buffer.remaining())))
-    }
 }
