@@ -599,7 +599,7 @@ const INCORPORATED_MAX: usize = 8;
 
 /// What a license brings in is named once, and is not itself.
 fn check_incorporated(v: &mut Violations, id: Option<&LicenseId>, duties: &[Duty]) {
-    let mut met: Vec<&LicenseId> = id.into_iter().collect();
+    let mut met: Vec<&LicenseId> = Vec::new();
     for (i, duty) in duties.iter().enumerate() {
         for (j, incorporated) in duty.incorporates.iter().enumerate() {
             let field = format!("duties[{i}].incorporates[{j}]");

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, HashMap};
 
 use crate::catalog::{Folded, Snapshot};
 use crate::domain::alias::fold;
-use crate::domain::model::Model;
 use crate::domain::name::ModelName;
 use crate::ingest::identity::{self, AliasIndex};
 
@@ -39,14 +38,8 @@ pub(super) struct ModelsBeforeMerge<'a>(pub(super) &'a Snapshot);
 impl ModelsBeforeMerge<'_> {
     fn states(&self, name: &ModelName, test: impl Fn(&str) -> bool) -> Option<Box<str>> {
         let model = &self.0.model_before_merge(name)?.record;
-        stated(model).find(|alias| test(alias))
+        model.ids().find(|id| test(id)).map(|id| id.as_ref().into())
     }
-}
-
-/// The ids that stand for a model letter for letter, and its bare name last.
-fn stated(model: &Model) -> impl Iterator<Item = Box<str>> + '_ {
-    let short = format!("{}/{}", model.name.publisher(), model.name.model());
-    model.aliases.iter().cloned().chain([short.into()])
 }
 
 impl AliasIndex for ModelsBeforeMerge<'_> {
