@@ -143,6 +143,10 @@ fn fields(code: Code, reason: &str, violations: &[Violation]) -> Status {
 }
 
 fn store(error: &StoreError) -> Status {
+    if let StoreError::Compacted { oldest, .. } = error {
+        let metadata = [("oldest_revision", oldest.to_string())];
+        return with_info(Code::OutOfRange, error.to_string(), "REVISION_COMPACTED", metadata);
+    }
     let (code, reason, message) = match error {
         StoreError::Conflict { .. } => {
             (Code::Aborted, "CONFLICT", "the record was changed in between: read it again and repeat the change")
@@ -151,11 +155,26 @@ fn store(error: &StoreError) -> Status {
             (Code::Unavailable, "STORE_READ_ONLY", "the store takes no writes: see GetStatus for the reason")
         }
         StoreError::Full { .. } => (Code::Unavailable, "STORE_FULL", "the store's disk is full: nothing was written"),
+        StoreError::Busy { .. } => {
+            let message = "too many writes wait to be committed: try again in a moment, nothing was written";
+            (Code::ResourceExhausted, "STORE_BUSY", message)
+        }
+        StoreError::Unavailable { .. } => {
+            let message = "the store does not answer for now: try again with the same request id";
+            (Code::Unavailable, "STORE_UNAVAILABLE", message)
+        }
+        StoreError::NoteTooLong { .. } => (Code::InvalidArgument, "NOTE_TOO_LONG", "the request id is too long"),
         StoreError::InvalidKey { .. } => (Code::InvalidArgument, "NAME_TOO_LONG", "a name is too long to be stored"),
+        StoreError::BadBackup { .. } => return with_info(Code::InvalidArgument, error.to_string(), "BAD_BACKUP", []),
+        StoreError::NotEmpty { .. } => {
+            (Code::FailedPrecondition, "STORE_NOT_EMPTY", "the store holds something already")
+        }
+        StoreError::Compacted { .. } => (Code::OutOfRange, "REVISION_COMPACTED", "the revision is no longer kept"),
         StoreError::Closed => (Code::Unavailable, "CLOSED", "the store is shutting down"),
         StoreError::Locked { .. }
         | StoreError::NewerFormat { .. }
         | StoreError::Damaged { .. }
+        | StoreError::Unsynced { .. }
         | StoreError::Io { .. } => (Code::Unavailable, "STORE_FAILED", "the store failed: see the server's log"),
     };
     with_info(code, message.to_owned(), reason, [])

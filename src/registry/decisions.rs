@@ -161,7 +161,7 @@ impl DecisionLog {
                 return Err(RegistryError::Closed);
             };
             let expect = vec![Expect { key: key.clone(), revision: None }];
-            store.commit(Batch { expect, writes: vec![Write { key, value: Some(payload.clone()) }] }).await?;
+            store.commit(Batch { expect, ..Batch::of([Write { key, value: Some(payload.clone()) }]) }).await?;
             let (verdict, model) = (decision.verdict, decision.model.as_str().into());
             let entry = Entry { generation, verdict, model, payload };
             self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(id.into(), entry);

@@ -163,7 +163,7 @@ impl Registry {
         if writes.is_empty() {
             return Ok(());
         }
-        self.commit(Batch { expect: Vec::new(), writes }).await?;
+        self.commit(Batch { writes, ..Batch::default() }).await?;
         Ok(())
     }
 
@@ -215,13 +215,13 @@ impl Registry {
         let value = records::record(kind, "operator", created, (self.clock)());
         let key = key.bytes();
         let expect = vec![Expect { key: key.clone(), revision: seen }];
-        self.commit(Batch { expect, writes: vec![Write { key, value: Some(value) }] }).await
+        self.commit(Batch { expect, ..Batch::of([Write { key, value: Some(value) }]) }).await
     }
 
     async fn delete(&self, key: &Key, seen: Revision) -> Result<Revision, RegistryError> {
         let key = key.bytes();
         let expect = vec![Expect { key: key.clone(), revision: Some(seen) }];
-        self.commit(Batch { expect, writes: vec![Write { key, value: None }] }).await
+        self.commit(Batch { expect, ..Batch::of([Write { key, value: None }]) }).await
     }
 
     /// Today.

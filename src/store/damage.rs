@@ -4,9 +4,8 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use super::sled::{OnLoss, SledOptions, SledStore};
 use super::suite::{block_on, open, put, writes};
-use super::{Contents, Record, Store, StoreError};
+use super::{Contents, OnLoss, Record, SledOptions, SledStore, Store, StoreError};
 
 /// A small generator, so that every run damages the same bytes.
 struct Random(u64);
@@ -37,7 +36,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
         let path = entry.unwrap().path();
         if path.is_dir() {
             found.extend(files(&path));
-        } else {
+        } else if path.file_name().is_some_and(|name| name != "LOCK") {
             found.push(path);
         }
     }
@@ -56,7 +55,7 @@ fn copy(from: &Path, to: &Path) {
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         fs::copy(&file, target).unwrap();
     }
-    fs::create_dir_all(to.join("blobs")).unwrap();
+    fs::create_dir_all(to.join("1/blobs")).unwrap();
 }
 
 fn cut(file: &Path, bytes: u64) {
@@ -133,12 +132,12 @@ fn a_cut_newest_file_is_never_a_smaller_healthy_store() {
 
 #[test]
 fn a_cut_data_file_is_never_a_smaller_healthy_store() {
-    truncation_rounds(2, 30, |path| path.join("db"));
+    truncation_rounds(2, 30, |path| path.join("1/db"));
 }
 
 #[test]
 fn a_cut_witness_is_never_a_smaller_healthy_store() {
-    truncation_rounds(3, 10, |path| path.join("HEAD"));
+    truncation_rounds(3, 10, |path| path.join("1/HEAD"));
 }
 
 #[test]
@@ -150,10 +149,10 @@ fn a_rolled_back_engine_is_noticed() {
     let store = open(&path);
     block_on(store.commit(writes([put("models/last", "2"), put("models/new", "1")]))).unwrap();
     drop(store);
-    let head = fs::read(path.join("HEAD")).unwrap();
+    let head = fs::read(path.join("1/HEAD")).unwrap();
     fs::remove_dir_all(&path).unwrap();
     copy(&older, &path);
-    fs::write(path.join("HEAD"), head).unwrap();
+    fs::write(path.join("1/HEAD"), head).unwrap();
     match open_error(&path) {
         StoreError::Damaged { head_revision, found_revision, missing_records, detail, .. } => {
             assert_eq!(head_revision, Some(expected.revision + 1));
@@ -219,16 +218,16 @@ fn a_kill_between_data_and_witness_loses_nothing() {
     let store = open(path);
     let mut witnesses = Vec::new();
     for number in 0..3 {
-        witnesses.push(fs::read(path.join("HEAD")).unwrap());
+        witnesses.push(fs::read(path.join("1/HEAD")).unwrap());
         block_on(store.commit(writes([put("models/last", number.to_string())]))).unwrap();
     }
     let expected = block_on(store.load()).unwrap();
     drop(store);
     // One group behind is a kill; more is not explained by any.
-    fs::write(path.join("HEAD"), &witnesses[1]).unwrap();
+    fs::write(path.join("1/HEAD"), &witnesses[1]).unwrap();
     let error = open_error(path);
     assert!(matches!(&error, StoreError::Damaged { .. }), "{error}");
-    fs::write(path.join("HEAD"), &witnesses[2]).unwrap();
+    fs::write(path.join("1/HEAD"), &witnesses[2]).unwrap();
     let store = open(path);
     assert_eq!(block_on(store.load()).unwrap(), expected);
     assert_eq!(store.status().problem, None);
@@ -266,7 +265,7 @@ fn a_store_in_use_is_locked() {
 fn a_newer_format_is_refused() {
     let directory = tempfile::tempdir().unwrap();
     drop(open(directory.path()));
-    fs::write(directory.path().join("FORMAT"), "weighbridge store 2\n").unwrap();
+    fs::write(directory.path().join("FORMAT"), "weighbridge store 2\ncurrent 1\n").unwrap();
     let error = open_error(directory.path());
     assert!(matches!(error, StoreError::NewerFormat { found: 2, supported: 1 }), "{error}");
 }
@@ -279,13 +278,13 @@ fn missing_and_garbage_files_are_damage() {
     for (name, garbage) in [
         ("FORMAT", None),
         ("FORMAT", Some(&b"something else\n"[..])),
-        ("HEAD", None),
-        ("HEAD", Some(&b""[..])),
-        ("HEAD", Some(&[0x5a; 9000][..])),
-        ("db", None),
-        ("db", Some(&b""[..])),
-        ("db", Some(&[0x5a; 700_000][..])),
-        ("conf", Some(&[0x5a; 100][..])),
+        ("1/HEAD", None),
+        ("1/HEAD", Some(&b""[..])),
+        ("1/HEAD", Some(&[0x5a; 9000][..])),
+        ("1/db", None),
+        ("1/db", Some(&b""[..])),
+        ("1/db", Some(&[0x5a; 700_000][..])),
+        ("1/conf", Some(&[0x5a; 100][..])),
     ] {
         let path = directory.path().join("copy");
         copy(&original, &path);
@@ -297,8 +296,8 @@ fn missing_and_garbage_files_are_damage() {
         let what = format!("{name} {:?}: {error}", garbage.map(<[u8]>::len));
         assert!(matches!(error, StoreError::Damaged { .. }), "{what}");
         println!("{what}");
-        if name == "db" && garbage.is_none() {
-            assert!(!path.join("db").exists(), "a lost data file is not made anew");
+        if name == "1/db" && garbage.is_none() {
+            assert!(!path.join("1/db").exists(), "a lost data file is not made anew");
         }
         fs::remove_dir_all(&path).unwrap();
     }
@@ -310,7 +309,7 @@ fn the_witness_of_another_store_does_not_fit() {
     let (one, other) = (directory.path().join("one"), directory.path().join("other"));
     filled(&one, &mut Random(8));
     filled(&other, &mut Random(9));
-    fs::copy(other.join("HEAD"), one.join("HEAD")).unwrap();
+    fs::copy(other.join("1/HEAD"), one.join("1/HEAD")).unwrap();
     let error = open_error(&one);
     assert!(error.to_string().contains("does not match the witness"), "{error}");
 }
@@ -321,9 +320,22 @@ fn an_interrupted_creation_is_finished() {
     fs::write(directory.path().join("FORMAT.new"), "weigh").unwrap();
     fs::create_dir(directory.path().join("lost+found")).unwrap();
     drop(open(directory.path()));
-    fs::remove_file(directory.path().join("HEAD")).unwrap();
+    let half = |name: &str| {
+        fs::create_dir(directory.path().join(name)).unwrap();
+        fs::write(directory.path().join(name).join("db"), "half").unwrap();
+    };
+    half("1.new");
+    fs::remove_file(directory.path().join("FORMAT")).unwrap();
     let store = open(directory.path());
     block_on(store.commit(writes([put("a", "1")]))).unwrap();
+    drop(store);
+    half("2.new");
+    half("2");
+    assert_eq!(open(directory.path()).status().record_count, 1);
+    assert!(["1.new", "2.new", "2"].iter().all(|name| !directory.path().join(name).exists()));
+    fs::remove_file(directory.path().join("FORMAT")).unwrap();
+    let error = open_error(directory.path());
+    assert!(error.to_string().contains("its FORMAT file is missing"), "{error}");
 }
 
 #[test]
@@ -358,8 +370,8 @@ fn who_wants_no_more_records_still_gets_all_of_them_checked() {
     let (store, revision) = SledStore::open_loading(options(), take).unwrap();
     assert_eq!((counted.iter().count(), revision), (1, Some(expected.revision + 1)));
     drop(store);
-    let rows = fs::metadata(directory.path().join("db")).unwrap().len();
-    cut(&directory.path().join("db"), rows / 2);
+    let rows = fs::metadata(directory.path().join("1/db")).unwrap().len();
+    cut(&directory.path().join("1/db"), rows / 2);
     let refused = SledStore::open_loading(options(), Box::new(|_| false));
     assert!(matches!(refused, Err(StoreError::Damaged { .. })));
 }
@@ -373,10 +385,10 @@ fn a_failed_commit_makes_the_store_read_only_until_reopened() {
     block_on(store.commit(writes([put("a", "1")]))).unwrap();
     let acknowledged = block_on(store.load()).unwrap();
     // The writer lists this directory after it wrote and before it syncs.
-    fs::rename(path.join("blobs"), path.join("away")).unwrap();
+    fs::rename(path.join("1/blobs"), path.join("away")).unwrap();
     let failed = block_on(store.commit(writes([put("a", "2")])));
     assert!(matches!(failed, Err(StoreError::Io { .. })), "{failed:?}");
-    fs::rename(path.join("away"), path.join("blobs")).unwrap();
+    fs::rename(path.join("away"), path.join("1/blobs")).unwrap();
     let refused = block_on(store.commit(writes([put("a", "3")])));
     assert!(matches!(refused, Err(StoreError::ReadOnly { .. })), "{refused:?}");
     assert_eq!(block_on(store.load()).unwrap(), acknowledged, "unacknowledged writes stay hidden");
@@ -397,7 +409,7 @@ fn a_cut_large_page_file_is_damage() {
     block_on(store.commit(writes([put("large", vec![7; 2_000_000])]))).unwrap();
     let expected = block_on(store.load()).unwrap();
     drop(store);
-    let large: Vec<_> = files(&path.join("blobs"));
+    let large: Vec<_> = files(&path.join("1/blobs"));
     assert!(!large.is_empty());
     large.iter().for_each(|file| cut(file, 1000));
     assert!(!complete_or_damaged(path, &expected, "large page"));

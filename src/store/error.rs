@@ -73,7 +73,7 @@ pub enum StoreError {
     },
 
     /// The disk is full.
-    #[error("the disk that holds `{}` is full; free some space, then restart", path.display())]
+    #[error("the disk that holds `{}` is full; free some space", path.display())]
     Full {
         /// The file or directory that could not grow.
         path: PathBuf,
@@ -85,6 +85,59 @@ pub enum StoreError {
         /// What was attempted, as a verb phrase.
         operation: &'static str,
         /// The file or directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+
+    /// The revision lies before the history that is kept.
+    #[error("revision {asked} is no longer kept: the oldest that can be read is {oldest}")]
+    Compacted {
+        /// The revision that was asked for; that of a time that was asked for is not known, and 0.
+        asked: Revision,
+        /// The oldest revision that can be read.
+        oldest: Revision,
+    },
+
+    /// Too much waits to be committed. Nothing was written.
+    #[error("too many writes wait to be committed ({waiting}): try again in a moment")]
+    Busy {
+        /// Batches that wait.
+        waiting: usize,
+    },
+
+    /// The store does not answer for now.
+    #[error("the store does not answer: {reason}")]
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+
+    /// A backup is to be restored where something is.
+    #[error("`{}` holds a store already; restore into a directory that is empty or does not exist", path.display())]
+    NotEmpty {
+        /// The directory.
+        path: PathBuf,
+    },
+
+    /// A backup is not whole.
+    #[error("the backup is damaged: {detail}; use another one")]
+    BadBackup {
+        /// What is wrong with it.
+        detail: String,
+    },
+
+    /// The note on a batch is longer than a store can hold.
+    #[error("the note on a batch has {size_bytes} bytes, and {} are allowed", super::NOTE_SIZE_BYTES_MAX)]
+    NoteTooLong {
+        /// Its size.
+        size_bytes: usize,
+    },
+
+    /// What was written could not be made to reach the disk, and the operating system does not tell how much of it did.
+    #[error("could not sync `{}`: {source}; what the disk holds is not known: restore a backup to another disk", path.display())]
+    Unsynced {
+        /// The file.
         path: PathBuf,
         /// The cause.
         source: io::Error,
@@ -130,16 +183,24 @@ impl StoreError {
             },
             Self::ReadOnly { reason } => Self::ReadOnly { reason: reason.clone() },
             Self::Full { path } => Self::Full { path: path.clone() },
-            Self::Io { operation, path, source } => {
-                let source = match source.raw_os_error() {
-                    Some(code) => io::Error::from_raw_os_error(code),
-                    None => io::Error::new(source.kind(), source.to_string()),
-                };
-                Self::Io { operation, path: path.clone(), source }
-            }
+            Self::Io { operation, path, source } => Self::Io { operation, path: path.clone(), source: copied(source) },
+            Self::Unsynced { path, source } => Self::Unsynced { path: path.clone(), source: copied(source) },
+            Self::Compacted { asked, oldest } => Self::Compacted { asked: *asked, oldest: *oldest },
+            Self::Busy { waiting } => Self::Busy { waiting: *waiting },
+            Self::Unavailable { reason } => Self::Unavailable { reason: reason.clone() },
+            Self::NotEmpty { path } => Self::NotEmpty { path: path.clone() },
+            Self::BadBackup { detail } => Self::BadBackup { detail: detail.clone() },
+            Self::NoteTooLong { size_bytes } => Self::NoteTooLong { size_bytes: *size_bytes },
             Self::Closed => Self::Closed,
             Self::InvalidKey { key, reason } => Self::InvalidKey { key: key.clone(), reason },
         }
+    }
+}
+
+fn copied(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 

@@ -6,13 +6,19 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::{Commit, Revision};
 
-/// The acknowledged state in two numbers.
+/// The acknowledged state in a few numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Head {
     /// The last acknowledged revision.
     pub(super) revision: Revision,
-    /// The number of live records at that revision.
+    /// The oldest revision that can still be read.
+    pub(super) floor: Revision,
+    /// When that was committed, in milliseconds since 1970.
+    pub(super) floor_time_ms: i64,
+    /// The number of live records at the last revision.
     pub(super) live: u64,
+    /// Size of all rows that count.
+    pub(super) bytes: u64,
 }
 
 /// The published head and the subscribers, behind one lock, so that a
@@ -26,12 +32,14 @@ pub(super) struct Feed {
 struct State {
     head: Head,
     problem: Option<String>,
+    /// The problem is that the writer hangs.
+    hung: bool,
     subscribers: Vec<UnboundedSender<Arc<Commit>>>,
 }
 
 impl Feed {
     pub(super) fn new(head: Head, problem: Option<String>) -> Feed {
-        Feed { state: Mutex::new(State { head, problem, subscribers: Vec::new() }) }
+        Feed { state: Mutex::new(State { head, problem, ..State::default() }) }
     }
 
     pub(super) fn head(&self) -> Head {
@@ -61,6 +69,32 @@ impl Feed {
     /// Makes the store read-only; the first problem is the one that matters.
     pub(super) fn fail(&self, problem: String) {
         self.state().problem.get_or_insert(problem);
+    }
+
+    /// Makes the store read-only while its writer hangs.
+    pub(super) fn hang(&self, problem: String) {
+        let mut state = self.state();
+        if state.problem.is_none() {
+            state.problem = Some(problem);
+            state.hung = true;
+        }
+    }
+
+    /// The problem is over.
+    pub(super) fn recover(&self) {
+        let mut state = self.state();
+        state.problem = None;
+        state.hung = false;
+    }
+
+    /// The problem is over, if it was that the writer hung.
+    pub(super) fn recover_from_hang(&self) -> bool {
+        let mut state = self.state();
+        let hung = std::mem::take(&mut state.hung);
+        if hung {
+            state.problem = None;
+        }
+        hung
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -1,43 +1,162 @@
-//! The store's directory and the `FORMAT` file that marks it.
+//! The store's directory.
+//!
+//! ```text
+//! FORMAT     the format, and the number of the current folder
+//! LOCK       locked while a process has the store open
+//! 1/         the engine's files, and the witness HEAD
+//! 2.new/     a folder that is not finished: thrown away
+//! ```
+//!
+//! A folder is made whole and durable under another name before `FORMAT` names it, and `FORMAT` is replaced by a rename. So a
+//! store is created, and a rewritten one takes its place, as a whole or not at all.
 
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
-use super::StoreError;
+use super::{StoreError, witness};
 
 /// The format this version writes, and the newest it reads.
 const FORMAT: u64 = 1;
 const FORMAT_FILE: &str = "FORMAT";
 /// Where `FORMAT` is written before it gets its name.
 const FORMAT_DRAFT: &str = "FORMAT.new";
+const LOCK_FILE: &str = "LOCK";
+/// There while a backup is restored into the directory.
+const RESTORING_FILE: &str = "RESTORING";
+/// Where further stores of the same owner are, beside the store's own files.
+const NEIGHBOURS: &str = "decisions";
 /// The engine's data file.
 pub(super) const DATA_FILE: &str = "db";
 /// Where the engine puts pages that are too large for its data file.
 pub(super) const BLOB_DIRECTORY: &str = "blobs";
+/// A process that ends frees its lock a little later than it seems.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
 
-/// Makes sure that `directory` is a store of a known format; a directory that
-/// is empty or does not exist becomes a new one.
-pub(super) fn prepare(directory: &Path) -> Result<(), StoreError> {
-    match fs::metadata(directory) {
-        Ok(found) if found.is_dir() => {}
-        Ok(_) => {
-            let source = io::Error::new(io::ErrorKind::NotADirectory, "it is a file");
-            return Err(StoreError::io("open the store", directory, source));
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => create(directory)?,
-        Err(error) => return Err(StoreError::io("open the store", directory, error)),
+/// The directory of a store, locked for this process.
+#[derive(Debug)]
+pub(super) struct Place {
+    pub(super) directory: PathBuf,
+    /// The number of the current folder; 0: there is none yet.
+    pub(super) current: u64,
+    _lock: File,
+}
+
+impl Place {
+    /// Locks the directory of a store of a known format; one that is empty or does not exist is made ready for a new store,
+    /// which [`Place::adopt`] completes.
+    pub(super) fn claim(directory: &Path) -> Result<Place, StoreError> {
+        Self::claim_for(directory, false)
     }
-    let path = directory.join(FORMAT_FILE);
-    let mut content = Vec::new();
-    // A longer file is not ours, and need not be read to its end.
-    match File::open(&path).and_then(|file| file.take(100).read_to_end(&mut content)) {
-        Ok(_) => check_format(directory, &content),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            check_empty(directory)?;
-            write_format(directory)
+
+    /// The same for a store that is about to be restored: what an interrupted restore left is in nobody's way.
+    pub(super) fn claim_to_restore(directory: &Path) -> Result<Place, StoreError> {
+        Self::claim_for(directory, true)
+    }
+
+    fn claim_for(directory: &Path, restoring: bool) -> Result<Place, StoreError> {
+        match fs::metadata(directory) {
+            Ok(found) if found.is_dir() => {}
+            Ok(_) => {
+                let source = io::Error::new(io::ErrorKind::NotADirectory, "it is a file");
+                return Err(StoreError::io("open the store", directory, source));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => create(directory)?,
+            Err(error) => return Err(StoreError::io("open the store", directory, error)),
         }
-        Err(error) => Err(StoreError::io("read the format of the store", &path, error)),
+        if !restoring && directory.join(RESTORING_FILE).exists() {
+            return Err(damaged(
+                directory,
+                "a backup was being restored into it and that was not finished: restore it again",
+            ));
+        }
+        // Looked at before the lock is taken, so that nothing is made in a directory of something else.
+        if read_format(directory)?.is_none() {
+            check_empty(directory)?;
+        }
+        let lock = lock(directory)?;
+        // And again, since another process may have been at work before.
+        match read_format(directory)? {
+            Some(current) => {
+                let place = Place { directory: directory.to_path_buf(), current, _lock: lock };
+                if !place.folder().is_dir() {
+                    return Err(damaged(directory, &format!("its folder `{current}` is missing")));
+                }
+                place.sweep()?;
+                Ok(place)
+            }
+            None => {
+                let mut place = Place { directory: directory.to_path_buf(), current: 0, _lock: lock };
+                place.take_up_creation()?;
+                place.sweep()?;
+                Ok(place)
+            }
+        }
+    }
+
+    /// The current folder.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.directory.join(self.current.to_string())
+    }
+
+    /// Begins a folder that is to become the current one.
+    pub(super) fn draft(&self) -> Result<PathBuf, StoreError> {
+        let path = self.directory.join(format!("{}.new", self.current + 1));
+        remove(&path)?;
+        fs::create_dir(&path).map_err(|error| StoreError::io("create the directory", &path, error))?;
+        Ok(path)
+    }
+
+    /// Makes a finished, durable draft the current folder, in one step, and removes the one before.
+    pub(super) fn adopt(&mut self, draft: &Path) -> Result<(), StoreError> {
+        let next = self.current + 1;
+        let path = self.directory.join(next.to_string());
+        fs::rename(draft, &path).map_err(|error| StoreError::io("name the folder", &path, error))?;
+        sync_directory(&self.directory)?;
+        write_format(&self.directory, next)?;
+        self.current = next;
+        self.sweep()
+    }
+
+    /// A folder that was finished by an interrupted creation and holds nothing is taken; nothing was acknowledged.
+    fn take_up_creation(&mut self) -> Result<(), StoreError> {
+        let path = self.directory.join("1");
+        if !path.exists() {
+            return Ok(());
+        }
+        if witness::read(&path)?.revision() != Some(0) {
+            return Err(damaged(&self.directory, "its FORMAT file is missing"));
+        }
+        remove(&path)
+    }
+
+    /// Removes what an interrupted creation or rewrite left behind.
+    fn sweep(&self) -> Result<(), StoreError> {
+        for entry in list(&self.directory)? {
+            let name = entry.file_name();
+            let name = name.to_str().unwrap_or_default();
+            let (number, is_draft) = name.strip_suffix(".new").map_or((name, false), |number| (number, true));
+            let other = number.parse::<u64>().is_ok_and(|number| is_draft || number != self.current);
+            if other {
+                remove(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes that a backup is being restored: until [`Place::restored`], nobody takes the directory for a store.
+    pub(super) fn restoring(&self) -> Result<(), StoreError> {
+        let path = self.directory.join(RESTORING_FILE);
+        File::create(&path).map_err(|error| StoreError::io("write", &path, error))?;
+        sync_directory(&self.directory)
+    }
+
+    pub(super) fn restored(&self) -> Result<(), StoreError> {
+        let path = self.directory.join(RESTORING_FILE);
+        fs::remove_file(&path).map_err(|error| StoreError::io("remove", &path, error))?;
+        sync_directory(&self.directory)
     }
 }
 
@@ -56,10 +175,8 @@ pub(super) fn sync_file(path: &Path) -> Result<(), StoreError> {
 /// Answers the number to go on from.
 pub(super) fn sync_blobs(path: &Path, synced: u64) -> Result<u64, StoreError> {
     let directory = path.join(BLOB_DIRECTORY);
-    let unreadable = |error| StoreError::io("list the directory", &directory, error);
     let mut next = synced;
-    for entry in fs::read_dir(&directory).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
+    for entry in list(&directory)? {
         let number = entry.file_name().to_str().and_then(|name| name.parse::<u64>().ok());
         let Some(number) = number.filter(|number| *number >= synced) else {
             continue;
@@ -77,6 +194,26 @@ pub(super) fn sync_blobs(path: &Path, synced: u64) -> Result<u64, StoreError> {
     Ok(next)
 }
 
+/// Removes a folder with all that is in it, if it is there.
+pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether so much can be written to the file system of a folder.
+pub(super) fn has_room(folder: &Path, bytes: usize) -> bool {
+    let path = folder.join("ROOM.new");
+    let written = File::create(&path).and_then(|mut file| {
+        file.write_all(&vec![0x5a; bytes])?;
+        file.sync_all()
+    });
+    // A file that cannot be removed is found and removed the next time.
+    let removed = fs::remove_file(&path);
+    written.is_ok() && removed.is_ok()
+}
+
 fn sync(path: &Path, operation: &'static str) -> Result<(), StoreError> {
     let synced = File::open(path).and_then(|file| file.sync_all());
     synced.map_err(|error| StoreError::io(operation, path, error))
@@ -89,30 +226,58 @@ fn create(directory: &Path) -> Result<(), StoreError> {
     sync_directory(parent.unwrap_or(Path::new(".")))
 }
 
-fn check_format(directory: &Path, content: &[u8]) -> Result<(), StoreError> {
-    let number = str::from_utf8(content)
-        .ok()
-        .and_then(|text| text.strip_prefix("weighbridge store ")?.strip_suffix('\n'))
-        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-        .and_then(|digits| digits.parse::<u64>().ok());
-    match number {
-        Some(FORMAT) => Ok(()),
-        Some(found) if found > FORMAT => Err(StoreError::NewerFormat { found, supported: FORMAT }),
+fn lock(directory: &Path) -> Result<File, StoreError> {
+    let path = directory.join(LOCK_FILE);
+    let failed = |error| StoreError::io("lock the store", &path, error);
+    let file = File::options().create(true).write(true).truncate(false).open(&path).map_err(failed)?;
+    let deadline = Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(Duration::from_millis(20)),
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Locked { path: directory.to_path_buf() }),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+    }
+}
+
+/// The number of the current folder; `None` where there is no `FORMAT`.
+fn read_format(directory: &Path) -> Result<Option<u64>, StoreError> {
+    let path = directory.join(FORMAT_FILE);
+    let mut content = Vec::new();
+    // A longer file is not ours, and need not be read to its end.
+    match File::open(&path).and_then(|file| file.take(100).read_to_end(&mut content)) {
+        Ok(_) => check_format(directory, &content).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::io("read the format of the store", &path, error)),
+    }
+}
+
+fn check_format(directory: &Path, content: &[u8]) -> Result<u64, StoreError> {
+    let number = |line: Option<&str>, name: &str| {
+        let digits = line?.strip_prefix(name)?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u64>().ok())?
+    };
+    let text = str::from_utf8(content).ok().and_then(|text| text.strip_suffix('\n')).unwrap_or_default();
+    let mut lines = text.split('\n');
+    let format = number(lines.next(), "weighbridge store ");
+    match (format, number(lines.next(), "current "), lines.next()) {
+        (Some(found), ..) if found > FORMAT => Err(StoreError::NewerFormat { found, supported: FORMAT }),
+        (Some(FORMAT), Some(current), None) if current > 0 => Ok(current),
         _ => Err(damaged(directory, "its FORMAT file is unreadable")),
     }
 }
 
 /// Refuses to make a store among files of something else.
 fn check_empty(directory: &Path) -> Result<(), StoreError> {
-    if ["HEAD", DATA_FILE].iter().any(|name| directory.join(name).exists()) {
-        return Err(damaged(directory, "its FORMAT file is missing"));
-    }
-    let unreadable = |error| StoreError::io("list the directory", directory, error);
-    for entry in fs::read_dir(directory).map_err(unreadable)? {
-        let name = entry.map_err(unreadable)?.file_name();
+    for entry in list(directory)? {
+        let name = entry.file_name();
         match name.to_str() {
-            // Every fresh ext4 volume has the first; an interrupted creation leaves the second.
-            Some("lost+found" | FORMAT_DRAFT) => {}
+            // Every fresh ext4 volume has the first.
+            Some("lost+found" | LOCK_FILE | RESTORING_FILE | NEIGHBOURS | FORMAT_DRAFT | "1" | "1.new") => {}
+            Some(name) if name.parse::<u64>().is_ok() => {
+                return Err(damaged(directory, "its FORMAT file is missing"));
+            }
             _ => {
                 let text = format!("it holds other files, such as `{}`", name.display());
                 let source = io::Error::new(io::ErrorKind::DirectoryNotEmpty, text);
@@ -123,14 +288,19 @@ fn check_empty(directory: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn write_format(directory: &Path) -> Result<(), StoreError> {
+fn list(directory: &Path) -> Result<Vec<fs::DirEntry>, StoreError> {
+    let unreadable = |error| StoreError::io("list the directory", directory, error);
+    fs::read_dir(directory).map_err(unreadable)?.map(|entry| entry.map_err(unreadable)).collect()
+}
+
+fn write_format(directory: &Path, current: u64) -> Result<(), StoreError> {
     let draft = directory.join(FORMAT_DRAFT);
-    let content = format!("weighbridge store {FORMAT}\n");
+    let content = format!("weighbridge store {FORMAT}\ncurrent {current}\n");
     let written =
         File::create(&draft).and_then(|mut file| file.write_all(content.as_bytes()).and_then(|()| file.sync_all()));
-    written.map_err(|error| StoreError::io("create a store: write", &draft, error))?;
+    written.map_err(|error| StoreError::io("write", &draft, error))?;
     let path = directory.join(FORMAT_FILE);
-    fs::rename(&draft, &path).map_err(|error| StoreError::io("create a store: name", &path, error))?;
+    fs::rename(&draft, &path).map_err(|error| StoreError::io("name", &path, error))?;
     sync_directory(directory)
 }
 
@@ -152,10 +322,20 @@ mod tests {
     fn format_files_are_told_apart() {
         let directory = Path::new("/store");
         let check = |content: &str| check_format(directory, content.as_bytes());
-        assert!(check("weighbridge store 1\n").is_ok());
+        assert_eq!(check("weighbridge store 1\ncurrent 3\n").ok(), Some(3));
         let newer = StoreError::NewerFormat { found: 2, supported: 1 };
-        assert_eq!(check("weighbridge store 2\n").unwrap_err().to_string(), newer.to_string());
-        for damaged in ["", "weighbridge store 1", "weighbridge store 0\n", "weighbridge store +1\n"] {
+        for content in ["weighbridge store 2\n", "weighbridge store 2\ncurrent 1\n"] {
+            assert_eq!(check(content).unwrap_err().to_string(), newer.to_string());
+        }
+        for damaged in [
+            "",
+            "weighbridge store 1\n",
+            "weighbridge store 1\ncurrent 1",
+            "weighbridge store 1\ncurrent 0\n",
+            "weighbridge store 1\ncurrent +1\n",
+            "weighbridge store 1\ncurrent 1\nmore\n",
+            "weighbridge store 0\ncurrent 1\n",
+        ] {
             let error = check(damaged).unwrap_err();
             assert!(matches!(error, StoreError::Damaged { .. }), "{damaged:?}: {error}");
         }

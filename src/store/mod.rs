@@ -5,6 +5,9 @@
 //! since a revision are all read from that one log. The room knows nothing of
 //! models or policies: values are opaque bytes.
 //!
+//! History before the *floor* may be let go of: then the floor is the oldest
+//! revision at which anything can be read.
+//!
 //! [`SledStore`] keeps the log in one directory, [`MemoryStore`] keeps it in
 //! memory with the same semantics. One suite of tests holds both to the same
 //! contract.
@@ -13,24 +16,36 @@
 //! | --- | --- |
 //! | `mod.rs`, `error.rs` | the contract |
 //! | `plan.rs` | expectations, revisions and rows of one commit group |
-//! | `rows.rs` | the bytes of a row, its checksum, the digest of all rows |
+//! | `rows.rs` | the bytes of a row, its checksum, which rows count, the digest of them |
 //! | `witness.rs` | the `HEAD` file, which says what the data must amount to |
 //! | `audit.rs` | comparing the data with the witness at start |
-//! | `layout.rs` | the directory and its `FORMAT` file |
+//! | `layout.rs` | the directory, its lock, and its `FORMAT` file |
 //! | `feed.rs` | the published revision and its subscribers |
+//! | `queue.rs` | what waits for the writer, and what becomes of it when the writer hangs |
 //! | `reader.rs`, `writer.rs` | the rows turned into records, batches into rows |
-//! | `sled.rs` | opening, and the engine, which no other file names |
+//! | `compaction.rs` | letting go of history |
+//! | `archive.rs` | the form of a backup |
+//! | `rewrite.rs` | a whole store written anew: restored, or compacted offline |
+//! | `embedded.rs` | opening and closing a store in a directory |
+//! | `sled.rs` | the storage engine, which no other file names |
+//! | `hook.rs` | making the disk slow or faulty, for tests and benchmarks |
 
+mod archive;
 mod audit;
+mod compaction;
+mod embedded;
 mod error;
 mod feed;
 mod guard;
+mod hook;
 mod layout;
-pub mod memory;
+mod memory;
 mod plan;
+mod queue;
 mod reader;
+mod rewrite;
 mod rows;
-pub mod sled;
+mod sled;
 mod witness;
 mod writer;
 
@@ -46,9 +61,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+pub use self::archive::{ArchiveReader, ArchiveWriter, Frame};
+pub use self::embedded::{OnLoss, SledOptions, SledStore};
 pub use self::error::StoreError;
+pub use self::hook::{Hook, Step};
 pub use self::memory::MemoryStore;
-pub use self::sled::{OnLoss, SledOptions, SledStore};
+pub use self::rewrite::{Audited, History, Rewritten, compact, restore, verify};
 
 /// The number of a commit: strictly increasing, with gaps allowed; 0 is the empty store.
 pub type Revision = u64;
@@ -59,8 +77,15 @@ pub type BoxFuture<'a, T> = std::pin::Pin<Box<dyn Future<Output = T> + Send + 'a
 /// Takes a part of the records that are read; `false`: no more is wanted.
 pub type Take = Box<dyn FnMut(Vec<Record>) -> bool + Send>;
 
+/// Takes a part of a backup; `false`: no more is wanted.
+pub type Sink = Box<dyn FnMut(Bytes) -> bool + Send>;
+
 /// The longest key a store accepts.
 pub const KEY_SIZE_BYTES_MAX: usize = 1024;
+/// The longest note on a batch.
+pub const NOTE_SIZE_BYTES_MAX: usize = 16 << 10;
+/// Most batches that are made durable together.
+const GROUP_BATCHES_MAX: usize = 1024;
 
 /// One change to one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +113,10 @@ pub struct Batch {
     pub expect: Vec<Expect>,
     /// The changes; of several writes to one key the last one counts.
     pub writes: Vec<Write>,
+    /// When it is made, in milliseconds since 1970. A commit is never older than one before it, whatever this says.
+    pub time_ms: i64,
+    /// What the log keeps of it besides, for example who made it; opaque, at most [`NOTE_SIZE_BYTES_MAX`] bytes.
+    pub about: Bytes,
 }
 
 /// A live key with its value and the revision of its last change.
@@ -106,8 +135,23 @@ pub struct Record {
 pub struct Commit {
     /// The commit's revision.
     pub revision: Revision,
+    /// When it was made, in milliseconds since 1970.
+    pub time_ms: i64,
+    /// What its batch said of it.
+    pub about: Bytes,
     /// What it changed, each key once.
     pub writes: Vec<Write>,
+}
+
+/// One version of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version {
+    /// The commit that wrote it.
+    pub revision: Revision,
+    /// When and about what, if that commit can still be read.
+    pub origin: Option<(i64, Bytes)>,
+    /// The value; `None`: it deleted the key.
+    pub value: Option<Bytes>,
 }
 
 /// Everything alive at one revision.
@@ -128,8 +172,14 @@ pub struct StoreStatus {
     pub path: Option<PathBuf>,
     /// The last acknowledged revision.
     pub revision: Revision,
+    /// The oldest revision that can still be read.
+    pub oldest_revision: Revision,
     /// The number of live records at that revision.
     pub record_count: u64,
+    /// Size of all records with their history, as they are written; the engine takes more.
+    pub data_size_bytes: u64,
+    /// Batches that wait to be committed.
+    pub waiting: usize,
     /// Whether commits are accepted.
     pub writable: bool,
     /// What is wrong, when something is.
@@ -166,15 +216,43 @@ pub trait Store: Send + Sync + 'static {
     /// The batch is submitted by the call itself, so dropping the future does
     /// not cancel it. A batch without writes checks its expectations, answers
     /// the current revision and consumes none. After an error other than
-    /// [`StoreError::Conflict`] and [`StoreError::InvalidKey`] the batch may or
-    /// may not be there when the store is opened again.
+    /// [`StoreError::Conflict`], [`StoreError::InvalidKey`], [`StoreError::NoteTooLong`] and
+    /// [`StoreError::Busy`] the batch may or may not be there when the store is opened again.
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, StoreError>>;
 
     /// Reads the commits after a revision, oldest first, at most `limit`.
+    ///
+    /// Fails with [`StoreError::Compacted`] when some of them are no longer there.
     fn changes_since(&self, after: Revision, limit: usize) -> BoxFuture<'_, Result<Vec<Arc<Commit>>, StoreError>>;
 
     /// Reads a record as it was at a revision; `None` if it did not exist then.
+    ///
+    /// Fails with [`StoreError::Compacted`] below the oldest revision.
     fn record_as_of(&self, key: &[u8], revision: Revision) -> BoxFuture<'_, Result<Option<Record>, StoreError>>;
+
+    /// Reads several records as they were at a revision, in the order of `keys`; as [`Store::record_as_of`], in one go.
+    fn records_as_of(
+        &self,
+        keys: Vec<Bytes>,
+        revision: Revision,
+    ) -> BoxFuture<'_, Result<Vec<Option<Record>>, StoreError>>;
+
+    /// Reads the versions of a key before a revision, newest first, at most `limit`. Of what was compacted the one that the
+    /// oldest revision shows is left.
+    fn history(&self, key: &[u8], before: Revision, limit: usize) -> BoxFuture<'_, Result<Vec<Version>, StoreError>>;
+
+    /// The last revision that was committed at or before a time, in milliseconds since 1970; 0: none was.
+    ///
+    /// Fails with [`StoreError::Compacted`] for a time before that of the oldest revision.
+    fn revision_at(&self, time_ms: i64) -> BoxFuture<'_, Result<Revision, StoreError>>;
+
+    /// Lets go of history: nothing can be read as of a revision before `oldest` from then on. Answers the oldest revision
+    /// that can be read, which is not above the newest and never goes back.
+    fn compact(&self, oldest: Revision) -> BoxFuture<'_, Result<Revision, StoreError>>;
+
+    /// Writes all that the store holds at this moment, history included, to `sink`, as the parts of a section of an
+    /// [`ArchiveWriter`], from a thread that may wait in it. Answers the revision. Commits go on.
+    fn backup(&self, sink: Sink) -> BoxFuture<'_, Result<Revision, StoreError>>;
 
     /// Delivers every commit after this call, in revision order.
     ///
@@ -186,8 +264,16 @@ pub trait Store: Send + Sync + 'static {
 }
 
 impl Batch {
-    /// Refuses keys that no store can hold, and keeps the last write of each key.
+    /// A batch of writes, without conditions, time or note.
+    pub fn of(writes: impl IntoIterator<Item = Write>) -> Batch {
+        Batch { writes: writes.into_iter().collect(), ..Batch::default() }
+    }
+
+    /// Refuses keys and notes that no store can hold, and keeps the last write of each key.
     fn validated(mut self) -> Result<Batch, StoreError> {
+        if self.about.len() > NOTE_SIZE_BYTES_MAX {
+            return Err(StoreError::NoteTooLong { size_bytes: self.about.len() });
+        }
         for expect in &self.expect {
             check_key(&expect.key)?;
         }

@@ -17,18 +17,49 @@ pub(super) struct Last {
     pub(super) live: bool,
 }
 
-/// What all rows amount to.
+/// What all rows that count amount to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Totals {
     pub(super) revision: Revision,
+    /// The oldest revision that can still be read.
+    pub(super) floor: Revision,
+    /// When `revision` was committed, in milliseconds since 1970.
+    pub(super) time_ms: i64,
+    /// When `floor` was committed.
+    pub(super) floor_time_ms: i64,
     pub(super) live: u64,
+    /// Size of the rows with their keys.
+    pub(super) bytes: u64,
     pub(super) digest: Digest,
 }
 
 impl Totals {
     pub(super) fn head(self) -> Head {
-        Head { revision: self.revision, live: self.live }
+        let Totals { revision, floor, floor_time_ms, live, bytes, .. } = self;
+        Head { revision, floor, floor_time_ms, live, bytes }
     }
+
+    /// Counts a row in.
+    pub(super) fn add(&mut self, row_key: &[u8], row: &[u8]) {
+        self.bytes = self.bytes.wrapping_add(size(row_key, row));
+        self.digest.add(row_key, row);
+    }
+
+    /// Counts a row out.
+    pub(super) fn remove(&mut self, row_key: &[u8], row: &[u8]) {
+        self.bytes = self.bytes.wrapping_sub(size(row_key, row));
+        self.digest.remove(row_key, row);
+    }
+
+    /// Whether the rows are the same; times are beside the point.
+    pub(super) fn agrees(&self, other: &Totals) -> bool {
+        let rows = |totals: &Totals| (totals.revision, totals.floor, totals.live, totals.bytes, totals.digest);
+        rows(self) == rows(other)
+    }
+}
+
+fn size(row_key: &[u8], row: &[u8]) -> u64 {
+    (row_key.len() + row.len()) as u64
 }
 
 /// The rows and commits of one group, before any of it is written.
@@ -85,24 +116,29 @@ impl Plan {
 
     fn append(&mut self, batch: Batch, live: u64) {
         let revision = self.totals.revision + 1;
-        let mut digest = self.totals.digest;
+        // A clock that was set back must not make a later commit older.
+        let time_ms = batch.time_ms.max(self.totals.time_ms);
+        let mut totals = Totals { revision, time_ms, live, ..self.totals };
         let mut changes = Vec::with_capacity(batch.writes.len());
         for write in &batch.writes {
             let row_key = rows::version_key(&write.key, revision);
             let row = rows::encode_version(&row_key, write.value.as_deref());
-            digest.add(&row_key, &row);
+            totals.add(&row_key, &row);
             self.rows.push((row_key, row));
             let is_put = write.value.is_some();
             changes.push((write.key.clone(), is_put));
             self.changed.insert(write.key.clone(), Last { revision, live: is_put });
         }
-        let entry = LogEntry { revision, group_first: self.group_first, live, digest, changes };
+        let Totals { bytes, digest, .. } = totals;
+        let about = batch.about.clone();
+        let entry = LogEntry { revision, group_first: self.group_first, time_ms, live, bytes, digest, about, changes };
+        // INVARIANT: the log row comes last, and vouches for what came before it.
         let row_key = rows::log_key(revision);
         let row = rows::encode_log(&row_key, &entry);
-        digest.add(&row_key, &row);
+        totals.add(&row_key, &row);
         self.rows.push((row_key, row));
-        self.commits.push(Arc::new(Commit { revision, writes: batch.writes }));
-        self.totals = Totals { revision, live, digest };
+        self.commits.push(Arc::new(Commit { revision, time_ms, about: batch.about, writes: batch.writes }));
+        self.totals = totals;
     }
 }
 
@@ -126,10 +162,10 @@ mod tests {
         let delete = |key: &'static str| Write { key: key.into(), value: None };
         let batch = |key: &'static str, revision, write| Batch {
             expect: vec![Expect { key: key.into(), revision }],
-            writes: vec![write],
+            ..Batch::of([write])
         };
         let mut stored = |key: &[u8]| Ok((key == b"old").then_some(Last { revision: 5, live: true }));
-        let mut plan = Plan::new(Totals { revision: 7, live: 1, digest: Digest::default() });
+        let mut plan = Plan::new(Totals { revision: 7, live: 1, ..Totals::default() });
         for (batch, expected) in [
             (batch("new", None, put("new")), Some(8)),
             (batch("new", None, put("new")), None),
@@ -139,7 +175,7 @@ mod tests {
         ] {
             assert_eq!(plan.add(batch, &mut stored).ok(), expected);
         }
-        assert_eq!(plan.totals.head(), Head { revision: 10, live: 0 });
+        assert_eq!((plan.totals.revision, plan.totals.live), (10, 0));
         // Each commit is two rows here; all of them name the group's first revision.
         assert_eq!((plan.commits.len(), plan.rows.len()), (3, 6));
         for (row_key, row) in plan.rows.iter().filter(|(key, _)| key[0] == rows::LOG) {

@@ -1,42 +1,69 @@
 //! Reading the rows: contents, history and changes.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
+use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 
+use super::archive;
 use super::feed::Feed;
-use super::rows::{self, VERSION};
+use super::plan::Totals;
+use super::rows::{self, Fate, Sieve, VERSION};
 use super::sled::Engine;
-use super::{Commit, Record, Revision, StoreError, Take, Write, guard};
+use super::{Commit, Record, Revision, Sink, StoreError, Take, Version, Write, guard};
 
 /// The rows and what is published of them; shared by readers and the writer.
 #[derive(Debug)]
 pub(super) struct Reader {
-    pub(super) engine: Engine,
+    /// `None` while it is being opened anew.
+    pub(super) engine: ArcSwapOption<Engine>,
     pub(super) feed: Feed,
     /// Whether damaged rows are skipped instead of failing a `load`.
     pub(super) lenient: bool,
     /// Set to end long reads when the store closes.
     pub(super) closing: AtomicBool,
+    /// Held by reads that need all history that is there: none of it is let go of meanwhile.
+    pub(super) history: RwLock<()>,
 }
 
 impl Reader {
-    /// Runs a read; a panic of the engine becomes an error.
-    pub(super) fn fenced<T>(&self, read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
-        guard::quietly(read)
-            .unwrap_or_else(|panic| Err(self.damaged(format!("the storage engine cannot read its files ({panic})"))))
+    pub(super) fn new(engine: Engine, feed: Feed, lenient: bool) -> Reader {
+        Reader {
+            engine: ArcSwapOption::from_pointee(engine),
+            feed,
+            lenient,
+            closing: AtomicBool::new(false),
+            history: RwLock::default(),
+        }
     }
 
-    /// Versions are never changed or removed, so a scan that leaves out those
-    /// above the head it started from is a consistent snapshot.
+    pub(super) fn engine(&self) -> Result<Arc<Engine>, StoreError> {
+        self.engine.load_full().ok_or_else(|| StoreError::Unavailable { reason: "it is being opened anew".into() })
+    }
+
+    /// Runs a read; a panic of the engine becomes an error.
+    pub(super) fn fenced<T>(&self, read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let outcome = guard::quietly(read)
+            .unwrap_or_else(|panic| Err(self.damaged(format!("the storage engine cannot read its files ({panic})"))));
+        if let Err(error @ StoreError::Damaged { .. }) = &outcome
+            && !self.lenient
+        {
+            tracing::error!(%error, "a read found damage, so the store is read-only now");
+            self.feed.fail(format!("no commit is accepted until a restart, since a read found damage: {error}"));
+        }
+        outcome
+    }
+
+    /// Versions never change, so a scan that leaves out those above the head it started from is a consistent snapshot, if
+    /// none of what it shows was let go of meanwhile.
     pub(super) fn load_each(&self, take: &mut Take) -> Result<Revision, StoreError> {
+        let _hold = self.hold();
+        let engine = self.engine()?;
         let head = self.feed.head();
         let mut parts = Parts::new(take);
-        for row in self.engine.rows(vec![VERSION]..vec![VERSION + 1])? {
-            if self.closing.load(Ordering::Relaxed) {
-                return Err(StoreError::Closed);
-            }
+        for row in engine.rows(vec![VERSION]..vec![VERSION + 1])? {
+            self.check_open()?;
             let (row_key, row) = match row {
                 Ok(row) => row,
                 Err(error) if self.lenient => {
@@ -73,31 +100,41 @@ impl Reader {
     }
 
     pub(super) fn changes_since(&self, after: Revision, limit: usize) -> Result<Vec<Arc<Commit>>, StoreError> {
-        let head = self.feed.head().revision;
-        if after >= head {
+        let read = self.commits(after, self.feed.head().revision, limit);
+        self.check_kept(after)?;
+        read
+    }
+
+    /// The commits after a revision, up to another one, which need not be published yet.
+    pub(super) fn commits(
+        &self,
+        after: Revision,
+        up_to: Revision,
+        limit: usize,
+    ) -> Result<Vec<Arc<Commit>>, StoreError> {
+        let engine = self.engine()?;
+        if after >= up_to {
             return Ok(Vec::new());
         }
         let mut commits = Vec::new();
-        let range = rows::log_key(after + 1)..=rows::log_key(head);
-        for row in self.engine.rows(range)?.take(limit) {
-            if self.closing.load(Ordering::Relaxed) {
-                return Err(StoreError::Closed);
-            }
+        for row in engine.rows(rows::log_key(after + 1)..=rows::log_key(up_to))?.take(limit) {
+            self.check_open()?;
             let (row_key, row) = row?;
             let entry = rows::decode_log(&row_key, &row).ok_or_else(|| self.damaged_row(&row_key))?;
-            let mut writes = Vec::with_capacity(entry.changes.len());
-            for (key, is_put) in entry.changes {
-                let value = if is_put { Some(self.value(&key, entry.revision)?) } else { None };
+            let rows::LogEntry { revision, time_ms, about, changes, .. } = entry;
+            let mut writes = Vec::with_capacity(changes.len());
+            for (key, is_put) in changes {
+                let value = if is_put { Some(self.value(&engine, &key, revision)?) } else { None };
                 writes.push(Write { key, value });
             }
-            commits.push(Arc::new(Commit { revision: entry.revision, writes }));
+            commits.push(Arc::new(Commit { revision, time_ms, about, writes }));
         }
         Ok(commits)
     }
 
-    fn value(&self, key: &[u8], revision: Revision) -> Result<Bytes, StoreError> {
+    fn value(&self, engine: &Engine, key: &[u8], revision: Revision) -> Result<Bytes, StoreError> {
         let row_key = rows::version_key(key, revision);
-        let row = self.engine.get(&row_key)?;
+        let row = engine.get(&row_key)?;
         row.as_ref()
             .and_then(|row| rows::decode_version(&row_key, row)?.value)
             .map(Bytes::copy_from_slice)
@@ -105,20 +142,23 @@ impl Reader {
     }
 
     pub(super) fn record_as_of(&self, key: &[u8], revision: Revision) -> Result<Option<Record>, StoreError> {
-        let revision = revision.min(self.feed.head().revision);
-        self.newest(key, revision, |revision, value| value.map(|value| record(key, value, revision)))
-            .map(Option::flatten)
+        let engine = self.engine()?;
+        let up_to = revision.min(self.feed.head().revision);
+        let found = self.newest(&engine, key, up_to, |revision, value| value.map(|value| record(key, value, revision)));
+        self.check_kept(revision)?;
+        found.map(Option::flatten)
     }
 
     /// Looks at the newest version of a key up to a revision.
     pub(super) fn newest<T>(
         &self,
+        engine: &Engine,
         key: &[u8],
         up_to: Revision,
         look: impl FnOnce(Revision, Option<&[u8]>) -> T,
     ) -> Result<Option<T>, StoreError> {
         let range = rows::version_key(key, 0)..=rows::version_key(key, up_to);
-        let Some(row) = self.engine.rows(range)?.next_back() else {
+        let Some(row) = engine.rows(range)?.next_back() else {
             return Ok(None);
         };
         let (row_key, row) = row?;
@@ -128,16 +168,141 @@ impl Reader {
         }
     }
 
+    pub(super) fn history(&self, key: &[u8], before: Revision, limit: usize) -> Result<Vec<Version>, StoreError> {
+        let _hold = self.hold();
+        let engine = self.engine()?;
+        let head = self.feed.head();
+        let end = before.min(head.revision.saturating_add(1));
+        let range = rows::version_key(key, 0)..rows::version_key(key, end);
+        let mut versions = Vec::new();
+        for row in engine.rows(range)?.rev() {
+            self.check_open()?;
+            if versions.len() >= limit {
+                break;
+            }
+            let (row_key, row) = row?;
+            let version = rows::decode_version(&row_key, &row).ok_or_else(|| self.damaged_row(&row_key))?;
+            let below = version.revision <= head.floor;
+            if below && version.value.is_none() {
+                break;
+            }
+            let origin = match engine.get(&rows::log_key(version.revision))? {
+                Some(row) if !below => {
+                    let row_key = rows::log_key(version.revision);
+                    let entry = rows::decode_log(&row_key, &row).ok_or_else(|| self.damaged_row(&row_key))?;
+                    Some((entry.time_ms, entry.about))
+                }
+                _ => None,
+            };
+            let value = version.value.map(Bytes::copy_from_slice);
+            versions.push(Version { revision: version.revision, origin, value });
+            // Those before it are no longer kept, whether they are gone already or not.
+            if below {
+                break;
+            }
+        }
+        Ok(versions)
+    }
+
+    /// Halves the log until the last commit up to a time is found.
+    pub(super) fn revision_at(&self, time_ms: i64) -> Result<Revision, StoreError> {
+        let _hold = self.hold();
+        let engine = self.engine()?;
+        let head = self.feed.head();
+        let (mut low, mut high) = (head.floor, head.revision);
+        if low > 0 && time_ms < head.floor_time_ms {
+            return Err(StoreError::Compacted { asked: 0, oldest: low });
+        }
+        // INVARIANT: `low` was committed by then, and nothing above `high` was.
+        while low < high {
+            let middle = low + (high - low).div_ceil(2);
+            // Revisions may have gaps: the first one from the middle on.
+            let Some(row) = engine.rows(rows::log_key(middle)..=rows::log_key(high))?.next() else {
+                high = middle - 1;
+                continue;
+            };
+            let (row_key, row) = row?;
+            let entry = rows::decode_log(&row_key, &row).ok_or_else(|| self.damaged_row(&row_key))?;
+            if entry.time_ms <= time_ms {
+                low = entry.revision;
+            } else {
+                high = middle - 1;
+            }
+        }
+        Ok(low)
+    }
+
+    /// Gives out all rows that count at this moment.
+    pub(super) fn backup(&self, sink: Sink) -> Result<Revision, StoreError> {
+        let _hold = self.hold();
+        let engine = self.engine()?;
+        let head = self.feed.head();
+        let mut found = Totals {
+            revision: head.revision,
+            floor: head.floor,
+            floor_time_ms: head.floor_time_ms,
+            live: head.live,
+            ..Totals::default()
+        };
+        found.time_ms = found.floor_time_ms;
+        let (mut parts, mut sieve) = (archive::Parts::new(sink), Sieve::new(head.floor));
+        let (mut wanted, mut damaged) = (true, None);
+        let mut tell = |fate: Fate, row_key: &[u8], row: &[u8]| {
+            if fate == Fate::Spent || !wanted {
+                return;
+            }
+            if !rows::is_sound(row_key, row) {
+                damaged.get_or_insert_with(|| row_key.to_vec());
+            }
+            if let Some(entry) = rows::decode_log(row_key, row) {
+                found.time_ms = entry.time_ms;
+            }
+            found.add(row_key, row);
+            wanted = parts.row(row_key, row);
+        };
+        for row in engine.rows(Vec::new()..)? {
+            self.check_open()?;
+            let (row_key, row) = row?;
+            let revision = rows::split_log_key(&row_key).or_else(|| Some(rows::split_version_key(&row_key)?.1));
+            if revision.is_none_or(|revision| revision <= head.revision) {
+                sieve.row(row_key, row, |fate, row_key, row| tell(fate, &row_key, &row));
+            }
+        }
+        sieve.finish(|fate, row_key, row| tell(fate, &row_key, &row));
+        match damaged {
+            Some(row_key) => Err(self.damaged_row(&row_key)),
+            None if !wanted || !parts.finish(found) => Err(StoreError::Closed),
+            None => Ok(head.revision),
+        }
+    }
+
+    /// INVARIANT: the floor is published before anything below it is removed, so this is asked after reading.
+    fn check_kept(&self, revision: Revision) -> Result<(), StoreError> {
+        let oldest = self.feed.head().floor;
+        if revision >= oldest { Ok(()) } else { Err(StoreError::Compacted { asked: revision, oldest }) }
+    }
+
+    fn hold(&self) -> RwLockReadGuard<'_, ()> {
+        self.history.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_open(&self) -> Result<(), StoreError> {
+        if self.closing.load(Ordering::Relaxed) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
     fn skip_damaged(&self, row_key: &[u8]) -> Result<(), StoreError> {
         if self.lenient { Ok(()) } else { Err(self.damaged_row(row_key)) }
     }
 
     fn damaged_row(&self, row_key: &[u8]) -> StoreError {
-        self.damaged(format!("the row `{}` is missing or changed", row_key.escape_ascii()))
+        self.damaged(format!("{} is missing or changed", rows::shown(row_key)))
     }
 
     fn damaged(&self, detail: String) -> StoreError {
-        self.engine.damaged(detail)
+        match self.engine.load_full() {
+            Some(engine) => engine.damaged(detail),
+            None => StoreError::Unavailable { reason: detail },
+        }
     }
 }
 

@@ -8,8 +8,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use tokio::task::JoinSet;
 
-use super::sled::{SledOptions, SledStore};
-use super::{Batch, Contents, Expect, MemoryStore, Record, Revision, Store, StoreError, Write};
+use super::{Batch, Contents, Expect, MemoryStore, Record, Revision, SledOptions, SledStore, Store, StoreError, Write};
 
 type AnyStore = Arc<dyn Store>;
 
@@ -34,7 +33,7 @@ fn expect(key: &str, revision: Option<Revision>) -> Expect {
 }
 
 pub(super) fn writes(writes: impl IntoIterator<Item = Write>) -> Batch {
-    Batch { expect: Vec::new(), writes: writes.into_iter().collect() }
+    Batch::of(writes)
 }
 
 fn record(key: &str, value: &str, revision: Revision) -> Record {
@@ -107,7 +106,7 @@ async fn an_expectation_that_fails_writes_nothing(store: AnyStore) {
         ("c", Some(second), None),
     ] {
         let expect = vec![expect("a", Some(first)), expect(key, expected)];
-        let batch = Batch { expect, writes: vec![put("a", "x"), put("d", "x")] };
+        let batch = Batch { expect, ..Batch::of([put("a", "x"), put("d", "x")]) };
         match store.commit(batch).await {
             Err(StoreError::Conflict { key: conflict, expected: wanted, found: last }) => {
                 assert_eq!((&conflict[..], wanted, last), (key.as_bytes(), expected, found));
@@ -118,14 +117,14 @@ async fn an_expectation_that_fails_writes_nothing(store: AnyStore) {
     assert_eq!(store.load().await.unwrap().revision, second);
     assert_eq!(store.load().await.unwrap().records.len(), 2);
     let holds = vec![expect("a", Some(first)), expect("b", Some(second)), expect("c", None)];
-    let third = store.commit(Batch { expect: holds, writes: vec![put("c", "3")] }).await.unwrap();
+    let third = store.commit(Batch { expect: holds, ..Batch::of([put("c", "3")]) }).await.unwrap();
     assert_eq!(store.load().await.unwrap().revision, third);
 }
 
 async fn a_deleted_key_does_not_exist(store: AnyStore) {
     store.commit(writes([put("a", "1")])).await.unwrap();
     let deleted = store.commit(writes([delete("a")])).await.unwrap();
-    let batch = |revision| Batch { expect: vec![expect("a", revision)], writes: vec![put("a", "2")] };
+    let batch = |revision| Batch { expect: vec![expect("a", revision)], ..Batch::of([put("a", "2")]) };
     let refused = store.commit(batch(Some(deleted))).await;
     assert!(matches!(refused, Err(StoreError::Conflict { found: None, .. })), "{refused:?}");
     store.commit(batch(None)).await.unwrap();
@@ -136,7 +135,7 @@ async fn a_batch_without_writes_consumes_no_revision(store: AnyStore) {
     assert_eq!(store.commit(Batch::default()).await.unwrap(), 0);
     let revision = store.commit(writes([put("a", "1")])).await.unwrap();
     assert_eq!(store.commit(Batch::default()).await.unwrap(), revision);
-    let check = |expect| Batch { expect: vec![expect], writes: Vec::new() };
+    let check = |expect| Batch { expect: vec![expect], ..Batch::default() };
     assert_eq!(store.commit(check(expect("a", Some(revision)))).await.unwrap(), revision);
     let refused = store.commit(check(expect("a", None))).await;
     assert!(matches!(refused, Err(StoreError::Conflict { .. })), "{refused:?}");
@@ -157,7 +156,7 @@ async fn keys_that_no_store_can_hold_are_refused(store: AnyStore) {
     for key in ["", "a\0b", "\0", &"k".repeat(1025)] {
         let refusals = [
             store.commit(writes([put("fine", "1"), put(key, "1")])).await.map(|_| ()),
-            store.commit(Batch { expect: vec![expect(key, None)], writes: vec![] }).await.map(|_| ()),
+            store.commit(Batch { expect: vec![expect(key, None)], ..Batch::default() }).await.map(|_| ()),
             store.record_as_of(key.as_bytes(), 1).await.map(|_| ()),
         ];
         for refused in refusals {
@@ -260,7 +259,7 @@ async fn concurrent_counters_lose_no_step(store: AnyStore) {
                 let count: u32 =
                     last.as_ref().map_or(0, |record| std::str::from_utf8(&record.value).unwrap().parse().unwrap());
                 let expect = vec![expect("n", last.map(|record| record.revision))];
-                let batch = Batch { expect, writes: vec![put("n", (count + 1).to_string())] };
+                let batch = Batch { expect, ..Batch::of([put("n", (count + 1).to_string())]) };
                 match store.commit(batch).await {
                     Ok(_) => steps += 1,
                     Err(StoreError::Conflict { .. }) => tokio::task::yield_now().await,
@@ -343,6 +342,7 @@ fn run_history(steps: &[Step], mut reopen: impl FnMut(Option<AnyStore>) -> AnySt
                     None => delete(&name(*key)),
                 })
                 .collect(),
+            ..Batch::default()
         };
         match block_on(store.commit(batch)) {
             Err(StoreError::Conflict { .. }) => assert!(expected.iter().any(|(_, truly)| !truly)),

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::hook::{Hook, Step};
 use super::layout::sync_directory;
 use super::plan::Totals;
 use super::rows::Digest;
@@ -21,7 +22,7 @@ const MAGIC: &[u8; 8] = b"WBHEAD\r\n";
 const SLOT_FORMAT: u32 = 1;
 /// A slot fills a page of its own: the unit a disk and a file system write.
 const SLOT_SIZE_BYTES: usize = 4096;
-const ENTRY_SIZE_BYTES: usize = 60;
+const ENTRY_SIZE_BYTES: usize = 92;
 
 /// What was found at the place of the witness.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +31,12 @@ pub(super) enum Seen {
     Missing,
     /// There is one, and neither slot is intact.
     Unreadable,
-    /// The newest intact slot.
-    Intact(Witness),
+    /// The newest intact slot, and whether the other one is not.
+    Intact(Witness, Torn),
 }
+
+/// Whether a slot cannot be read, so that the witness may be older than what was acknowledged last.
+pub(super) type Torn = bool;
 
 /// The content of one slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +51,13 @@ pub(super) struct HeadFile {
     file: File,
     path: PathBuf,
     sequence: u64,
+    hook: Hook,
 }
 
 impl Seen {
     pub(super) fn revision(&self) -> Option<Revision> {
         match self {
-            Seen::Intact(witness) => Some(witness.totals.revision),
+            Seen::Intact(witness, _) => Some(witness.totals.revision),
             Seen::Missing | Seen::Unreadable => None,
         }
     }
@@ -69,16 +74,17 @@ pub(super) fn read(directory: &Path) -> Result<Seen, StoreError> {
         Err(error) => return Err(StoreError::io("read the witness", &path, error)),
     }
     let slots: Vec<_> = content.chunks(SLOT_SIZE_BYTES).filter_map(decode).collect();
-    if slots.len() == 1 {
+    let torn = slots.len() == 1;
+    if torn {
         tracing::warn!(path = %path.display(), "one slot of the witness is torn or damaged");
     }
     let newest = slots.into_iter().max_by_key(|witness| witness.sequence);
-    Ok(newest.map_or(Seen::Unreadable, Seen::Intact))
+    Ok(newest.map_or(Seen::Unreadable, |witness| Seen::Intact(witness, torn)))
 }
 
 impl HeadFile {
-    /// Makes the witness of a new store, complete or not at all.
-    pub(super) fn create(directory: &Path, totals: Totals) -> Result<HeadFile, StoreError> {
+    /// Makes the witness of a new folder, complete or not at all.
+    pub(super) fn create(directory: &Path, totals: Totals) -> Result<(), StoreError> {
         let draft = directory.join("HEAD.new");
         let mut content = Vec::with_capacity(2 * SLOT_SIZE_BYTES);
         for sequence in 0..2 {
@@ -88,18 +94,17 @@ impl HeadFile {
         written.map_err(|error| StoreError::io("write the witness", &draft, error))?;
         let path = directory.join(FILE_NAME);
         fs::rename(&draft, &path).map_err(|error| StoreError::io("name the witness", &path, error))?;
-        sync_directory(directory)?;
-        HeadFile::open(directory, Witness { sequence: 1, totals })
+        sync_directory(directory)
     }
 
     /// Opens the witness that `newest` was read from.
-    pub(super) fn open(directory: &Path, newest: Witness) -> Result<HeadFile, StoreError> {
+    pub(super) fn open(directory: &Path, newest: Witness, hook: Hook) -> Result<HeadFile, StoreError> {
         let path = directory.join(FILE_NAME);
         let file = OpenOptions::new()
             .write(true)
             .open(&path)
             .map_err(|error| StoreError::io("open the witness", &path, error))?;
-        Ok(HeadFile { file, path, sequence: newest.sequence })
+        Ok(HeadFile { file, path, sequence: newest.sequence, hook })
     }
 
     /// Writes the next slot; durable when it returns.
@@ -108,11 +113,12 @@ impl HeadFile {
         // INVARIANT: slot = sequence modulo 2, so the newest slot is never overwritten.
         let offset = (sequence % 2) * SLOT_SIZE_BYTES as u64;
         let written = self
-            .file
-            .seek(SeekFrom::Start(offset))
+            .hook
+            .before(Step::Witness)
+            .and_then(|()| self.file.seek(SeekFrom::Start(offset)))
             .and_then(|_| self.file.write_all(&slot(Witness { sequence, totals })))
             .and_then(|()| self.file.sync_data());
-        written.map_err(|error| StoreError::io("write the witness", &self.path, error))?;
+        written.map_err(|source| StoreError::Unsynced { path: self.path.clone(), source })?;
         self.sequence = sequence;
         Ok(())
     }
@@ -123,9 +129,14 @@ fn slot(witness: Witness) -> Vec<u8> {
     slot.extend_from_slice(MAGIC);
     slot.extend_from_slice(&SLOT_FORMAT.to_be_bytes());
     slot.extend_from_slice(&witness.sequence.to_be_bytes());
-    slot.extend_from_slice(&witness.totals.revision.to_be_bytes());
-    slot.extend_from_slice(&witness.totals.live.to_be_bytes());
-    slot.extend_from_slice(&witness.totals.digest.0.to_be_bytes());
+    let Totals { revision, floor, time_ms, floor_time_ms, live, bytes, digest } = witness.totals;
+    for number in [revision, floor, live, bytes] {
+        slot.extend_from_slice(&number.to_be_bytes());
+    }
+    for time in [time_ms, floor_time_ms] {
+        slot.extend_from_slice(&time.to_be_bytes());
+    }
+    slot.extend_from_slice(&digest.0.to_be_bytes());
     slot.extend_from_slice(&xxh3_64(&slot).to_be_bytes());
     debug_assert_eq!(slot.len(), ENTRY_SIZE_BYTES);
     slot.resize(SLOT_SIZE_BYTES, 0);
@@ -143,17 +154,17 @@ fn decode(slot: &[u8]) -> Option<Witness> {
     if magic != MAGIC || u32::from_be_bytes(*format) != SLOT_FORMAT {
         return None;
     }
-    let (sequence, body) = body.split_first_chunk::<8>()?;
-    let (revision, body) = body.split_first_chunk::<8>()?;
-    let (live, digest) = body.split_first_chunk::<8>()?;
-    Some(Witness {
-        sequence: u64::from_be_bytes(*sequence),
-        totals: Totals {
-            revision: Revision::from_be_bytes(*revision),
-            live: u64::from_be_bytes(*live),
-            digest: Digest(u128::from_be_bytes(digest.try_into().ok()?)),
-        },
-    })
+    let mut body = body;
+    let mut number = || {
+        let (number, rest) = body.split_first_chunk::<8>()?;
+        body = rest;
+        Some(*number)
+    };
+    let sequence = u64::from_be_bytes(number()?);
+    let [revision, floor, live, bytes] = [number()?, number()?, number()?, number()?].map(u64::from_be_bytes);
+    let [time_ms, floor_time_ms] = [number()?, number()?].map(i64::from_be_bytes);
+    let digest = Digest(u128::from_be_bytes(body.try_into().ok()?));
+    Some(Witness { sequence, totals: Totals { revision, floor, time_ms, floor_time_ms, live, bytes, digest } })
 }
 
 #[cfg(test)]
@@ -161,21 +172,28 @@ mod tests {
     use super::*;
 
     fn totals(revision: Revision) -> Totals {
-        Totals { revision, live: revision / 2, digest: Digest(u128::from(revision) << 70) }
+        let digest = Digest(u128::from(revision) << 70);
+        Totals { revision, floor: 3, time_ms: -9, floor_time_ms: 8, live: revision / 2, bytes: 7, digest }
     }
 
     fn intact(directory: &Path) -> Option<Totals> {
         match read(directory).unwrap() {
-            Seen::Intact(witness) => Some(witness.totals),
+            Seen::Intact(witness, _) => Some(witness.totals),
             Seen::Missing | Seen::Unreadable => None,
         }
+    }
+
+    fn created(directory: &Path) -> HeadFile {
+        HeadFile::create(directory, totals(0)).unwrap();
+        let Seen::Intact(witness, false) = read(directory).unwrap() else { panic!("it was just made") };
+        HeadFile::open(directory, witness, Hook::default()).unwrap()
     }
 
     #[test]
     fn the_newest_slot_wins() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(read(directory.path()).unwrap(), Seen::Missing);
-        let mut head = HeadFile::create(directory.path(), totals(0)).unwrap();
+        let mut head = created(directory.path());
         assert_eq!(intact(directory.path()), Some(totals(0)));
         for revision in 1..6 {
             head.advance(totals(revision)).unwrap();
@@ -187,7 +205,7 @@ mod tests {
     fn a_torn_slot_leaves_the_one_before() {
         for last in [4, 5] {
             let directory = tempfile::tempdir().unwrap();
-            let mut head = HeadFile::create(directory.path(), totals(0)).unwrap();
+            let mut head = created(directory.path());
             for revision in 1..=last {
                 head.advance(totals(revision)).unwrap();
             }

@@ -2,96 +2,124 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
-use tokio::sync::oneshot;
-
+use super::compaction;
+use super::embedded::{Opened, Opening};
+use super::layout;
 use super::plan::{Last, Plan, Totals};
+use super::queue::{Answer, Queue, Reply, Work};
 use super::reader::Reader;
 use super::witness::HeadFile;
 use super::{Batch, Revision, StoreError, guard};
 
-const GROUP_BATCHES_MAX: usize = 1024;
-const GROUP_SIZE_BYTES_MAX: usize = 8 << 20;
-
-/// A batch and where its answer goes.
-pub(super) struct Job {
-    pub(super) batch: Batch,
-    pub(super) reply: oneshot::Sender<Result<Revision, StoreError>>,
-}
+/// How long after a failure it is seen whether the disk takes writes again.
+const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// Room on the disk that must be there for that.
+const ROOM_BYTES: usize = 4 << 20;
 
 /// Turns queued batches into durable commits, group by group.
 pub(super) struct Writer {
     pub(super) reader: Arc<Reader>,
+    pub(super) queue: Arc<Queue>,
+    /// How the store was opened, to open it again.
+    pub(super) opening: Opening,
     pub(super) head_file: HeadFile,
     pub(super) totals: Totals,
+    /// Rows that do not count and are to be removed.
+    pub(super) spent: Vec<Vec<u8>>,
+    /// History that is to be let go of, and who waits for it.
+    pub(super) compacting: Option<(Revision, Vec<Reply>)>,
+    /// When to try again, after a failure that may pass.
+    pub(super) retry_at: Option<Instant>,
 }
 
 impl Writer {
-    /// Starts the thread; it ends when the queue is empty and has no sender.
-    pub(super) fn start(self) -> io::Result<(Sender<Job>, JoinHandle<()>)> {
-        let (sender, receiver) = channel();
-        let thread = thread::Builder::new().name("store-writer".to_owned()).spawn(move || self.run(&receiver))?;
-        Ok((sender, thread))
+    /// Starts the thread; it ends when the queue is closed and empty.
+    pub(super) fn start(self) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new().name("store-writer".to_owned()).spawn(move || self.run())
     }
 
-    fn run(mut self, queue: &Receiver<Job>) {
-        while let Ok(first) = queue.recv() {
-            let mut size_bytes = first.batch.size_bytes();
-            let mut jobs = vec![first];
-            while jobs.len() < GROUP_BATCHES_MAX
-                && size_bytes < GROUP_SIZE_BYTES_MAX
-                && let Ok(job) = queue.try_recv()
-            {
-                size_bytes += job.batch.size_bytes();
-                jobs.push(job);
-            }
-            self.commit_group(jobs);
-        }
-    }
-
-    /// Commits one group and answers each of its batches.
-    fn commit_group(&mut self, jobs: Vec<Job>) {
-        let (batches, replies): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.batch, job.reply)).unzip();
-        let written = guard::quietly(|| self.write_group(batches)).unwrap_or_else(|panic| {
-            let source = io::Error::other(format!("the storage engine failed ({panic})"));
-            Err(StoreError::io("write to", self.reader.engine.path(), source))
-        });
-        let error = match written {
-            Ok(answers) => {
-                for (reply, answer) in replies.into_iter().zip(answers) {
-                    // Nobody listens when the future was dropped.
-                    let _ = reply.send(answer);
+    fn run(mut self) {
+        loop {
+            match self.queue.take(self.patience()) {
+                Work::Group(batches) => {
+                    let outcome = self.commit_group(batches);
+                    if !self.queue.finish(outcome) && self.retry_at.is_none() && !self.reader.lenient {
+                        self.after_a_hang();
+                    }
                 }
-                return;
+                Work::Compact(floor, reply) => {
+                    let (target, replies) = self.compacting.get_or_insert_with(|| (floor, Vec::new()));
+                    *target = floor.max(*target);
+                    replies.push(reply);
+                }
+                Work::Nothing => {}
+                Work::Closed => return,
             }
-            Err(error) => error,
+            if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+                self.try_again();
+            }
+            if self.reader.feed.problem().is_none() {
+                self.compact();
+            } else {
+                self.answer_compaction();
+            }
+        }
+    }
+
+    /// How long to wait for work while there is something else to do.
+    fn patience(&self) -> Option<Duration> {
+        if self.compacting.is_some() || !self.spent.is_empty() {
+            // A read that needs the history may hold it up: then a moment.
+            let held = self.reader.history.try_write().is_err();
+            return Some(if held { Duration::from_millis(20) } else { Duration::ZERO });
+        }
+        self.retry_at.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// Commits one group; what is answered is for each of its batches.
+    fn commit_group(&mut self, batches: Vec<Batch>) -> Result<Vec<Answer>, StoreError> {
+        if let Some(reason) = self.reader.feed.problem() {
+            return Err(StoreError::ReadOnly { reason });
+        }
+        self.fenced(|writer| writer.write_group(batches)).inspect_err(|error| self.fail(error))
+    }
+
+    fn fenced<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        guard::quietly(|| work(self)).unwrap_or_else(|panic| {
+            let source = io::Error::other(format!("the storage engine failed ({panic})"));
+            Err(StoreError::io("write to", &self.opening.place.directory, source))
+        })
+    }
+
+    /// After a failure the engine repeats its first error for ever, and what it holds is unknown.
+    fn fail(&mut self, error: &StoreError) {
+        tracing::error!(%error, "a commit failed, so the store is read-only now");
+        // Of these the disk can recover: then the engine is opened anew. After a failed sync it would show what is in memory
+        // only.
+        let passing = match error {
+            StoreError::Full { .. } => true,
+            StoreError::Io { source, .. } => source.kind() == io::ErrorKind::ReadOnlyFilesystem,
+            _ => false,
         };
-        if !matches!(error, StoreError::ReadOnly { .. }) {
-            tracing::error!(%error, "a commit failed, so the store is read-only now");
-            // The engine repeats its first error for ever, and what it holds now is unknown.
-            let problem = format!("no commit is accepted until a restart, since one failed: {error}");
-            self.reader.feed.fail(problem);
-        }
-        for reply in replies {
-            let _ = reply.send(Err(error.duplicate()));
-        }
+        let when = if passing { "until the disk takes writes again" } else { "until a restart" };
+        self.reader.feed.fail(format!("no commit is accepted {when}, since one failed: {error}"));
+        self.retry_at = passing.then(|| Instant::now() + RETRY_EVERY);
     }
 
     /// Makes a group durable, then publishes it. An error means that the whole
     /// group failed; answers, conflicts too, rest on commits before them in the
     /// group and so wait for its end.
-    fn write_group(&mut self, batches: Vec<Batch>) -> Result<Vec<Result<Revision, StoreError>>, StoreError> {
-        if let Some(reason) = self.reader.feed.problem() {
-            return Err(StoreError::ReadOnly { reason });
-        }
+    fn write_group(&mut self, batches: Vec<Batch>) -> Result<Vec<Answer>, StoreError> {
+        let engine = self.reader.engine()?;
         let mut plan = Plan::new(self.totals);
         let mut answers = Vec::with_capacity(batches.len());
         for batch in batches {
             let reader = &self.reader;
             let mut stored = |key: &[u8]| {
-                reader.newest(key, Revision::MAX, |revision, value| Last { revision, live: value.is_some() })
+                reader.newest(&engine, key, Revision::MAX, |revision, value| Last { revision, live: value.is_some() })
             };
             match plan.add(batch, &mut stored) {
                 answer @ (Ok(_) | Err(StoreError::Conflict { .. })) => answers.push(answer),
@@ -99,18 +127,125 @@ impl Writer {
             }
         }
         if !plan.commits.is_empty() {
-            self.persist(plan.rows, plan.totals)?;
+            for (row_key, row) in &plan.rows {
+                engine.insert(row_key, row)?;
+            }
+            // INVARIANT: the witness is written only after everything it vouches for
+            // is durable, so the data is never behind it by a crash.
+            engine.make_durable()?;
+            self.head_file.advance(plan.totals)?;
             self.totals = plan.totals;
             self.reader.feed.publish(plan.totals.head(), &plan.commits);
         }
         Ok(answers)
     }
 
-    /// INVARIANT: the witness is written only after everything it vouches for
-    /// is durable, so the data is never behind it by a crash.
-    fn persist(&mut self, rows: Vec<(Vec<u8>, Vec<u8>)>, totals: Totals) -> Result<(), StoreError> {
-        self.reader.engine.apply(rows)?;
-        self.reader.engine.make_durable()?;
-        self.head_file.advance(totals)
+    /// A group that everybody had given up on is durable after all.
+    fn after_a_hang(&self) {
+        if self.reader.feed.recover_from_hang() {
+            tracing::warn!("the storage engine answers again");
+        }
+    }
+
+    /// Lets go of a slice of the history that is not wanted any more.
+    fn compact(&mut self) {
+        let done = |writer: &Self| {
+            let target = writer.compacting.as_ref().map_or(0, |(target, _)| (*target).min(writer.totals.revision));
+            target <= writer.totals.floor
+        };
+        if !done(self) || !self.spent.is_empty() {
+            let reader = Arc::clone(&self.reader);
+            let Ok(_alone) = reader.history.try_write() else { return };
+            if let Err(error) = self.fenced(Self::compact_slice) {
+                self.fail(&error);
+            }
+        }
+        if done(self) {
+            self.answer_compaction();
+        }
+    }
+
+    fn compact_slice(&mut self) -> Result<(), StoreError> {
+        let engine = self.reader.engine()?;
+        if let Some((target, _)) = &self.compacting
+            && *target > self.totals.floor
+            && self.spent.is_empty()
+        {
+            let slice = compaction::slice(&engine, self.totals, *target)?;
+            self.head_file.advance(slice.totals)?;
+            self.totals = slice.totals;
+            // INVARIANT: published before anything below it is removed; readers look at it after they read.
+            self.reader.feed.publish(slice.totals.head(), &[]);
+            self.spent = slice.spent;
+        }
+        for row_key in &self.spent {
+            engine.remove(row_key)?;
+        }
+        self.spent.clear();
+        Ok(())
+    }
+
+    fn answer_compaction(&mut self) {
+        for reply in self.compacting.take().into_iter().flat_map(|(_, replies)| replies) {
+            let answer = match self.reader.feed.problem() {
+                None => Ok(self.totals.floor),
+                Some(reason) => Err(StoreError::ReadOnly { reason }),
+            };
+            let _ = reply.send(answer);
+        }
+    }
+
+    /// Opens the engine anew, if the disk takes writes again: nothing but that clears its first error.
+    fn try_again(&mut self) {
+        self.retry_at = Some(Instant::now() + RETRY_EVERY);
+        if !layout::has_room(&self.opening.place.folder(), ROOM_BYTES) {
+            return;
+        }
+        let Some(engine) = self.reader.engine.swap(None).map_or_else(|| Some(None), |e| self.last_of(e).map(Some))
+        else {
+            return;
+        };
+        drop(engine);
+        match self.opening.open(None) {
+            Ok(Opened { engine, writing: Some(writing), .. }) => {
+                self.reader.engine.store(Some(Arc::new(engine)));
+                (self.head_file, self.totals, self.spent) = (writing.head_file, writing.totals, writing.spent);
+                if let Err(error) = self.catch_up() {
+                    tracing::error!(%error, "the store was opened anew, and cannot be read");
+                    return;
+                }
+                self.retry_at = None;
+                self.reader.feed.recover();
+                tracing::info!(revision = self.totals.revision, "the disk takes writes again");
+            }
+            Ok(Opened { engine, problem, .. }) => {
+                self.reader.engine.store(Some(Arc::new(engine)));
+                self.retry_at = None;
+                tracing::error!(?problem, "the store was opened anew and is damaged");
+            }
+            Err(error) => tracing::warn!(%error, "the store could not be opened anew yet"),
+        }
+    }
+
+    /// The engine, once nobody reads from it; `None`, and it stays in use, when that takes longer than a moment.
+    fn last_of(&self, engine: Arc<super::sled::Engine>) -> Option<super::sled::Engine> {
+        let mut engine = engine;
+        for _ in 0..50 {
+            match Arc::try_unwrap(engine) {
+                Ok(engine) => return Some(engine),
+                Err(shared) => engine = shared,
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        self.reader.engine.store(Some(engine));
+        None
+    }
+
+    /// Publishes what turned out to be durable of the group that failed.
+    fn catch_up(&self) -> Result<(), StoreError> {
+        let known = self.reader.feed.head().revision;
+        let commits = self.reader.commits(known, self.totals.revision, usize::MAX)?;
+        self.reader.feed.publish(self.totals.head(), &commits);
+        Ok(())
     }
 }

@@ -290,7 +290,7 @@ fn a_folder_that_cannot_be_served_is_said() {
     // Nobody can make files there, not even root.
     assert_eq!(code(&serve(Path::new("/proc/weighbridge-data"))), 1);
 
-    let head = data.join("HEAD");
+    let head = data.join("1/HEAD");
     let whole = std::fs::read(&head).unwrap();
     std::fs::remove_file(&head).unwrap();
     let lost = serve(&data);

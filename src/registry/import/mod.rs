@@ -62,7 +62,7 @@ impl Registry {
         let (mut report, writes) = planned.map_err(|_| RegistryError::Closed)??;
         report.revision = stored::wire_revision(self.snapshot().revision());
         if !validate_only && !writes.is_empty() {
-            let revision = self.commit(Batch { expect: Vec::new(), writes }).await?;
+            let revision = self.commit(Batch { writes, ..Batch::default() }).await?;
             report.revision = stored::wire_revision(revision);
             drop(one_at_a_time);
             if source == pb::ImportSource::Records {
@@ -95,7 +95,7 @@ impl Registry {
         });
         let writes = planned.await.map_err(|_| RegistryError::Closed)??;
         if !writes.is_empty() {
-            self.commit(Batch { expect: Vec::new(), writes }).await?;
+            self.commit(Batch { writes, ..Batch::default() }).await?;
         }
         Ok(())
     }
