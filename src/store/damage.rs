@@ -49,13 +49,18 @@ fn newest_file(directory: &Path) -> PathBuf {
     files(directory).into_iter().max_by_key(changed).unwrap()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(super) fn copy(from: &Path, to: &Path) {
     for file in files(from) {
         let target = to.join(file.strip_prefix(from).unwrap());
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         fs::copy(&file, target).unwrap();
     }
-    fs::create_dir_all(to.join("1/blobs")).unwrap();
+    // Folders that are empty belong to it as well.
+    for number in 1..9 {
+        if from.join(number.to_string()).is_dir() {
+            fs::create_dir_all(to.join(number.to_string()).join("blobs")).unwrap();
+        }
+    }
 }
 
 fn cut(file: &Path, bytes: u64) {

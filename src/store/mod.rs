@@ -52,6 +52,8 @@ mod writer;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod suite;
 
 use std::collections::HashSet;
