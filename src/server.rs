@@ -4,6 +4,8 @@
 //! connections over the listeners (`SO_REUSEPORT`). Registry, store and feeder are shared; their futures belong to no
 //! runtime.
 
+mod deadline;
+
 use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -16,6 +18,7 @@ use tokio::sync::watch;
 use tonic::transport::Server;
 use tonic::transport::server::{Router, TcpIncoming};
 use tonic_health::pb::health_server::{Health, HealthServer};
+use tower::layer::util::{Identity, Stack};
 
 use crate::pb::weighbridge::v1::{
     admin_service_server::AdminServiceServer, eligibility_service_server::EligibilityServiceServer,
@@ -24,7 +27,8 @@ use crate::pb::weighbridge::v1::{
     waiver_service_server::WaiverServiceServer,
 };
 use crate::registry::Registry;
-use crate::service::Services;
+use crate::service::{RestoreTarget, Services};
+use deadline::DeadlineLayer;
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
@@ -41,21 +45,28 @@ const HEALTH_SERVICES: &[&str] = &[
     "weighbridge.v1.WaiverService",
     "weighbridge.v1.AdminService",
 ];
+/// Those of them that only read: they go on while the store takes no writes.
+const READING_SERVICES: &[&str] =
+    &["weighbridge.v1.OfferingService", "weighbridge.v1.EligibilityService", "weighbridge.v1.AdminService"];
+/// How often it is seen whether the health has changed.
+const HEALTH_EVERY: Duration = Duration::from_millis(500);
 /// Calls at once on one connection.
 const STREAMS_MAX: u32 = 1_000;
 
 /// Limits of the server.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// Longest time for one call.
     pub request_timeout: Duration,
     /// Longest time to finish calls after the end was asked for.
     pub drain: Duration,
+    /// Where backups are restored to; `None`: nowhere.
+    pub restore: Option<RestoreTarget>,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { request_timeout: Duration::from_secs(30), drain: Duration::from_secs(10) }
+        Self { request_timeout: Duration::from_secs(30), drain: Duration::from_secs(10), restore: None }
     }
 }
 
@@ -107,13 +118,15 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> io::Result<()> {
     let (mut health, health_server) = tonic_health::server::health_reporter();
-    let writable = registry.status().store.problem.is_none();
+    let mut condition = condition(&registry);
+    set_health(&health, condition).await;
+    let seen = registry.clone();
     let (stop, stopped) = watch::channel(false);
     let (done, mut all_done) = tokio::sync::mpsc::channel::<io::Result<()>>(listeners.len().max(1));
     let workers = listeners.len();
     for (i, listener) in listeners.into_iter().enumerate() {
         let (registry, health_server) = (registry.clone(), health_server.clone());
-        let (stopped, done) = (stopped.clone(), done.clone());
+        let (stopped, done, options) = (stopped.clone(), done.clone(), options.clone());
         thread::Builder::new().name(format!("weighbridge-{i}")).spawn(move || {
             let served = serve(listener, registry, health_server, options, stopped);
             // The receiver is gone once the drain time is over.
@@ -121,12 +134,25 @@ pub async fn run(
         })?;
     }
     drop(done);
-    set_health(&health, writable).await;
+    let reporter = health.clone();
+    let watching = async move {
+        let mut ticks = tokio::time::interval(HEALTH_EVERY);
+        loop {
+            ticks.tick().await;
+            let now = self::condition(&seen);
+            if now != condition {
+                tracing::warn!(?now, "the health has changed");
+                set_health(&reporter, now).await;
+                condition = now;
+            }
+        }
+    };
     let early = tokio::select! {
         () = shutdown => None,
         first = all_done.recv() => first,
+        () = watching => None,
     };
-    set_health(&health, false).await;
+    set_health(&health, Condition::Down).await;
     stop.send_replace(true);
     if let Some(Err(error)) = early {
         return Err(error);
@@ -150,9 +176,35 @@ pub async fn run(
     Ok(())
 }
 
-async fn set_health(health: &tonic_health::server::HealthReporter, serving: bool) {
-    let status = if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
+/// What health is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    /// All is well.
+    Up,
+    /// Nothing can be written, and what is read is right and whole.
+    ReadOnly,
+    /// Records are missing or not up to date, or it is stopping.
+    Down,
+}
+
+fn condition(registry: &Registry) -> Condition {
+    let status = registry.status();
+    match (status.store.problem, status.feed_problem, status.incomplete) {
+        (None, None, false) => Condition::Up,
+        (Some(_), None, false) => Condition::ReadOnly,
+        (_, Some(_), _) | (_, _, true) => Condition::Down,
+    }
+}
+
+async fn set_health(health: &tonic_health::server::HealthReporter, condition: Condition) {
     for service in HEALTH_SERVICES {
+        let serving = match condition {
+            Condition::Up => true,
+            Condition::ReadOnly => READING_SERVICES.contains(service),
+            Condition::Down => false,
+        };
+        let status =
+            if serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
         health.set_service_status(*service, status).await;
     }
 }
@@ -168,7 +220,7 @@ fn serve(
     runtime.block_on(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let router = router(registry, health, options)?;
+        let router = router(registry, health, &options)?;
         let mut asked = stopped.clone();
         let stop = async move {
             // An error means that the sender is gone, which ends the server as well.
@@ -187,8 +239,12 @@ fn serve(
     })
 }
 
-fn router(registry: Arc<Registry>, health: HealthServer<impl Health>, options: ServerOptions) -> io::Result<Router> {
-    let services = Services::new(registry);
+fn router(
+    registry: Arc<Registry>,
+    health: HealthServer<impl Health>,
+    options: &ServerOptions,
+) -> io::Result<Router<Stack<DeadlineLayer, Identity>>> {
+    let services = Services::new(registry).with_restore(options.restore.clone());
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(crate::pb::DESCRIPTORS)
@@ -197,7 +253,7 @@ fn router(registry: Arc<Registry>, health: HealthServer<impl Health>, options: S
     let v1 = reflection().build_v1().map_err(io::Error::other)?;
     let v1alpha = reflection().build_v1alpha().map_err(io::Error::other)?;
     Ok(Server::builder()
-        .timeout(options.request_timeout)
+        .layer(DeadlineLayer(options.request_timeout))
         .max_concurrent_streams(Some(STREAMS_MAX))
         .http2_keepalive_interval(Some(Duration::from_secs(60)))
         .add_service(EligibilityServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))

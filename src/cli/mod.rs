@@ -1,7 +1,9 @@
 //! The command line: the same use cases as the RPCs. One file a command.
 
+mod backup;
 mod check;
 mod client;
+mod compact;
 mod compare;
 mod decisions;
 mod document;
@@ -16,8 +18,10 @@ mod notice;
 mod offerings;
 mod output;
 mod records;
+mod restore;
 mod serve;
 mod status;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -82,8 +86,26 @@ enum Command {
     Import(import::ImportCommand),
     /// Write licenses and models as one JSON object a line, as `weighbridge import records` reads them.
     Export(export::ExportArguments),
+    /// Write a backup of a running server.
+    Backup(backup::BackupArguments),
+    /// Restore a backup.
+    Restore(restore::RestoreArguments),
+    /// Say whether a data directory or a backup is whole.
+    Verify(verify::VerifyArguments),
+    /// Write a data directory anew, in as little room as it needs.
+    Compact(compact::CompactArguments),
     /// Say what a server holds and how its store is.
     Status(status::StatusArguments),
+}
+
+/// What the registry's own store is called.
+const REGISTRY_STORE: &str = "registry";
+
+/// The stores of a data directory: the registry's own, and those of the decision log that are there.
+fn stores_of(data_dir: &std::path::Path) -> Vec<(String, std::path::PathBuf)> {
+    let log = ["decisions/0", "decisions/1"].map(|label| (label.to_owned(), data_dir.join(label)));
+    let there = log.into_iter().filter(|(_, path)| path.exists());
+    std::iter::once((REGISTRY_STORE.to_owned(), data_dir.to_path_buf())).chain(there).collect()
 }
 
 /// Why a command failed, with its exit code.
@@ -145,6 +167,10 @@ fn execute(command: Command, out: &Output) -> Result<u8, Failure> {
             Command::Notice(arguments) => notice::run(arguments, out).await,
             Command::Import(command) => import::run(command, out).await,
             Command::Export(arguments) => export::run(arguments, out).await,
+            Command::Backup(arguments) => backup::run(arguments, out).await,
+            Command::Restore(arguments) => restore::run(arguments, out).await,
+            Command::Verify(arguments) => verify::run(arguments, out),
+            Command::Compact(arguments) => compact::run(arguments, out),
             Command::Status(arguments) => status::run(arguments, out).await,
         }
     })

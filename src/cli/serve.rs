@@ -3,17 +3,20 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::available_parallelism;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
 use super::Failure;
 use super::output::{Output, note};
-use crate::registry::{DecisionLog, LogLevel, LogSettings, OpenGeneration, Registry};
+use crate::registry::{DecisionLog, LogLevel, LogSettings, OpenGeneration, Registry, Retention, adopt_restored};
 use crate::server::{self, ServerOptions};
+use crate::service::RestoreTarget;
 use crate::store::{MemoryStore, OnLoss, Revision, SledOptions, SledStore, Store, StoreError, Take};
 use crate::telemetry::{self, LogFormat};
 
@@ -55,6 +58,13 @@ pub(super) struct ServeArguments {
     /// A check waits until its entry in the decision log is durable, and fails where that cannot be.
     #[arg(long, env = "WEIGHBRIDGE_DECISION_LOG_STRICT")]
     decision_log_strict: bool,
+    /// History is kept for so many days: what was current within them can be read as of then. All of it when not given.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=36_500), env = "WEIGHBRIDGE_HISTORY_DAYS")]
+    history_days: Option<u64>,
+    /// Records with their history grow to so many MiB, as they are written; then the oldest history is let go of. Without end
+    /// when not given.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_048_576), env = "WEIGHBRIDGE_HISTORY_MIB")]
+    history_mib: Option<u64>,
     /// Form of the logs.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "WEIGHBRIDGE_LOG_FORMAT")]
     log_format: LogFormat,
@@ -85,23 +95,47 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
         )));
     }
     telemetry::init(arguments.log_format, &arguments.log).map_err(Failure::usage)?;
+    let workers = arguments.workers.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
+    let listeners =
+        server::bind(address, workers).map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))?;
+    let stopped = stop_signals()?;
+    let mut greeted = out.is_json() || arguments.log_format != LogFormat::Text;
+    loop {
+        // The sockets stay open over a restart: who connects meanwhile waits a little.
+        let again: std::io::Result<Vec<_>> = listeners.iter().map(std::net::TcpListener::try_clone).collect();
+        let again = again.map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))?;
+        if !serve_once(&arguments, again, stopped.clone(), &mut greeted).await? {
+            tracing::info!("stopped");
+            return Ok(0);
+        }
+        tracing::info!("restarting on the backup that was restored");
+    }
+}
+
+/// Serves until it is stopped, or a restored backup asks for a restart: then `true`.
+async fn serve_once(
+    arguments: &ServeArguments,
+    listeners: Vec<std::net::TcpListener>,
+    stopped: watch::Receiver<bool>,
+    greeted: &mut bool,
+) -> Result<bool, Failure> {
     let mut store = None;
+    if arguments.store == StoreKind::Sled {
+        adopt_restored(&arguments.data_dir).map_err(|e| Failure::new(e.to_string()))?;
+    }
     let registry = Registry::open_with(Arc::new(Timestamp::now), |take| {
-        let (opened, loaded) = open(&arguments, take)?;
+        let (opened, loaded) = open(arguments, take)?;
         store = Some(opened.clone());
         Ok((opened, loaded))
     });
     let registry = registry.await.map_err(|e| Failure::new(e.to_string()))?;
-    let log = decision_log(&arguments).await?;
+    let log = decision_log(arguments).await?;
     let registry = Arc::new(registry.with_decision_log(log));
-    let workers = arguments.workers.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
-    let listeners =
-        server::bind(address, workers).map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))?;
-    let bound = listeners.first().and_then(|l| l.local_addr().ok()).unwrap_or(address);
+    let bound = listeners.first().and_then(|l| l.local_addr().ok()).unwrap_or(arguments.listen);
     let status = registry.status();
     tracing::info!(
         server.address = %bound,
-        server.workers = workers,
+        server.workers = listeners.len(),
         registry.revision = status.revision,
         registry.models = status.models,
         registry.licenses = status.licenses,
@@ -111,20 +145,65 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
     if let Some(problem) = &status.store.problem {
         tracing::warn!(problem, "the store has a problem: no writes are taken");
     }
-    if arguments.log_format == LogFormat::Text && !out.is_json() {
+    if !std::mem::replace(greeted, true) {
         note(&banner(bound, status.models, status.licenses));
     }
+    let (restart, restarting) = watch::channel(false);
+    let target = RestoreTarget { data_dir: arguments.data_dir.clone(), restart };
     let options = ServerOptions {
         request_timeout: Duration::from_secs(arguments.request_timeout_s),
         drain: Duration::from_secs(arguments.drain_s),
+        restore: (arguments.store == StoreKind::Sled).then_some(target),
     };
-    let shutdown = shutdown()?;
-    let served = server::run(listeners, registry, options, shutdown).await;
+    let retaining = tokio::spawn(retain(registry.clone(), arguments.retention()));
+    let restarting = Box::pin(async move {
+        let mut restarting = restarting;
+        restarting.wait_for(|restart| *restart).await.is_ok()
+    });
+    let stopping = Box::pin(async move {
+        let mut stopped = stopped;
+        let _ = stopped.wait_for(|stop| *stop).await;
+    });
+    let restarts = Arc::new(AtomicBool::new(false));
+    let asked = restarts.clone();
+    let end = async move {
+        tokio::select! {
+            () = stopping => tracing::info!("stopping: running calls are finished first"),
+            // Without a target there is nobody who could ask for it.
+            true = restarting => asked.store(true, Ordering::SeqCst),
+        }
+    };
+    let served = server::run(listeners, registry, options, end).await;
     served.map_err(|e| Failure::new(format!("the server failed: {e}")))?;
+    retaining.abort();
+    // What the task held is free only once it has ended.
+    let _ = retaining.await;
     // Dropping the last handle flushes and closes the store.
     drop(store);
-    tracing::info!("stopped");
-    Ok(0)
+    Ok(restarts.load(Ordering::SeqCst))
+}
+
+/// Lets go of old history every minute.
+async fn retain(registry: Arc<Registry>, retention: Retention) {
+    if retention == Retention::default() {
+        return;
+    }
+    let mut ticks = tokio::time::interval(Duration::from_secs(60));
+    loop {
+        ticks.tick().await;
+        if let Err(error) = registry.retain(&retention).await {
+            tracing::warn!(%error, "old history could not be let go of");
+        }
+    }
+}
+
+impl ServeArguments {
+    fn retention(&self) -> Retention {
+        Retention {
+            age: self.history_days.map(|days| Duration::from_secs(days * 86_400)),
+            size_bytes: self.history_mib.map(|mib| mib << 20),
+        }
+    }
 }
 
 fn open(arguments: &ServeArguments, take: Take) -> Result<(Arc<dyn Store>, Option<Revision>), StoreError> {
@@ -166,18 +245,22 @@ async fn decision_log(arguments: &ServeArguments) -> Result<DecisionLog, Failure
     DecisionLog::open(settings, open).await.map_err(|e| Failure::new(format!("the decision log: {e}")))
 }
 
-/// Done at the first SIGINT or SIGTERM.
-fn shutdown() -> Result<impl Future<Output = ()>, Failure> {
+/// Becomes `true` at the first SIGINT or SIGTERM.
+fn stop_signals() -> Result<watch::Receiver<bool>, Failure> {
     let failed = |e: std::io::Error| Failure::new(format!("signals cannot be caught: {e}"));
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    Ok(async move {
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(async move {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
-        tracing::info!("stopping: running calls are finished first");
-    })
+        stop.send_replace(true);
+        // As long as the receivers are: a closed channel would say the same.
+        stop.closed().await;
+    });
+    Ok(stopped)
 }
 
 fn banner(address: SocketAddr, models: usize, licenses: usize) -> String {

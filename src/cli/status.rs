@@ -47,6 +47,11 @@ pub(super) async fn run(arguments: StatusArguments, out: &Output) -> Result<u8, 
         "store: {}{place}, revision {}, {} records, {} bytes on disk, {writes}",
         store.backend, store.revision, store.records, store.size_bytes
     ))?;
+    let history = match store.oldest_revision {
+        0 => "all of it".to_owned(),
+        oldest => format!("since revision {oldest}"),
+    };
+    out.line(&format!("history: {history}, {} bytes with the records", store.data_size_bytes))?;
     if !store.problem.is_empty() {
         out.line(&out.styled(Style::Bad, &format!("problem: {}", store.problem)))?;
     }

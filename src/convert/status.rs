@@ -63,6 +63,9 @@ pub fn status(error: &RegistryError) -> Status {
         }
         RegistryError::NoDecisionLog => with_info(Code::FailedPrecondition, error.to_string(), "NO_DECISION_LOG", []),
         RegistryError::Incomplete => with_info(Code::Unavailable, error.to_string(), "RECORDS_MISSING", []),
+        RegistryError::SlowReader => with_info(Code::ResourceExhausted, error.to_string(), "SLOW_READER", []),
+        RegistryError::NotPristine => with_info(Code::FailedPrecondition, error.to_string(), "STORE_NOT_EMPTY", []),
+        RegistryError::Superseded => with_info(Code::Unavailable, error.to_string(), "RESTORING", []),
         RegistryError::LineageCycle { path } => {
             with_info(Code::FailedPrecondition, error.to_string(), "LINEAGE_CYCLE", [("path", path.join(","))])
         }
@@ -125,6 +128,12 @@ pub fn unimplemented(violations: &[Violation]) -> Status {
 #[must_use]
 pub fn exhausted(message: String, reason: &str) -> Status {
     with_info(Code::ResourceExhausted, message, reason, [])
+}
+
+/// The service is not in a state for it.
+#[must_use]
+pub fn failed_precondition(message: &str, reason: &str) -> Status {
+    with_info(Code::FailedPrecondition, message.to_owned(), reason, [])
 }
 
 fn fields(code: Code, reason: &str, violations: &[Violation]) -> Status {

@@ -67,11 +67,11 @@ pub struct DecisionLog {
     sequence: AtomicU64,
 }
 
-struct Generations {
+pub(super) struct Generations {
     active: usize,
     /// Entries of the active one, those under way included.
     used: AtomicUsize,
-    stores: [Option<Arc<dyn Store>>; 2],
+    pub(super) stores: [Option<Arc<dyn Store>>; 2],
 }
 
 struct Entry {
@@ -127,6 +127,11 @@ impl DecisionLog {
             dropped: AtomicU64::new(0),
             sequence: AtomicU64::new(seed),
         })
+    }
+
+    /// Both generations; none is begun anew while this is held.
+    pub(super) async fn generations(&self) -> tokio::sync::RwLockReadGuard<'_, Generations> {
+        self.generations.read().await
     }
 
     /// Whether the level asks for a decision.
@@ -244,6 +249,10 @@ impl Registry {
     pub async fn keep(&self, record: bool, decision: pb::Decision) -> Result<pb::Decision, RegistryError> {
         let Some(id) = decision.name.strip_prefix("decisions/").map(str::to_owned) else { return Ok(decision) };
         let Some(log) = &self.decision_log else { return Ok(decision) };
+        if *self.superseded.read().await {
+            // What takes this one's place has a log of its own.
+            return if record || log.settings.strict { Err(RegistryError::Superseded) } else { Ok(unnamed(decision)) };
+        }
         if record || log.settings.strict {
             log.append(id, &decision).await?;
             return Ok(decision);

@@ -153,6 +153,17 @@ pub enum RegistryError {
         "this registry keeps no decision log: start the server with one (`--decision-log`), or do not ask to record"
     )]
     NoDecisionLog,
+    /// A reader of a stream takes nothing.
+    #[error("the stream was not read for too long: read it faster, or begin again")]
+    SlowReader,
+    /// A backup is to be restored where something would be lost.
+    #[error(
+        "the registry holds records that are not built in, or decisions: restore into a new one, or `weighbridge restore` into an empty directory"
+    )]
+    NotPristine,
+    /// A backup is being restored.
+    #[error("a backup is being restored: nothing is written meanwhile")]
+    Superseded,
     /// The registry is shutting down.
     #[error("the registry is shutting down")]
     Closed,

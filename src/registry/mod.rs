@@ -4,6 +4,7 @@
 //! a snapshot of that revision, and answers. The snapshot is fed by the store's log of changes alone, whoever wrote them.
 //! Reads never touch the disk.
 
+mod backup;
 pub mod builtin;
 mod check;
 mod compare;
@@ -26,11 +27,14 @@ mod openness;
 mod page;
 mod records;
 mod resolve;
+mod restore;
+mod retention;
 mod status;
 mod use_profiles;
 mod waivers;
 
 pub use crate::ingest::document::File as ImportFile;
+pub use backup::BackupSummary;
 pub use check::Checked;
 pub use decisions::{DecisionLog, LogLevel, LogSettings, LogStatus, OpenGeneration};
 pub use error::RegistryError;
@@ -42,6 +46,8 @@ pub use list::ListRequest;
 pub use named::{Named, NamedPage, Output, Update};
 pub use page::PageRequest;
 pub use resolve::Resolved;
+pub use restore::{adopt_restored, restore_into};
+pub use retention::Retention;
 pub use status::Status;
 
 use std::collections::HashMap;
@@ -81,6 +87,8 @@ pub struct Registry {
     /// Held by the import that is under way.
     importing: tokio::sync::Mutex<()>,
     decision_log: Option<Arc<DecisionLog>>,
+    /// Another store is about to take the place of this one: nothing is written any more.
+    superseded: tokio::sync::RwLock<bool>,
     pinned: list::Pinned,
 }
 
@@ -129,8 +137,20 @@ impl Registry {
         let importing = tokio::sync::Mutex::new(());
         let decision_log = None;
         let pinned = list::Pinned::default();
-        let registry =
-            Self { store, snapshot, published, builtin, clock, started, incomplete, importing, decision_log, pinned };
+        let superseded = tokio::sync::RwLock::new(false);
+        let registry = Self {
+            store,
+            snapshot,
+            published,
+            builtin,
+            clock,
+            started,
+            incomplete,
+            importing,
+            decision_log,
+            superseded,
+            pinned,
+        };
         registry.sync_builtin(&built_in).await?;
         registry.remerge().await?;
         Ok(registry)
@@ -199,6 +219,11 @@ impl Registry {
 
     /// Commits and waits until the change can be read.
     async fn commit(&self, batch: Batch) -> Result<Revision, RegistryError> {
+        // Held until the commit is done, so that a restore knows of all of them.
+        let superseded = self.superseded.read().await;
+        if *superseded {
+            return Err(RegistryError::Superseded);
+        }
         let revision = self.store.commit(batch).await?;
         self.wait_for(revision).await?;
         Ok(revision)

@@ -29,6 +29,8 @@ pub struct Status {
     pub aliases: usize,
     /// The store.
     pub store: StoreStatus,
+    /// Records were missing when the store was opened.
+    pub incomplete: bool,
     /// Why the catalog is not fed any more; `None`: it is.
     pub feed_problem: Option<String>,
     /// When it was opened.
@@ -59,6 +61,7 @@ impl Registry {
             resolved_offerings,
             aliases: snapshot.aliases().len(),
             store: self.store.status(),
+            incomplete: self.incomplete,
             feed_problem: self.published.borrow().failed.clone(),
             started: self.started,
             attributions: self.builtin.attributions.clone(),

@@ -1,10 +1,12 @@
 //! gRPC: convert in, call the registry, convert out. One type serves every service; a line an RPC.
 
+mod backup;
 mod check;
 mod import;
 mod lists;
 mod status;
 
+pub use backup::RestoreTarget;
 pub use check::check_eligibility;
 
 use std::sync::Arc;
@@ -19,27 +21,36 @@ use crate::registry::{NamedPage, Registry, Update};
 #[derive(Clone)]
 pub struct Services {
     registry: Arc<Registry>,
+    restore: Option<RestoreTarget>,
 }
 
 impl Services {
     /// Serves a registry.
     #[must_use]
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry }
+        Self { registry, restore: None }
+    }
+
+    /// The same services, which can restore a backup.
+    #[must_use]
+    pub fn with_restore(self, restore: Option<RestoreTarget>) -> Self {
+        Self { restore, ..self }
     }
 }
 
 type Answer<T> = Result<Response<T>, Status>;
 
 fn answer<T>(result: Result<T, crate::registry::RegistryError>) -> Answer<T> {
-    result.map(Response::new).map_err(|error| {
-        let told = status(&error);
-        // What the client is not told is said here, once.
-        if matches!(told.code(), tonic::Code::Internal | tonic::Code::Unavailable) {
-            tracing::error!(%error, "a request could not be answered");
-        }
-        told
-    })
+    result.map(Response::new).map_err(|error| told(&error))
+}
+
+/// What a client is told of an error; the rest is said in the log, once.
+fn told(error: &crate::registry::RegistryError) -> Status {
+    let told = status(error);
+    if matches!(told.code(), tonic::Code::Internal | tonic::Code::Unavailable) {
+        tracing::error!(%error, "a request could not be answered");
+    }
+    told
 }
 
 #[async_trait]
@@ -260,5 +271,15 @@ impl pb::waiver_service_server::WaiverService for Services {
 impl pb::admin_service_server::AdminService for Services {
     async fn get_status(&self, request: Request<pb::GetStatusRequest>) -> Answer<pb::GetStatusResponse> {
         Ok(Response::new(status::get_status(&self.registry, request.into_inner())))
+    }
+
+    type BackupStream = backup::BackupStream;
+
+    async fn backup(&self, _: Request<pb::BackupRequest>) -> Answer<Self::BackupStream> {
+        Ok(backup::backup(&self.registry))
+    }
+
+    async fn restore(&self, request: Request<Streaming<pb::RestoreRequest>>) -> Answer<pb::RestoreResponse> {
+        backup::restore(&self.registry, self.restore.as_ref(), request.into_inner()).await
     }
 }

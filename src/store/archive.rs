@@ -80,6 +80,11 @@ impl<W: Write> ArchiveWriter<W> {
         Ok(self.output)
     }
 
+    /// Where it is written to.
+    pub fn output(&self) -> &W {
+        &self.output
+    }
+
     fn frame(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {
         let length = u32::try_from(payload.len()).ok().filter(|length| *length <= FRAME_BYTES_MAX);
         let length = length.ok_or_else(|| io::Error::other("a part is too large for a backup"))?;

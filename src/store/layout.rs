@@ -194,6 +194,21 @@ pub(super) fn sync_blobs(path: &Path, synced: u64) -> Result<u64, StoreError> {
     Ok(next)
 }
 
+/// Links every file of a folder into another one, durably.
+pub(super) fn link_all(from: &Path, to: &Path) -> Result<(), StoreError> {
+    for entry in list(from)? {
+        let (source, target) = (entry.path(), to.join(entry.file_name()));
+        let linked = if source.is_dir() {
+            fs::create_dir_all(&target).map_err(|error| StoreError::io("create the directory", &target, error))?;
+            link_all(&source, &target)
+        } else {
+            fs::hard_link(&source, &target).map_err(|error| StoreError::io("link", &target, error))
+        };
+        linked?;
+    }
+    sync_directory(to)
+}
+
 /// Removes a folder with all that is in it, if it is there.
 pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     match fs::remove_dir_all(path) {

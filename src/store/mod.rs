@@ -68,7 +68,7 @@ pub use self::embedded::{OnLoss, SledOptions, SledStore};
 pub use self::error::StoreError;
 pub use self::hook::{Hook, Step};
 pub use self::memory::MemoryStore;
-pub use self::rewrite::{Audited, History, Rewritten, compact, restore, verify};
+pub use self::rewrite::{Audited, History, Rewritten, compact, restore, take_over, verify, verify_backup};
 
 /// The number of a commit: strictly increasing, with gaps allowed; 0 is the empty store.
 pub type Revision = u64;

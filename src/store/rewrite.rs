@@ -4,10 +4,10 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::archive::{self, ArchiveReader, Frame, Part};
-use super::audit::Verdict;
+use super::audit::{Audit, Verdict};
 use super::embedded::{SledOptions, audit};
 use super::hook::Hook;
-use super::layout::Place;
+use super::layout::{self, Place};
 use super::plan::Totals;
 use super::rows::{self, Fate, Sieve};
 use super::sled::{Engine, damaged};
@@ -35,7 +35,7 @@ pub struct Rewritten {
 }
 
 /// What an audit of a store found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Audited {
     /// The revision that was acknowledged last, if the witness can be read.
     pub acknowledged: Option<Revision>,
@@ -276,16 +276,7 @@ pub fn verify(options: &SledOptions) -> Result<Audited, StoreError> {
     });
     let floor = acknowledged.map_or(0, |totals| totals.floor);
     let revision = acknowledged.map(|totals| totals.revision);
-    let mut audited = Audited {
-        acknowledged: revision,
-        revision: 0,
-        oldest_revision: floor,
-        records: 0,
-        data_size_bytes: 0,
-        problem: None,
-        damaged: Vec::new(),
-        damaged_count: 0,
-    };
+    let mut audited = Audited { acknowledged: revision, oldest_revision: floor, ..Audited::default() };
     let findings = match found {
         Ok(findings) => findings,
         // What the engine cannot read at all is what was asked for.
@@ -308,6 +299,74 @@ pub fn verify(options: &SledOptions) -> Result<Audited, StoreError> {
     let (damaged, count) = findings.damaged();
     (audited.damaged, audited.damaged_count) = (damaged.to_vec(), count);
     Ok(audited)
+}
+
+/// Reads a whole backup and says what each section holds. Nothing is written.
+///
+/// # Errors
+/// The backup is damaged.
+pub fn verify_backup(input: impl Read) -> Result<Vec<(String, Audited)>, StoreError> {
+    let mut reader = ArchiveReader::new(input)?;
+    let mut section: Option<(String, Audit<Vec<u8>>)> = None;
+    let mut sections = Vec::new();
+    loop {
+        match (reader.frame()?, section.take()) {
+            (Frame::Section(label), None) => section = Some((label, Audit::new(None))),
+            (Frame::Part(part), Some((label, mut audit))) => match archive::read_part(&part) {
+                None => return Err(archive::bad("a part of it is none")),
+                Some(Part::Rows(rows)) => {
+                    rows.iter().for_each(|(row_key, row)| audit.row(row_key.to_vec(), row.to_vec(), |_| ()));
+                    section = Some((label, audit));
+                }
+                Some(Part::Totals(totals)) => {
+                    let findings = audit.finish(|_| ());
+                    let found = findings.totals;
+                    let rows = |totals: &Totals| (totals.live, totals.bytes, totals.digest);
+                    let (damaged, damaged_count) = findings.damaged();
+                    if damaged_count > 0 || rows(&found) != rows(&totals) {
+                        let detail = findings.describe_rows().unwrap_or_else(|| "rows are missing".to_owned());
+                        return Err(archive::bad(format!("in its section `{label}` {detail}")));
+                    }
+                    let audited = Audited {
+                        acknowledged: Some(totals.revision),
+                        revision: totals.revision,
+                        oldest_revision: totals.floor,
+                        records: totals.live,
+                        data_size_bytes: totals.bytes,
+                        problem: None,
+                        damaged: damaged.to_vec(),
+                        damaged_count,
+                    };
+                    sections.push((label, audited));
+                }
+            },
+            (Frame::Part(_), None) => return Err(archive::bad("it has a part of no section")),
+            (Frame::End, None) => return Ok(sections),
+            (_, Some(_)) => return Err(archive::bad("a section does not come to its end")),
+        }
+    }
+}
+
+/// Lets a restored store take the place of the one in `path`, in one step, and removes what was restored from where it was.
+/// Does nothing where nothing was restored. An end of the process at any moment of it is made good by the next call.
+///
+/// # Errors
+/// A store is in use, or the disk does not take it.
+pub fn take_over(restored: &Path, path: &Path) -> Result<(), StoreError> {
+    let format = restored.join("FORMAT");
+    if !format.exists() {
+        return layout::remove(restored);
+    }
+    let from = Place::claim(restored)?;
+    let mut place = Place::claim(path)?;
+    let draft = place.draft()?;
+    // Linked and not moved: what was restored stays whole until the store names it.
+    layout::link_all(&from.folder(), &draft)?;
+    place.adopt(&draft)?;
+    drop(from);
+    std::fs::remove_file(&format).map_err(|error| StoreError::io("remove", &format, error))?;
+    layout::sync_directory(restored)?;
+    layout::remove(restored)
 }
 
 /// The directory of a store that is there.
