@@ -316,3 +316,48 @@ fn more_than_can_wait_is_refused_and_the_rest_is_committed() {
     let store = SledStore::open(SledOptions::new(directory.path())).unwrap();
     block_on(store.commit(writes([put("large", vec![0; 1 << 20])]))).unwrap();
 }
+
+/// The stores of two sections, one in the other, as an interruption between any two steps of a restore leaves them.
+#[test]
+fn an_interrupted_restore_begins_anew() {
+    use super::suite::backup;
+    use super::{ArchiveWriter, restore};
+    let source = tempfile::tempdir().unwrap();
+    let store = SledStore::open(SledOptions::new(source.path())).unwrap();
+    block_on(store.commit(writes([put("a", "1")]))).unwrap();
+    let one = backup(&store);
+    let mut archive = ArchiveWriter::new(Vec::new()).unwrap();
+    for label in ["registry", "decisions/0"] {
+        archive.section(label).unwrap();
+        let (parts, taken) = std::sync::mpsc::channel();
+        block_on(store.backup(Box::new(move |part| parts.send(part).is_ok()))).unwrap();
+        taken.iter().for_each(|part| archive.part(&part).unwrap());
+    }
+    let two = archive.finish().unwrap();
+    let place_of =
+        |path: PathBuf| move |label: &str| Some(if label == "registry" { path.clone() } else { path.join(label) });
+    let parts =
+        |path: &Path| [path.join("FORMAT"), path.join("decisions/0/FORMAT"), path.join("decisions/0/RESTORING")];
+    for state in 0..8_u8 {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store");
+        restore(&two[..], place_of(path.clone())).unwrap();
+        for (at, part) in parts(&path).iter().enumerate() {
+            match (state >> at & 1 == 1, part.exists()) {
+                (true, false) => drop(std::fs::File::create(part).unwrap()),
+                (false, true) => std::fs::remove_file(part).unwrap(),
+                _ => {}
+            }
+        }
+        std::fs::write(path.join("RESTORING"), "").unwrap();
+        let refused = SledStore::open(SledOptions::new(&path)).unwrap_err().to_string();
+        assert!(refused.contains("restore it again"), "{state}: {refused}");
+        restore(&two[..], place_of(path.clone())).unwrap_or_else(|error| panic!("{state}: {error}"));
+        for path in [path.clone(), path.join("decisions/0")] {
+            let store = SledStore::open(SledOptions::new(path)).unwrap();
+            assert_eq!(store.status().record_count, 1, "{state}");
+        }
+        let again = restore(&one[..], place_of(path));
+        assert!(matches!(again, Err(StoreError::NotEmpty { .. })), "{again:?}");
+    }
+}

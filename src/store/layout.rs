@@ -77,6 +77,9 @@ impl Place {
             check_empty(directory)?;
         }
         let lock = lock(directory)?;
+        if restoring && directory.join(RESTORING_FILE).exists() {
+            clear(directory)?;
+        }
         // And again, since another process may have been at work before.
         match read_format(directory)? {
             Some(current) => {
@@ -281,6 +284,23 @@ fn check_format(directory: &Path, content: &[u8]) -> Result<u64, StoreError> {
         (Some(FORMAT), Some(current), None) if current > 0 => Ok(current),
         _ => Err(damaged(directory, "its FORMAT file is unreadable")),
     }
+}
+
+/// Removes what an interrupted restore left: none of it was ever in use.
+fn clear(directory: &Path) -> Result<(), StoreError> {
+    let format = directory.join(FORMAT_FILE);
+    match fs::remove_file(&format) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(StoreError::io("remove", &format, error)),
+        _ => sync_directory(directory)?,
+    }
+    for entry in list(directory)? {
+        let name = entry.file_name();
+        let name = name.to_str().unwrap_or_default();
+        if name == NEIGHBOURS || name.strip_suffix(".new").unwrap_or(name).parse::<u64>().is_ok() {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 /// Refuses to make a store among files of something else.

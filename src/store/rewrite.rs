@@ -192,7 +192,7 @@ impl History<'_> {
 }
 
 /// Reads a whole backup into empty directories, one a section, which `place_of` chooses by the section's label; all of them
-/// become stores once all of it was checked.
+/// become stores once all of it was checked. Those of later sections lie in that of the first, or apart from it.
 ///
 /// # Errors
 /// The backup is damaged, a directory holds something, or the disk does not take it.
@@ -247,11 +247,15 @@ pub fn restore(
         }
     }
     let mut done = Vec::with_capacity(staged.len());
-    // The first one last: what it is the main one of is there by then.
+    let mut places = Vec::with_capacity(staged.len());
+    // The first one last, and its note with it: while that is there, everything is restored from the start the next time.
     for (label, mut place, draft, totals) in staged.into_iter().rev() {
         place.adopt(&draft)?;
-        place.restored()?;
         done.push((label, rewritten(totals, 0, size_of(&place.folder()))));
+        places.push(place);
+    }
+    for place in &places {
+        place.restored()?;
     }
     done.reverse();
     Ok(done)

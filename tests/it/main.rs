@@ -14,6 +14,7 @@ mod allocations;
 mod cases;
 mod catalog;
 mod cli;
+mod crash;
 mod durability;
 mod eligibility;
 mod grid;
