@@ -14,6 +14,7 @@ const PROTOS: &[&str] = &[
     "weighbridge/v1/types.proto",
     "weighbridge/v1/use_profile.proto",
     "weighbridge/v1/waiver.proto",
+    "weighbridge/storage/v1/commit_note.proto",
     "weighbridge/storage/v1/record.proto",
 ];
 

@@ -1,6 +1,7 @@
 //! Between protobuf and the domain, one file a message family. A conversion has no lookups, no defaults with meaning and no
 //! policy: it reads a message into types that cannot be wrong, reporting every violation at once, or writes one.
 
+mod commit_note;
 mod coverage;
 mod eligibility;
 mod enums;
@@ -22,6 +23,7 @@ mod use_profile;
 mod violations;
 mod waiver;
 
+pub use commit_note::{decode_note, encode_note};
 pub use coverage::coverage;
 pub use eligibility::{
     EligibleRequest, RequestRefused, UseRequest, check_request, decision, eligible_model, eligible_request,

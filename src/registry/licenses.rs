@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::key::Key;
 use super::list::{ListRequest, scan};
 use super::models::timestamp;
+use super::write::{By, OPERATOR};
 use super::{Registry, RegistryError, check_etag, records, violation};
 use crate::catalog::fields::LicenseField;
 use crate::catalog::{Entry, Layer, LicenseRow, Snapshot};
@@ -195,7 +196,7 @@ impl Registry {
         let created = previous.map(|entry| records::stored(&entry.payload)).transpose()?;
         let created = created.and_then(|(_, times)| times.created).map_or(now, |t| timestamp(&t, now));
         let key = Key::License(Layer::Operator, id.clone());
-        self.put(&key, Kind::License(message), seen, created).await?;
+        self.put(&key, Kind::License(message), seen, created, &By::of(OPERATOR)).await?;
         self.license(&id.resource_name())
     }
 
@@ -216,7 +217,7 @@ impl Registry {
             check_unused(&snapshot, &id)?;
         }
         if !validate_only {
-            self.delete(&Key::License(Layer::Operator, id), entry.revision).await?;
+            self.delete(&Key::License(Layer::Operator, id), entry.revision, &By::of(OPERATOR)).await?;
         }
         Ok(())
     }

@@ -32,6 +32,7 @@ mod retention;
 mod status;
 mod use_profiles;
 mod waivers;
+mod write;
 
 pub use crate::ingest::document::File as ImportFile;
 pub use backup::BackupSummary;
@@ -63,10 +64,11 @@ use crate::catalog::{Layer, Snapshot};
 use crate::convert::Violation;
 use crate::domain::date::Date;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
-use crate::store::{Batch, Expect, Revision, Store, StoreError, Take, Write};
+use crate::store::{Revision, Store, StoreError, Take, Write};
 use builtin::Builtin;
 use key::Key;
 use load::{Loaded, Loading};
+use write::By;
 
 /// Longest wait for a revision that a caller asks to read from.
 const REVISION_WAIT: Duration = Duration::from_secs(2);
@@ -183,7 +185,7 @@ impl Registry {
         if writes.is_empty() {
             return Ok(());
         }
-        self.commit(Batch { writes, ..Batch::default() }).await?;
+        self.commit(writes, Vec::new(), &By::of(actor)).await?;
         Ok(())
     }
 
@@ -215,38 +217,6 @@ impl Registry {
             Ok(published) if published.revision >= revision => Ok(()),
             _ => Err(RegistryError::Closed),
         }
-    }
-
-    /// Commits and waits until the change can be read.
-    async fn commit(&self, batch: Batch) -> Result<Revision, RegistryError> {
-        // Held until the commit is done, so that a restore knows of all of them.
-        let superseded = self.superseded.read().await;
-        if *superseded {
-            return Err(RegistryError::Superseded);
-        }
-        let revision = self.store.commit(batch).await?;
-        self.wait_for(revision).await?;
-        Ok(revision)
-    }
-
-    /// Writes one record of the operator's layer, if nobody changed it since `seen`.
-    async fn put(
-        &self,
-        key: &Key,
-        kind: Kind,
-        seen: Option<Revision>,
-        created: Timestamp,
-    ) -> Result<Revision, RegistryError> {
-        let value = records::record(kind, "operator", created, (self.clock)());
-        let key = key.bytes();
-        let expect = vec![Expect { key: key.clone(), revision: seen }];
-        self.commit(Batch { expect, ..Batch::of([Write { key, value: Some(value) }]) }).await
-    }
-
-    async fn delete(&self, key: &Key, seen: Revision) -> Result<Revision, RegistryError> {
-        let key = key.bytes();
-        let expect = vec![Expect { key: key.clone(), revision: Some(seen) }];
-        self.commit(Batch { expect, ..Batch::of([Write { key, value: None }]) }).await
     }
 
     /// Today.

@@ -7,6 +7,7 @@ use roaring::RoaringBitmap;
 
 use super::key::Key;
 use super::list::{ListRequest, read_filter};
+use super::write::{By, OPERATOR};
 use super::{Registry, RegistryError, check_etag, lineage, records, resolve, violation};
 use crate::catalog::fields::{ModelField, OwnField};
 use crate::catalog::filter::{Query, Schema as _, Test, Value, Wanted};
@@ -342,7 +343,7 @@ impl Registry {
         let ids = |snapshot: &Snapshot| snapshot.model_entry(&name).map(|entry| entry.record.aliases.clone());
         let before = ids(snapshot);
         let key = Key::Model(Layer::Operator, name.clone());
-        self.put(&key, Kind::Model(message), seen, created).await?;
+        self.put(&key, Kind::Model(message), seen, created, &By::of(OPERATOR)).await?;
         // New ids may be those of offerings and of what sources state.
         if ids(&self.snapshot()) != before {
             self.remerge().await?;
@@ -375,7 +376,7 @@ impl Registry {
             }
         }
         if !validate_only {
-            self.delete(&Key::Model(Layer::Operator, name.clone()), entry.revision).await?;
+            self.delete(&Key::Model(Layer::Operator, name.clone()), entry.revision, &By::of(OPERATOR)).await?;
             self.remerge().await?;
         }
         Ok(())

@@ -7,6 +7,7 @@ use prost_types::FieldMask;
 use super::key::Key;
 use super::models::timestamp;
 use super::page::{PageRequest, token};
+use super::write::{By, OPERATOR};
 use super::{Registry, RegistryError, check_etag, records, violation};
 use crate::catalog::{Layer, Payload, Snapshot};
 use crate::convert::{self, text};
@@ -244,7 +245,8 @@ impl Registry {
         let created = previous.as_ref().map(|found| records::stored(found.payload)).transpose()?;
         let created = created.and_then(|(_, times)| times.created).map_or(now, |t| timestamp(&t, now));
         let name = message.name().clone();
-        self.put(&T::key(id), message.kind(), previous.map(|found| found.revision), created).await?;
+        let seen = previous.map(|found| found.revision);
+        self.put(&T::key(id), message.kind(), seen, created, &By::of(OPERATOR)).await?;
         self.named(&name)
     }
 
@@ -264,7 +266,7 @@ impl Registry {
         check_etag(name, etag, Layer::Operator, found.revision)?;
         T::check_unused(&snapshot, name)?;
         if !validate_only {
-            self.delete(&T::key(&id), found.revision).await?;
+            self.delete(&T::key(&id), found.revision, &By::of(OPERATOR)).await?;
         }
         Ok(())
     }

@@ -15,13 +15,14 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::builtin::Builtin;
+use super::write::By;
 use super::{Registry, RegistryError, records as stored};
 use crate::catalog::Snapshot;
 use crate::ingest::document::{File, Reading};
 use crate::ingest::source::DataSource;
 use crate::ingest::{Limits, comparia, epoch, hub, model_card, models_dev, mot, osai};
 use crate::pb::weighbridge::v1 as pb;
-use crate::store::{Batch, Write};
+use crate::store::Write;
 
 pub(super) use known::KnownModels;
 use rebuild::{Incoming, Rebuild};
@@ -59,10 +60,10 @@ impl Registry {
         // Reading a large document takes longer than a serving thread should be held up.
         let planned =
             tokio::task::spawn_blocking(move || plan(&snapshot, &builtin, source, &config, &files, now)).await;
-        let (mut report, writes) = planned.map_err(|_| RegistryError::Closed)??;
+        let (mut report, writes, actor) = planned.map_err(|_| RegistryError::Closed)??;
         report.revision = stored::wire_revision(self.snapshot().revision());
         if !validate_only && !writes.is_empty() {
-            let revision = self.commit(Batch { writes, ..Batch::default() }).await?;
+            let revision = self.commit(writes, Vec::new(), &By::of(actor)).await?;
             report.revision = stored::wire_revision(revision);
             drop(one_at_a_time);
             if source == pb::ImportSource::Records {
@@ -91,16 +92,18 @@ impl Registry {
         let now = (self.clock)();
         let planned = tokio::task::spawn_blocking(move || {
             let actor = format!("merge/{}", super::builtin::CATALOG_VERSION);
-            Rebuild::new(&snapshot, &builtin, &actor, now).run(Incoming::Nothing).map(|(_, writes)| writes)
+            let made = Rebuild::new(&snapshot, &builtin, &actor, now).run(Incoming::Nothing);
+            made.map(|(_, writes)| (writes, actor))
         });
-        let writes = planned.await.map_err(|_| RegistryError::Closed)??;
+        let (writes, actor) = planned.await.map_err(|_| RegistryError::Closed)??;
         if !writes.is_empty() {
-            self.commit(Batch { writes, ..Batch::default() }).await?;
+            self.commit(writes, Vec::new(), &By::of(actor)).await?;
         }
         Ok(())
     }
 }
 
+/// What would be written and by which actor, and what is to be said of it.
 fn plan(
     snapshot: &Arc<Snapshot>,
     builtin: &Builtin,
@@ -108,10 +111,12 @@ fn plan(
     config: &pb::ImportConfig,
     files: &[File],
     now: Timestamp,
-) -> Result<(pb::ImportReport, Vec<Write>), RegistryError> {
+) -> Result<(pb::ImportReport, Vec<Write>, String), RegistryError> {
     let limits = Limits { document_bytes_max: DOCUMENT_BYTES_MAX, ..Limits::default() };
     let rebuild = |data_source: DataSource, incoming: Incoming| {
-        Rebuild::new(snapshot, builtin, &format!("import/{data_source}"), now).run(incoming)
+        let actor = format!("import/{data_source}");
+        let (report, writes) = Rebuild::new(snapshot, builtin, &actor, now).run(incoming)?;
+        Ok((report, writes, actor))
     };
     let of_models = |data_source: DataSource, reading: Reading| {
         if reading.records.is_empty() {
@@ -139,6 +144,9 @@ fn plan(
             let repository = hub::repository_of(given).map_or_else(|| given.clone(), Into::into);
             of_models(DataSource::ModelCard, model_card::read(files, &repository, &limits)?)
         }
-        pb::ImportSource::Records => records::plan(snapshot, files, &limits, now),
+        pb::ImportSource::Records => {
+            let (report, writes) = records::plan(snapshot, files, &limits, now)?;
+            Ok((report, writes, records::ACTOR.to_owned()))
+        }
     }
 }

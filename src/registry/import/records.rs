@@ -20,7 +20,8 @@ use crate::registry::models::timestamp;
 use crate::registry::{RegistryError, licenses, lineage, models, records};
 use crate::store::Write;
 
-const ACTOR: &str = "import/records";
+/// Who wrote what came from a file of records.
+pub(super) const ACTOR: &str = "import/records";
 /// Lists that an answer of the list RPCs holds, and what stands beside them.
 const LISTS: &[&str] = &["licenses", "models"];
 const BESIDE_LISTS: &[&str] = &["next_page_token", "nextPageToken", "total_size", "totalSize"];

@@ -1,0 +1,118 @@
+//! Commits: every change of the registry is made here, with its time and a note of who made it.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+
+use super::key::Key;
+use super::{Registry, RegistryError, records};
+use crate::convert;
+use crate::pb::weighbridge::storage::v1::CommitNote;
+use crate::pb::weighbridge::storage::v1::record::Record as Kind;
+use crate::store::{Batch, Expect, Revision, Write};
+
+/// Who writes over the API and the command line.
+pub(super) const OPERATOR: &str = "operator";
+
+/// By whom a change is made.
+#[derive(Clone, Debug, Default)]
+pub(super) struct By {
+    note: CommitNote,
+}
+
+impl By {
+    /// By an actor, as its records name it.
+    pub(super) fn of(actor: impl Into<String>) -> Self {
+        Self { note: CommitNote { actor: actor.into(), ..CommitNote::default() } }
+    }
+}
+
+impl Registry {
+    /// Commits and waits until the change can be read.
+    pub(super) async fn commit(
+        &self,
+        writes: Vec<Write>,
+        expect: Vec<Expect>,
+        by: &By,
+    ) -> Result<Revision, RegistryError> {
+        // Held until the commit is done, so that a restore knows of all of them.
+        let superseded = self.superseded.read().await;
+        if *superseded {
+            return Err(RegistryError::Superseded);
+        }
+        let (time_ms, about) = ((self.clock)().as_millisecond(), convert::encode_note(&by.note));
+        let revision = self.store.commit(Batch { expect, writes, time_ms, about }).await?;
+        self.wait_for(revision).await?;
+        Ok(revision)
+    }
+
+    /// Writes one record of the operator's layer, if nobody changed it since `seen`.
+    pub(super) async fn put(
+        &self,
+        key: &Key,
+        kind: Kind,
+        seen: Option<Revision>,
+        created: Timestamp,
+        by: &By,
+    ) -> Result<Revision, RegistryError> {
+        let value = records::record(kind, &by.note.actor, created, (self.clock)());
+        self.write(key.bytes(), Some(value), seen, by).await
+    }
+
+    /// Deletes one record of the operator's layer, if nobody changed it since `seen`.
+    pub(super) async fn delete(&self, key: &Key, seen: Revision, by: &By) -> Result<Revision, RegistryError> {
+        self.write(key.bytes(), None, Some(seen), by).await
+    }
+
+    async fn write(
+        &self,
+        key: Bytes,
+        value: Option<Bytes>,
+        seen: Option<Revision>,
+        by: &By,
+    ) -> Result<Revision, RegistryError> {
+        let expect = vec![Expect { key: key.clone(), revision: seen }];
+        self.commit(vec![Write { key, value }], expect, by).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::pb::weighbridge::v1 as pb;
+    use crate::store::{MemoryStore, Store};
+
+    #[tokio::test]
+    async fn every_commit_says_when_and_by_whom() {
+        let store = Arc::new(MemoryStore::new());
+        let now = Timestamp::from_millisecond(1_800_000_000_123).unwrap();
+        let registry = Registry::open(store.clone(), Arc::new(move || now)).await.unwrap();
+        let file = |text: &str| crate::registry::ImportFile { path: "a.json".into(), bytes: text.as_bytes().into() };
+        let request = crate::registry::ImportRequest {
+            config: pb::ImportConfig { source: pb::ImportSource::Records as i32, ..Default::default() },
+            files: vec![file(r#"{"name": "publishers/acme/models/read", "aliases": ["Acme/Read"]}"#)],
+        };
+        registry.import(request).await.unwrap();
+        let request = pb::CreateModelRequest {
+            parent: "publishers/acme".into(),
+            model_id: "one".into(),
+            model: Some(pb::Model::default()),
+            ..Default::default()
+        };
+        let created = registry.create_model(request).await.unwrap();
+        registry.delete_model(pb::DeleteModelRequest { name: created.name, ..Default::default() }).await.unwrap();
+
+        let mut actors = Vec::new();
+        for commit in store.changes_since(0, 100).await.unwrap() {
+            assert_eq!(commit.time_ms, 1_800_000_000_123);
+            let actor = convert::decode_note(&commit.about).actor;
+            for value in commit.writes.iter().filter_map(|write| write.value.as_ref()) {
+                assert_eq!(convert::decode(value).unwrap().actor, actor);
+            }
+            actors.push(actor);
+        }
+        let release = format!("builtin/{}", crate::registry::builtin::CATALOG_VERSION);
+        assert_eq!(actors, [&*release, "import/records", OPERATOR, OPERATOR]);
+    }
+}
