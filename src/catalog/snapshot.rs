@@ -9,6 +9,7 @@ use super::aliases::Aliases;
 use super::index::{Changed, ModelIndex};
 use super::mof as mof_table;
 use super::pool::Pool;
+use crate::domain::date::Date;
 use crate::domain::eligibility::{Records, Waiver, measures_at_release};
 use crate::domain::license::{Coverage, License, UseRestriction};
 use crate::domain::model::Model;
@@ -143,6 +144,8 @@ pub struct Pending {
 #[derive(Clone)]
 pub struct Snapshot {
     revision: u64,
+    /// For one of the past: the day on which its revision was made, where that is known.
+    made_on: Option<Date>,
     reference: Arc<Reference>,
     /// The models that show.
     model_index: ModelIndex,
@@ -172,6 +175,7 @@ impl Snapshot {
     pub fn new(reference: Arc<Reference>) -> Self {
         Self {
             revision: 0,
+            made_on: None,
             reference,
             model_index: ModelIndex::default(),
             layered_models: Map::new(),
@@ -198,6 +202,18 @@ impl Snapshot {
             self.put(revision, change, &mut pending);
         }
         self.settle(revision, pending);
+    }
+
+    /// Takes it back to an earlier revision. `changes` hold every record that was changed since, as it was then; one that was
+    /// not there then is deleted. Older snapshots and this one share what is the same in both.
+    pub fn rewind(&mut self, revision: u64, made_on: Option<Date>, changes: impl IntoIterator<Item = (u64, Change)>) {
+        let mut pending = Pending::default();
+        for (written, change) in changes {
+            self.put(written, change, &mut pending);
+        }
+        self.settle(revision, pending);
+        self.revision = revision;
+        self.made_on = made_on;
     }
 
     /// Puts a record where it belongs. What follows from it for other records waits until all changes are [settled](Self::settle).
@@ -392,6 +408,12 @@ impl Snapshot {
     #[must_use]
     pub fn revision(&self) -> u64 {
         self.revision
+    }
+
+    /// For one of the past: the day on which its revision was made, where that is known.
+    #[must_use]
+    pub fn made_on(&self) -> Option<Date> {
+        self.made_on
     }
 
     /// Lets models that are to be put use lists of those that are there.

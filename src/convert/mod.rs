@@ -1,6 +1,7 @@
 //! Between protobuf and the domain, one file a message family. A conversion has no lookups, no defaults with meaning and no
 //! policy: it reads a message into types that cannot be wrong, reporting every violation at once, or writes one.
 
+mod as_of;
 mod commit_note;
 mod coverage;
 mod eligibility;
@@ -23,6 +24,7 @@ mod use_profile;
 mod violations;
 mod waiver;
 
+pub use as_of::{AsOf, as_of};
 pub use commit_note::{decode_note, encode_note};
 pub use coverage::coverage;
 pub use eligibility::{

@@ -55,7 +55,13 @@ impl Registry {
         };
         let now = Timestamp::from_second(second).map_err(|_| RegistryError::PageToken)?;
         let at = asked.at.unwrap_or(second);
-        let judge = Judge { snapshot, use_: &asked.use_, profile: &asked.use_profile, now: day_of(now), at };
+        let judge = Judge {
+            snapshot,
+            use_: &asked.use_,
+            profile: &asked.use_profile,
+            now: snapshot.made_on().unwrap_or_else(|| day_of(now)),
+            at,
+        };
         let judged = judge.all(&rows);
         let wanted = request.verdicts.iter().filter_map(|verdict| judged.get(verdict));
         let wanted = wanted.fold(RoaringBitmap::new(), |all, rows| all | rows);

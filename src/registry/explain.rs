@@ -31,7 +31,7 @@ impl Registry {
         });
         let found = {
             let served_by = checked.served_by;
-            let case = Case { use_: asked.use_, now: self.today(), waivers: list, served_by };
+            let case = Case { use_: asked.use_, now: self.present_day(snapshot), waivers: list, served_by };
             remedies(snapshot, &checked.decision, case, others)
         };
         // A profile's list comes back where a request leaves its own empty.

@@ -4,6 +4,7 @@
 //! a snapshot of that revision, and answers. The snapshot is fed by the store's log of changes alone, whoever wrote them.
 //! Reads never touch the disk.
 
+mod as_of;
 mod backup;
 pub mod builtin;
 mod check;
@@ -92,6 +93,7 @@ pub struct Registry {
     /// Another store is about to take the place of this one: nothing is written any more.
     superseded: tokio::sync::RwLock<bool>,
     pinned: list::Pinned,
+    past: as_of::Past,
 }
 
 /// How far the feeder has come.
@@ -152,6 +154,7 @@ impl Registry {
             decision_log,
             superseded,
             pinned,
+            past: as_of::Past::default(),
         };
         registry.sync_builtin(&built_in).await?;
         registry.remerge().await?;
@@ -219,9 +222,14 @@ impl Registry {
         }
     }
 
-    /// Today.
-    fn today(&self) -> Date {
-        day_of((self.clock)())
+    /// The day that a check on a snapshot takes for the present one: the license that a record calls current held then. It
+    /// stands in for an absent `at`, and an `at` before it is looked up among the license periods of a record.
+    ///
+    /// On a snapshot of the past it is the day on which its revision was made, and not today: a recorded decision came on that
+    /// day or later, so its `at` is no past day there, and the check repeated gives the same answer however late. The exception
+    /// is one that was asked with an `at` between that day and its own.
+    fn present_day(&self, snapshot: &Snapshot) -> Date {
+        snapshot.made_on().unwrap_or_else(|| day_of((self.clock)()))
     }
 }
 

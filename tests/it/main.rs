@@ -11,6 +11,7 @@
 )]
 
 mod allocations;
+mod as_of;
 mod cases;
 mod catalog;
 mod cli;
