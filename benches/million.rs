@@ -345,25 +345,43 @@ fn serve_and_ask(runtime: &tokio::runtime::Runtime, registry: &Arc<Registry>, se
         measured("eligible models, counts by verdict", &channels[..1], seconds, eligible).await;
         let names: Arc<Vec<String>> =
             Arc::new(registry.snapshot().models().step_by(97).map(|e| e.record.name.to_string()).collect());
-        let aliases = registry.snapshot().models().step_by(89).filter_map(|e| Some(e.record.aliases.first()?.to_string())).collect();
+        let aliases = registry
+            .snapshot()
+            .models()
+            .step_by(89)
+            .filter_map(|e| Some(e.record.aliases.first()?.to_string()))
+            .collect();
         let aliases: Arc<Vec<String>> = Arc::new(aliases);
         let turn = Arc::new(AtomicU64::new(0));
         let get = |channel: Channel| {
             let name = names[turn.fetch_add(1, Ordering::Relaxed) as usize % names.len()].clone();
-            async move { ModelServiceClient::new(channel).get_model(pb::GetModelRequest { name }).await.unwrap() }
+            async move {
+                ModelServiceClient::new(channel)
+                    .get_model(pb::GetModelRequest { name, ..Default::default() })
+                    .await
+                    .unwrap()
+            }
         };
         measured("GetModel", &channels, seconds, get).await;
         let resolve = |channel: Channel| {
             let alias = aliases[turn.fetch_add(1, Ordering::Relaxed) as usize % aliases.len()].clone();
             async move {
-                ModelServiceClient::new(channel).resolve_model(pb::ResolveModelRequest { alias }).await.unwrap()
+                ModelServiceClient::new(channel)
+                    .resolve_model(pb::ResolveModelRequest { alias, ..Default::default() })
+                    .await
+                    .unwrap()
             }
         };
         measured("ResolveModel, by alias", &channels, seconds, resolve).await;
         let echoes = echo(registry.model(&names[0]).unwrap().encode_to_vec().into(), CLIENTS).await;
         let get = |channel: Channel| {
             let name = names[turn.fetch_add(1, Ordering::Relaxed) as usize % names.len()].clone();
-            async move { ModelServiceClient::new(channel).get_model(pb::GetModelRequest { name }).await.unwrap() }
+            async move {
+                ModelServiceClient::new(channel)
+                    .get_model(pb::GetModelRequest { name, ..Default::default() })
+                    .await
+                    .unwrap()
+            }
         };
         measured("a bare echo with a model of that size", &echoes, seconds, get).await;
         println!("resident {} MB", resident_mb());
@@ -371,7 +389,12 @@ fn serve_and_ask(runtime: &tokio::runtime::Runtime, registry: &Arc<Registry>, se
         println!("durable update alone p50 {:.3} ms", alone.0);
         bare(seconds);
         let beside = update(registry, Some(&channels[0]), seconds).await;
-        println!("durable update p50 {:.3} ms beside {:.0} pages a second; resident {} MB", beside.0, beside.1, resident_mb());
+        println!(
+            "durable update p50 {:.3} ms beside {:.0} pages a second; resident {} MB",
+            beside.0,
+            beside.1,
+            resident_mb()
+        );
         import_beside(registry, &channels[0]).await;
     });
     let _ = stop.send(());

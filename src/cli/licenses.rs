@@ -65,7 +65,10 @@ pub(super) async fn run(command: LicensesCommand, out: &Output) -> Result<u8, Fa
         LicensesCommand::Get { license, server } => {
             let mut client = LicenseServiceClient::new(server.connect().await?);
             let name = if license.starts_with("licenses/") { license } else { format!("licenses/{license}") };
-            let found = client.get_license(pb::GetLicenseRequest { name }).await.map_err(|s| failed(&s))?;
+            let found = client
+                .get_license(pb::GetLicenseRequest { name, ..Default::default() })
+                .await
+                .map_err(|s| failed(&s))?;
             out.json(LICENSE, &found.into_inner()).map(|()| 0)
         }
         LicensesCommand::Apply { paths, dry_run, server } => apply(&paths, dry_run, &server, out).await,

@@ -165,7 +165,7 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
         ModelsCommand::List { publisher, list: asked, server } => list(publisher, &asked, &server, out).await,
         ModelsCommand::Count { fields, filter, publisher, server } => {
             let parent = publisher.map_or_else(String::new, |p| format!("publishers/{p}"));
-            let request = pb::AggregateModelsRequest { parent, filter, fields, max_values: 0 };
+            let request = pb::AggregateModelsRequest { parent, filter, fields, ..Default::default() };
             count(request, &server, out).await
         }
         ModelsCommand::Compare { models, server } => compare(models, &server, out).await,
@@ -224,7 +224,7 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
 }
 
 async fn resolved(client: &mut ModelServiceClient<Channel>, model: &str) -> Result<pb::Model, Failure> {
-    let request = pb::ResolveModelRequest { alias: model.to_owned() };
+    let request = pb::ResolveModelRequest { alias: model.to_owned(), ..Default::default() };
     let found = client.resolve_model(request).await.map_err(|s| failed(&s))?.into_inner();
     let unresolved = |message: String| Failure { code: 6, message };
     match found.model {

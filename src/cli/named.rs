@@ -163,7 +163,7 @@ impl Collection for UseProfileServiceClient<Channel> {
     }
 
     async fn get(&mut self, name: String) -> Result<pb::UseProfile, Status> {
-        Ok(self.get_use_profile(pb::GetUseProfileRequest { name }).await?.into_inner())
+        Ok(self.get_use_profile(pb::GetUseProfileRequest { name, ..Default::default() }).await?.into_inner())
     }
 
     async fn page(&mut self, page_token: String) -> Result<(Vec<pb::UseProfile>, String), Status> {
@@ -199,7 +199,7 @@ impl Collection for WaiverServiceClient<Channel> {
     }
 
     async fn get(&mut self, name: String) -> Result<pb::Waiver, Status> {
-        Ok(self.get_waiver(pb::GetWaiverRequest { name }).await?.into_inner())
+        Ok(self.get_waiver(pb::GetWaiverRequest { name, ..Default::default() }).await?.into_inner())
     }
 
     async fn page(&mut self, page_token: String) -> Result<(Vec<pb::Waiver>, String), Status> {

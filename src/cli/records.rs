@@ -33,7 +33,7 @@ impl Served {
 
     pub(super) async fn license(&self, name: String) -> Result<pb::License, Status> {
         let mut client = LicenseServiceClient::new(self.channel.clone());
-        client.get_license(pb::GetLicenseRequest { name }).await.map(Response::into_inner)
+        client.get_license(pb::GetLicenseRequest { name, ..Default::default() }).await.map(Response::into_inner)
     }
 
     async fn compare_licenses(&self, names: Vec<String>) -> Result<pb::CompareLicensesResponse, Status> {
@@ -43,12 +43,12 @@ impl Served {
 
     pub(super) async fn model(&self, name: String) -> Result<pb::Model, Status> {
         let mut client = ModelServiceClient::new(self.channel.clone());
-        client.get_model(pb::GetModelRequest { name }).await.map(Response::into_inner)
+        client.get_model(pb::GetModelRequest { name, ..Default::default() }).await.map(Response::into_inner)
     }
 
     pub(super) async fn resolve(&self, alias: String) -> Result<pb::ResolveModelResponse, Status> {
         let mut client = ModelServiceClient::new(self.channel.clone());
-        client.resolve_model(pb::ResolveModelRequest { alias }).await.map(Response::into_inner)
+        client.resolve_model(pb::ResolveModelRequest { alias, ..Default::default() }).await.map(Response::into_inner)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Check requests into the domain, decisions out of it.
 
+use super::as_of::{AsOf, read_as_of};
 use super::enums::{self, Wire, optional, required};
 use super::license::duty_kind;
 use super::nearest;
@@ -32,6 +33,8 @@ pub struct UseRequest {
     pub at: Option<i64>,
     /// Answer from this revision or a newer one.
     pub min_revision: u64,
+    /// Answer as the registry stood then.
+    pub as_of: AsOf,
     /// Keep the decision in the log.
     pub record: bool,
     /// Add remedies and the lineage view.
@@ -56,22 +59,27 @@ pub fn check_request(
     profile: Option<pb::Use>,
     vocabulary: &Vocabulary,
 ) -> Result<UseRequest, RequestRefused> {
-    let pb::CheckEligibilityRequest { model, r#use, use_profile, min_revision, as_of_revision, record, explain } =
-        message;
+    let pb::CheckEligibilityRequest {
+        model,
+        r#use,
+        use_profile,
+        min_revision,
+        as_of_revision,
+        record,
+        explain,
+        as_of_time,
+    } = message;
     let mut missing = Violations::at("");
-    if as_of_revision != 0 {
-        missing.add("as_of_revision", "answers as of an earlier revision are not built yet");
-    }
     let mut v = Violations::at("");
     if model.trim().is_empty() {
         v.add("model", "it must be set: a resource name, or any id the model is known by");
     }
     v.text("model", model.clone(), ID_CHARS_MAX);
-    let min_revision = read_revision(&mut v, min_revision);
+    let (min_revision, as_of) = read_moment(&mut v, min_revision, as_of_revision, as_of_time);
     let (use_, at) = read_facts(&mut v, &mut missing, r#use, profile, vocabulary);
     let use_ = v.finish(Some(use_)).map_err(RequestRefused::Invalid)?;
     missing.finish(Some(())).map_err(RequestRefused::Unimplemented)?;
-    Ok(UseRequest { model, use_, use_profile, at, min_revision, record, explain })
+    Ok(UseRequest { model, use_, use_profile, at, min_revision, as_of, record, explain })
 }
 
 /// A request for the models that may be used as described, read.
@@ -102,10 +110,12 @@ pub fn eligible_request(
         page_size: _,
         page_token: _,
         min_revision,
+        as_of_revision,
+        as_of_time,
     } = message;
     let mut missing = Violations::at("");
     let mut v = Violations::at("");
-    let min_revision = read_revision(&mut v, min_revision);
+    let (min_revision, as_of) = read_moment(&mut v, min_revision, as_of_revision, as_of_time);
     let (use_, at) = read_facts(&mut v, &mut missing, r#use, profile, vocabulary);
     let mut verdicts: Vec<Verdict> = enums::list(&mut v, "verdicts", &verdicts);
     if verdicts.is_empty() {
@@ -115,15 +125,40 @@ pub fn eligible_request(
     verdicts.dedup();
     let use_ = v.finish(Some(use_)).map_err(RequestRefused::Invalid)?;
     missing.finish(Some(())).map_err(RequestRefused::Unimplemented)?;
-    let asked = UseRequest { model: String::new(), use_, use_profile, at, min_revision, record: false, explain: false };
+    let (record, explain) = (false, false);
+    let asked = UseRequest { model: String::new(), use_, use_profile, at, min_revision, as_of, record, explain };
     Ok(EligibleRequest { asked, verdicts })
 }
 
-fn read_revision(v: &mut Violations, revision: i64) -> u64 {
-    u64::try_from(revision).unwrap_or_else(|_| {
-        v.add("min_revision", format_args!("{revision} is negative"));
+/// Reads from which revision a check is to be answered: the least one, and the one of the past.
+///
+/// # Errors
+/// Every violation at once.
+pub fn moment(
+    min_revision: i64,
+    as_of_revision: i64,
+    as_of_time: Option<prost_types::Timestamp>,
+) -> Result<(u64, AsOf), Vec<Violation>> {
+    let mut v = Violations::at("");
+    let read = read_moment(&mut v, min_revision, as_of_revision, as_of_time);
+    v.finish(Some(read))
+}
+
+fn read_moment(
+    v: &mut Violations,
+    min_revision: i64,
+    as_of_revision: i64,
+    as_of_time: Option<prost_types::Timestamp>,
+) -> (u64, AsOf) {
+    let least = u64::try_from(min_revision).unwrap_or_else(|_| {
+        v.add("min_revision", format_args!("{min_revision} is negative"));
         0
-    })
+    });
+    let excludes = "it excludes `as_of_revision` and `as_of_time`: an answer of the past is of no newer revision";
+    if min_revision != 0 && (as_of_revision != 0 || as_of_time.is_some()) {
+        v.add("min_revision", excludes);
+    }
+    (least, read_as_of(v, as_of_revision, as_of_time))
 }
 
 /// The facts of a request with those of its profile, and when the use happens.

@@ -28,7 +28,7 @@ pub use as_of::{AsOf, as_of};
 pub use commit_note::{decode_note, encode_note};
 pub use coverage::coverage;
 pub use eligibility::{
-    EligibleRequest, RequestRefused, UseRequest, check_request, decision, eligible_model, eligible_request,
+    EligibleRequest, RequestRefused, UseRequest, check_request, decision, eligible_model, eligible_request, moment,
     verdict_count,
 };
 pub use explained::{lineage_step, remedy};

@@ -96,15 +96,6 @@ pub fn status(error: &RegistryError) -> Status {
     }
 }
 
-/// The status of a check that was refused before it was made.
-#[must_use]
-pub fn refused(refused: &super::RequestRefused) -> Status {
-    match refused {
-        super::RequestRefused::Invalid(violations) => invalid(violations),
-        super::RequestRefused::Unimplemented(violations) => unimplemented(violations),
-    }
-}
-
 /// A status as the answer to one item of a batch.
 #[must_use]
 pub fn item(status: &Status) -> pb::ItemStatus {

@@ -7,6 +7,7 @@
 //! It costs what changed since, not the registry: the clone shares everything with the current one.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -30,13 +31,28 @@ const COMMITS_READ: usize = 32;
 /// Records that are read at once.
 const RECORDS_READ: usize = 4_096;
 
+/// A snapshot, and as the answer to which question.
+#[derive(Clone)]
+pub struct View {
+    /// What was asked for.
+    pub as_of: AsOf,
+    /// The catalog of then.
+    pub snapshot: Arc<Snapshot>,
+}
+
+impl fmt::Debug for View {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "View({:?} is {})", self.as_of, self.snapshot.revision())
+    }
+}
+
 /// Snapshots of the past that are at hand or being made.
 pub(super) struct Past {
-    views: Mutex<VecDeque<View>>,
+    kept: Mutex<VecDeque<Kept>>,
     making: Semaphore,
 }
 
-struct View {
+struct Kept {
     revision: Revision,
     used: Instant,
     /// Filled once, by the first of those who wait for it.
@@ -45,30 +61,38 @@ struct View {
 
 impl Default for Past {
     fn default() -> Self {
-        Self { views: Mutex::default(), making: Semaphore::new(MADE_AT_ONCE) }
+        Self { kept: Mutex::default(), making: Semaphore::new(MADE_AT_ONCE) }
     }
 }
 
 impl Past {
-    fn view(&self, revision: Revision) -> Arc<OnceCell<Arc<Snapshot>>> {
-        // A panic elsewhere leaves a list of views, each of them whole.
-        let mut views = self.views.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = views.iter().position(|view| view.revision == revision).and_then(|at| views.remove(at));
-        let snapshot = known.map_or_else(Arc::default, |view| view.snapshot);
-        views.push_back(View { revision, used: Instant::now(), snapshot: snapshot.clone() });
-        while views.len() > KEPT_MAX {
-            views.pop_front();
+    fn find(&self, revision: Revision) -> Arc<OnceCell<Arc<Snapshot>>> {
+        // A panic elsewhere leaves a list of snapshots, each of them whole.
+        let mut all = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.iter().position(|kept| kept.revision == revision).and_then(|at| all.remove(at));
+        let snapshot = known.map_or_else(Arc::default, |kept| kept.snapshot);
+        all.push_back(Kept { revision, used: Instant::now(), snapshot: snapshot.clone() });
+        while all.len() > KEPT_MAX {
+            all.pop_front();
         }
         snapshot
     }
 
     /// Lets go of what nobody has asked for in a while.
     pub(super) fn sweep(&self) {
-        self.views.lock().unwrap_or_else(PoisonError::into_inner).retain(|view| view.used.elapsed() < KEPT_FOR);
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).retain(|kept| kept.used.elapsed() < KEPT_FOR);
     }
 }
 
 impl Registry {
+    /// The view of a moment.
+    ///
+    /// # Errors
+    /// As for [`Registry::snapshot_as_of`].
+    pub async fn view(&self, as_of: AsOf) -> Result<View, RegistryError> {
+        Ok(View { as_of, snapshot: self.snapshot_as_of(as_of).await? })
+    }
+
     /// The catalog exactly as it stood at a moment; the current one for [`AsOf::Now`].
     ///
     /// # Errors
@@ -94,8 +118,8 @@ impl Registry {
             return Err(StoreError::Compacted { asked: revision, oldest }.into());
         }
         self.past.sweep();
-        let view = self.past.view(revision);
-        let snapshot = view.get_or_try_init(|| self.rewound(current, revision)).await?;
+        let found = self.past.find(revision);
+        let snapshot = found.get_or_try_init(|| self.rewound(current, revision)).await?;
         Ok(snapshot.clone())
     }
 

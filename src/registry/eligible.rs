@@ -42,7 +42,7 @@ impl Registry {
             "eligible\n{parent}\n{:?}\n{}\n{:?}\n{:?}",
             request.verdicts, asked.use_profile, asked.at, asked.use_
         ));
-        let start = self.start(bound, &list.page)?;
+        let start = self.start(bound, list)?;
         // A first page is answered from the revision that was waited for.
         let start = if start.after.is_none() { Start { snapshot: snapshot.clone(), ..start } } else { start };
         let snapshot = &start.snapshot;

@@ -1,6 +1,6 @@
 //! What can keep a use case from being answered. An ineligible model is an answer, not an error.
 
-use crate::convert::{RecordError, Violation};
+use crate::convert::{RecordError, RequestRefused, Violation};
 use crate::ingest::ImportError;
 use crate::store::StoreError;
 
@@ -167,4 +167,13 @@ pub enum RegistryError {
     /// The registry is shutting down.
     #[error("the registry is shutting down")]
     Closed,
+}
+
+impl From<RequestRefused> for RegistryError {
+    fn from(refused: RequestRefused) -> Self {
+        match refused {
+            RequestRefused::Invalid(violations) => Self::Invalid(violations),
+            RequestRefused::Unimplemented(violations) => Self::Unimplemented(violations),
+        }
+    }
 }

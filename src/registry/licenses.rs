@@ -48,13 +48,20 @@ impl Registry {
     /// # Errors
     /// A bad name, or not known with near names.
     pub fn license(&self, name: &str) -> Result<pb::License, RegistryError> {
-        let snapshot = self.snapshot();
+        self.license_on(&self.snapshot(), name)
+    }
+
+    /// Gets a license of a snapshot by name.
+    ///
+    /// # Errors
+    /// As for [`Registry::license`].
+    pub fn license_on(&self, snapshot: &Snapshot, name: &str) -> Result<pb::License, RegistryError> {
         let id = parse(name)?;
         match snapshot.license_entry(&id) {
             Some(entry) => Ok(message(entry)?),
             None => match Listed::find(id.as_str()) {
                 Some(listed) => Ok(convert::listed_license(&listed)),
-                None => Err(not_found(&snapshot, id.as_str())),
+                None => Err(not_found(snapshot, id.as_str())),
             },
         }
     }
@@ -96,7 +103,7 @@ impl Registry {
     pub fn list_licenses(&self, request: &ListRequest) -> Result<pb::ListLicensesResponse, RegistryError> {
         let asked = request.read::<LicenseField>()?;
         let mask = convert::read_mask("weighbridge.v1.License", &request.read_mask).map_err(RegistryError::Invalid)?;
-        let start = self.start(request.bound("licenses"), &request.page)?;
+        let start = self.start(request.bound("licenses"), request)?;
         let snapshot = &start.snapshot;
         // With the restrictions of its shared policy: a filter asks for what holds.
         let all =

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::page::{PageRequest, token};
-use super::{Registry, RegistryError, violation};
+use super::{Registry, RegistryError, View, violation};
 use crate::catalog::Snapshot;
 use crate::catalog::filter::{self, Query, Row, Schema, Value, character};
 use crate::catalog::index::{Direction, Order, compare};
@@ -30,6 +30,8 @@ pub struct ListRequest {
     pub read_mask: Vec<String>,
     /// The page.
     pub page: PageRequest,
+    /// The past that it is of; `None`: it is of the present.
+    pub view: Option<View>,
 }
 
 /// A checked request.
@@ -79,10 +81,11 @@ pub(super) struct Start {
 
 impl Registry {
     /// The snapshot and the place of a page. `list` says which list and what was asked of it.
-    pub(super) fn start(&self, list: String, page: &PageRequest) -> Result<Start, RegistryError> {
+    pub(super) fn start(&self, list: String, asked: &ListRequest) -> Result<Start, RegistryError> {
         self.pinned.sweep();
-        let current = self.snapshot();
-        let Some(last) = page.after(&list)? else { return Ok(Start { snapshot: current, after: None, list }) };
+        self.past.sweep();
+        let current = asked.view.as_ref().map_or_else(|| self.snapshot(), |view| view.snapshot.clone());
+        let Some(last) = asked.page.after(&list)? else { return Ok(Start { snapshot: current, after: None, list }) };
         let (revision, name) = last.split_once(' ').ok_or(RegistryError::PageToken)?;
         let revision: u64 = revision.parse().map_err(|_| RegistryError::PageToken)?;
         let snapshot = if revision == current.revision() { Some(current) } else { self.pinned.find(revision) };
@@ -103,7 +106,12 @@ impl Registry {
 impl ListRequest {
     /// What a page token of it is bound to.
     pub(super) fn bound(&self, list: &str) -> String {
-        format!("{list}\n{:?}\n{:?}", self.filter, self.order_by)
+        let bound = format!("{list}\n{:?}\n{:?}", self.filter, self.order_by);
+        match &self.view {
+            // As it was asked for: a time that is given again may lead elsewhere, the pages do not.
+            Some(view) => format!("{bound}\n{:?}", view.as_of),
+            None => bound,
+        }
     }
 
     /// Checks all of it at once.

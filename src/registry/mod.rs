@@ -36,6 +36,7 @@ mod waivers;
 mod write;
 
 pub use crate::ingest::document::File as ImportFile;
+pub use as_of::View;
 pub use backup::BackupSummary;
 pub use check::Checked;
 pub use decisions::{DecisionLog, LogLevel, LogSettings, LogStatus, OpenGeneration};

@@ -122,21 +122,32 @@ impl Registry {
     /// # Errors
     /// A bad name, or not known with near names.
     pub fn model(&self, name: &str) -> Result<pb::Model, RegistryError> {
-        let snapshot = self.snapshot();
-        Ok(message(find(&snapshot, "name", name)?)?)
+        self.model_on(&self.snapshot(), name)
+    }
+
+    /// Gets a model of a snapshot by name.
+    ///
+    /// # Errors
+    /// As for [`Registry::model`].
+    pub fn model_on(&self, snapshot: &Snapshot, name: &str) -> Result<pb::Model, RegistryError> {
+        Ok(message(find(snapshot, "name", name)?)?)
     }
 
     /// Gets several models of one snapshot, in the order asked for.
     ///
     /// # Errors
     /// Every bad name at once; then every missing one at once.
-    pub fn batch_models(&self, parent: &str, names: &[String]) -> Result<Vec<pb::Model>, RegistryError> {
+    pub fn batch_models(
+        &self,
+        snapshot: &Snapshot,
+        parent: &str,
+        names: &[String],
+    ) -> Result<Vec<pb::Model>, RegistryError> {
         let publisher = parent_of(parent)?;
         if names.is_empty() || names.len() > BATCH_MAX {
             let description = format!("it holds {} names: ask for 1 to {BATCH_MAX}", names.len());
             return Err(RegistryError::Invalid(vec![violation("names", description)]));
         }
-        let snapshot = self.snapshot();
         let mut violations = Vec::new();
         let mut missing = Vec::new();
         let mut found = Vec::new();
@@ -171,7 +182,7 @@ impl Registry {
         let asked = request.read::<ModelField>()?;
         let mask = convert::read_mask("weighbridge.v1.Model", &request.read_mask).map_err(RegistryError::Invalid)?;
         let list = request.bound(&format!("models\n{}", publisher.as_deref().unwrap_or("-")));
-        let start = self.start(list, &request.page)?;
+        let start = self.start(list, request)?;
         let snapshot = &start.snapshot;
         let rows = selected(snapshot, publisher.as_deref(), asked.query.as_ref())?;
         let after = start.after.as_ref().map(|name| ModelName::parse(name)).transpose();
@@ -196,9 +207,11 @@ impl Registry {
     /// Every violation at once, or a filter that costs too much.
     pub fn aggregate_models(
         &self,
+        snapshot: &Snapshot,
         request: &pb::AggregateModelsRequest,
     ) -> Result<pb::AggregateModelsResponse, RegistryError> {
-        let pb::AggregateModelsRequest { parent, filter, fields, max_values } = request;
+        let pb::AggregateModelsRequest { parent, filter, fields, max_values, as_of_revision: _, as_of_time: _ } =
+            request;
         let publisher = parent_of(parent)?;
         let mut violations = Vec::new();
         let query = read_filter::<ModelField>(filter).unwrap_or_else(|found| {
@@ -215,7 +228,6 @@ impl Registry {
                 0
             }),
         };
-        let snapshot = self.snapshot();
         let mut named = Vec::new();
         for (i, path) in fields.iter().enumerate().take(FACETS_MAX) {
             let is_counted = |field: &ModelField| snapshot.model_index().is_counted(*field);
@@ -235,8 +247,8 @@ impl Registry {
         if !violations.is_empty() {
             return Err(RegistryError::Invalid(violations));
         }
-        let rows = selected(&snapshot, publisher.as_deref(), query.as_ref())?;
-        let facets = named.into_iter().map(|(path, field)| facet(&snapshot, path, field, &rows, size)).collect();
+        let rows = selected(snapshot, publisher.as_deref(), query.as_ref())?;
+        let facets = named.into_iter().map(|(path, field)| facet(snapshot, path, field, &rows, size)).collect();
         Ok(pb::AggregateModelsResponse {
             facets,
             total_size: i32::try_from(rows.len()).unwrap_or(i32::MAX),

@@ -131,15 +131,12 @@ fn required<T: Named>(record: Option<T>) -> Result<T, RegistryError> {
 
 #[expect(private_bounds, reason = "how a record is kept is nobody's business outside")]
 impl Registry {
-    /// Gets a record by its resource name.
+    /// Gets a record of a snapshot by its resource name.
     ///
     /// # Errors
     /// A bad name, or not known with near names.
-    pub fn named<T: Kept>(&self, name: &str) -> Result<T, RegistryError> {
-        let snapshot = self.snapshot();
-        let id = id_of::<T>("name", name)?;
-        let found = T::find(&snapshot, &id).ok_or_else(|| not_found::<T>(&snapshot, &id))?;
-        read(found.revision, found.payload)
+    pub fn named<T: Kept>(&self, snapshot: &Snapshot, name: &str) -> Result<T, RegistryError> {
+        Self::named_on(snapshot, "name", name)
     }
 
     /// Gets a record on a snapshot; `field` is where its name stands in the request.
@@ -247,7 +244,7 @@ impl Registry {
         let name = message.name().clone();
         let seen = previous.map(|found| found.revision);
         self.put(&T::key(id), message.kind(), seen, created, &By::of(OPERATOR)).await?;
-        self.named(&name)
+        self.named(&self.snapshot(), &name)
     }
 
     /// Deletes a record.

@@ -131,7 +131,7 @@ impl Registry {
         let read = request.read::<OfferingField>()?;
         let mask = convert::read_mask("weighbridge.v1.Offering", &request.read_mask).map_err(RegistryError::Invalid)?;
         let list = format!("offerings\n{}\n{asked}", provider.as_ref().map_or("-", |p| p.as_str()));
-        let start = self.start(request.bound(&list), &request.page)?;
+        let start = self.start(request.bound(&list), request)?;
         let all = start.snapshot.offerings().filter(|entry| {
             let record = &entry.record;
             provider.as_ref().is_none_or(|p| record.name.provider() == p)

@@ -150,11 +150,18 @@ impl Registry {
     /// # Errors
     /// Not known, with near names.
     pub fn resolve(&self, alias: &str) -> Result<pb::ResolveModelResponse, RegistryError> {
+        self.resolve_on(&self.snapshot(), alias)
+    }
+
+    /// Finds the model of a snapshot for any id, or the models it may stand for.
+    ///
+    /// # Errors
+    /// As for [`Registry::resolve`].
+    pub fn resolve_on(&self, snapshot: &Snapshot, alias: &str) -> Result<pb::ResolveModelResponse, RegistryError> {
         if alias.trim().is_empty() {
             return Err(RegistryError::Invalid(vec![super::violation("alias", "it must be set")]));
         }
-        let snapshot = self.snapshot();
-        match resolve(&snapshot, alias) {
+        match resolve(snapshot, alias) {
             Ok(Resolved::Model { entry, stage, alias, offering }) => {
                 let offering = offering.unwrap_or_default();
                 Ok(pb::ResolveModelResponse {
@@ -166,7 +173,7 @@ impl Registry {
             Ok(Resolved::Unresolved(entry)) => {
                 let name = &entry.record.name;
                 let found =
-                    identity::resolve(&KnownModels(&snapshot), Some(name.provider().as_str()), name.offering(), None);
+                    identity::resolve(&KnownModels(snapshot), Some(name.provider().as_str()), name.offering(), None);
                 let candidates = match found {
                     identity::Resolution::Ambiguous(models) => models.iter().map(ToString::to_string).collect(),
                     // The provider's name for it unmade the match, so this is one of the models it may be.

@@ -4,7 +4,7 @@ use super::key::Key;
 use super::named::{Kept, Named, Output, Stored};
 use super::{Registry, RegistryError};
 use crate::catalog::{Payload, Snapshot};
-use crate::convert::{self, RequestRefused};
+use crate::convert;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
 
@@ -57,11 +57,7 @@ impl Kept for pb::UseProfile {
     }
 
     fn validate(&self, _registry: &Registry, snapshot: &Snapshot) -> Result<(), RegistryError> {
-        let checked = convert::check_use_profile(self, &snapshot.reference().vocabulary, Self::FIELD);
-        checked.map_err(|refused| match refused {
-            RequestRefused::Invalid(violations) => RegistryError::Invalid(violations),
-            RequestRefused::Unimplemented(violations) => RegistryError::Unimplemented(violations),
-        })
+        Ok(convert::check_use_profile(self, &snapshot.reference().vocabulary, Self::FIELD)?)
     }
 
     fn check_unused(snapshot: &Snapshot, name: &str) -> Result<(), RegistryError> {

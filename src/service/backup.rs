@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, Streaming};
 
-use super::{Answer, answer, told};
+use super::{Answer, answer, failed};
 use crate::convert::Violation;
 use crate::convert::status::{failed_precondition, invalid};
 use crate::pb::weighbridge::v1 as pb;
@@ -54,7 +54,7 @@ pub(super) fn backup(registry: &Arc<Registry>) -> Response<BackupStream> {
                 let summary = pb::BackupSummary { revision: wide(revision), size_bytes: wide(size_bytes), sha256 };
                 Ok(pb::BackupResponse { payload: Some(Payload::Summary(summary)) })
             }
-            Err(error) => Err(told(&error)),
+            Err(error) => Err(failed(&error)),
         };
         let _ = messages.send(last).await;
     });

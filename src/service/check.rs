@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use tonic::Status;
 
-use super::lists;
+use super::{lists, past};
 use crate::catalog::Snapshot;
-use crate::convert::status::{invalid, item, refused, status};
-use crate::convert::{self, UseRequest, Violation};
+use crate::convert::status::{invalid, item, status};
+use crate::convert::{self, AsOf, UseRequest, Violation};
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::batch_check_eligibility_response::Result as Answered;
 use crate::pb::weighbridge::v1::batch_check_eligibility_response::result::Outcome;
@@ -24,8 +24,19 @@ pub async fn check_eligibility(
     registry: &Registry,
     request: pb::CheckEligibilityRequest,
 ) -> Result<pb::CheckEligibilityResponse, Status> {
-    let request = read(registry, &registry.snapshot(), request)?;
-    let snapshot = registry.snapshot_from(request.min_revision).await.map_err(|error| status(&error))?;
+    let (request, snapshot) = match (request.as_of_revision, request.as_of_time) {
+        (0, None) => {
+            let request = read(registry, &registry.snapshot(), request).map_err(|error| status(&error))?;
+            let least = request.min_revision;
+            (request, registry.snapshot_from(least).await.map_err(|error| status(&error))?)
+        }
+        (revision, time) => {
+            let as_of = convert::moment(request.min_revision, revision, time);
+            let (view, refused) = past::seen(registry, as_of.map(|(_, as_of)| as_of)).await?;
+            let request = read_past(registry, &view.snapshot, request, refused)?;
+            (request, view.snapshot)
+        }
+    };
     let decision = decide(registry, &snapshot, &request)?;
     let decision = registry.keep(request.record, decision).await.map_err(|error| status(&error))?;
     Ok(pb::CheckEligibilityResponse { decision: Some(decision) })
@@ -35,10 +46,21 @@ fn read(
     registry: &Registry,
     snapshot: &Arc<Snapshot>,
     request: pb::CheckEligibilityRequest,
+) -> Result<UseRequest, RegistryError> {
+    registry.check_can_record(request.record)?;
+    let profile = registry.profile_facts(snapshot, &request.use_profile)?;
+    Ok(convert::check_request(request, profile, &snapshot.reference().vocabulary)?)
+}
+
+/// Reads a request for an answer of the past, of which something may be refused already.
+fn read_past(
+    registry: &Registry,
+    snapshot: &Arc<Snapshot>,
+    request: pb::CheckEligibilityRequest,
+    refused: Vec<Violation>,
 ) -> Result<UseRequest, Status> {
-    registry.check_can_record(request.record).map_err(|error| status(&error))?;
-    let profile = registry.profile_facts(snapshot, &request.use_profile).map_err(|error| status(&error))?;
-    convert::check_request(request, profile, &snapshot.reference().vocabulary).map_err(|error| refused(&error))
+    let read = read(registry, snapshot, request);
+    past::joined(refused, read).map_err(|error| status(&error))
 }
 
 fn decide(registry: &Registry, snapshot: &Arc<Snapshot>, request: &UseRequest) -> Result<pb::Decision, Status> {
@@ -60,23 +82,23 @@ pub(super) async fn batch_check_eligibility(
     registry: &Arc<Registry>,
     request: pb::BatchCheckEligibilityRequest,
 ) -> Result<pb::BatchCheckEligibilityResponse, Status> {
-    let pb::BatchCheckEligibilityRequest { requests, min_revision } = request;
+    let pb::BatchCheckEligibilityRequest { requests, min_revision, as_of_revision, as_of_time } = request;
     let mut violations = Vec::new();
-    let mut violation = |field: &str, description: String| {
-        violations.push(Violation { field: field.to_owned(), description });
-    };
     if requests.is_empty() || requests.len() > BATCH_MAX {
-        violation("requests", format!("it has {} entries; 1 to {BATCH_MAX} are allowed", requests.len()));
+        let description = format!("it has {} entries; 1 to {BATCH_MAX} are allowed", requests.len());
+        violations.push(Violation { field: "requests".into(), description });
     }
-    let least = u64::try_from(min_revision);
-    if least.is_err() {
-        violation("min_revision", format!("{min_revision} is negative"));
-    }
-    let Ok(least) = least else { return Err(invalid(&violations)) };
+    let moment = convert::moment(min_revision, as_of_revision, as_of_time);
+    let least = moment.as_ref().map_or(0, |(least, _)| *least);
+    let (view, refused) = past::seen(registry, moment.map(|(_, as_of)| as_of)).await?;
+    violations.extend(refused);
     if !violations.is_empty() {
         return Err(invalid(&violations));
     }
-    let snapshot = registry.snapshot_from(least).await.map_err(|error| status(&error))?;
+    let snapshot = match view.as_of {
+        AsOf::Now => registry.snapshot_from(least).await.map_err(|error| status(&error))?,
+        AsOf::Revision(_) | AsOf::Time(_) => view.snapshot,
+    };
     let mut results = Vec::with_capacity(requests.len());
     for request in requests {
         results.push(check_item(registry, &snapshot, request));
@@ -121,8 +143,13 @@ fn check_item(
     snapshot: &Arc<Snapshot>,
     request: pb::CheckEligibilityRequest,
 ) -> Result<(bool, pb::Decision), Status> {
-    let request = read(registry, snapshot, request)?;
+    let request = read(registry, snapshot, request).map_err(|error| status(&error))?;
     let (asked, current) = (request.min_revision, snapshot.revision());
+    if !matches!(request.as_of, AsOf::Now) && request.as_of != AsOf::Revision(current) {
+        let field = if matches!(request.as_of, AsOf::Time(_)) { "as_of_time" } else { "as_of_revision" };
+        let description = format!("all of a batch is answered from one revision, here {current}: set it on the batch");
+        return Err(invalid(&[Violation { field: field.into(), description }]));
+    }
     if asked > current {
         return Err(status(&RegistryError::RevisionNotReached { asked, current }));
     }
@@ -137,18 +164,25 @@ pub(super) async fn list_eligible_models(
     registry: &Arc<Registry>,
     request: pb::ListEligibleModelsRequest,
 ) -> Result<pb::ListEligibleModelsResponse, Status> {
-    let snapshot = registry.snapshot();
+    let moment = convert::moment(request.min_revision, request.as_of_revision, request.as_of_time);
+    let (view, refused) = past::seen(registry, moment.map(|(_, as_of)| as_of)).await?;
+    let snapshot = view.snapshot.clone();
     let profile = registry.profile_facts(&snapshot, &request.use_profile).map_err(|error| status(&error))?;
     let list = ListRequest {
         filter: request.filter.clone(),
         order_by: request.order_by.clone(),
         read_mask: Vec::new(),
         page: lists::page(request.page_size, request.page_token.clone()),
+        view: lists::of_past(view),
     };
     let parent = request.parent.clone();
     let vocabulary = &snapshot.reference().vocabulary;
-    let request = convert::eligible_request(request, profile, vocabulary).map_err(|error| refused(&error))?;
-    let snapshot = registry.snapshot_from(request.asked.min_revision).await.map_err(|error| status(&error))?;
+    let request = convert::eligible_request(request, profile, vocabulary).map_err(RegistryError::from);
+    let request = past::joined(refused, request).map_err(|error| status(&error))?;
+    let snapshot = match request.asked.as_of {
+        AsOf::Now => registry.snapshot_from(request.asked.min_revision).await.map_err(|error| status(&error))?,
+        AsOf::Revision(_) | AsOf::Time(_) => snapshot,
+    };
     let registry = registry.clone();
     // Every model is looked at, which would hold up the connections of this worker.
     let listed =

@@ -4,6 +4,7 @@ mod backup;
 mod check;
 mod import;
 mod lists;
+mod past;
 mod status;
 
 pub use backup::RestoreTarget;
@@ -41,11 +42,11 @@ impl Services {
 type Answer<T> = Result<Response<T>, Status>;
 
 fn answer<T>(result: Result<T, crate::registry::RegistryError>) -> Answer<T> {
-    result.map(Response::new).map_err(|error| told(&error))
+    result.map(Response::new).map_err(|error| failed(&error))
 }
 
 /// What a client is told of an error; the rest is said in the log, once.
-fn told(error: &crate::registry::RegistryError) -> Status {
+fn failed(error: &crate::registry::RegistryError) -> Status {
     let told = status(error);
     if matches!(told.code(), tonic::Code::Internal | tonic::Code::Unavailable) {
         tracing::error!(%error, "a request could not be answered");
@@ -56,7 +57,9 @@ fn told(error: &crate::registry::RegistryError) -> Status {
 #[async_trait]
 impl pb::model_service_server::ModelService for Services {
     async fn get_model(&self, request: Request<pb::GetModelRequest>) -> Answer<pb::Model> {
-        answer(self.registry.model(&request.into_inner().name))
+        let pb::GetModelRequest { name, as_of_revision, as_of_time } = request.into_inner();
+        let (view, refused) = past::view(&self.registry, as_of_revision, as_of_time).await?;
+        answer(past::joined(refused, self.registry.model_on(&view.snapshot, &name)))
     }
 
     async fn list_models(&self, request: Request<pb::ListModelsRequest>) -> Answer<pb::ListModelsResponse> {
@@ -78,8 +81,10 @@ impl pb::model_service_server::ModelService for Services {
         &self,
         request: Request<pb::BatchGetModelsRequest>,
     ) -> Answer<pb::BatchGetModelsResponse> {
-        let pb::BatchGetModelsRequest { parent, names } = request.into_inner();
-        answer(self.registry.batch_models(&parent, &names).map(|models| pb::BatchGetModelsResponse { models }))
+        let pb::BatchGetModelsRequest { parent, names, as_of_revision, as_of_time } = request.into_inner();
+        let (view, refused) = past::view(&self.registry, as_of_revision, as_of_time).await?;
+        let found = self.registry.batch_models(&view.snapshot, &parent, &names);
+        answer(past::joined(refused, found.map(|models| pb::BatchGetModelsResponse { models })))
     }
 
     async fn create_model(&self, request: Request<pb::CreateModelRequest>) -> Answer<pb::Model> {
@@ -95,7 +100,9 @@ impl pb::model_service_server::ModelService for Services {
     }
 
     async fn resolve_model(&self, request: Request<pb::ResolveModelRequest>) -> Answer<pb::ResolveModelResponse> {
-        answer(self.registry.resolve(&request.into_inner().alias))
+        let pb::ResolveModelRequest { alias, as_of_revision, as_of_time } = request.into_inner();
+        let (view, refused) = past::view(&self.registry, as_of_revision, as_of_time).await?;
+        answer(past::joined(refused, self.registry.resolve_on(&view.snapshot, &alias)))
     }
 
     async fn get_model_lineage(
@@ -140,7 +147,9 @@ impl pb::offering_service_server::OfferingService for Services {
 #[async_trait]
 impl pb::license_service_server::LicenseService for Services {
     async fn get_license(&self, request: Request<pb::GetLicenseRequest>) -> Answer<pb::License> {
-        answer(self.registry.license(&request.into_inner().name))
+        let pb::GetLicenseRequest { name, as_of_revision, as_of_time } = request.into_inner();
+        let (view, refused) = past::view(&self.registry, as_of_revision, as_of_time).await?;
+        answer(past::joined(refused, self.registry.license_on(&view.snapshot, &name)))
     }
 
     async fn list_licenses(&self, request: Request<pb::ListLicensesRequest>) -> Answer<pb::ListLicensesResponse> {
@@ -203,7 +212,9 @@ impl pb::eligibility_service_server::EligibilityService for Services {
 #[async_trait]
 impl pb::use_profile_service_server::UseProfileService for Services {
     async fn get_use_profile(&self, request: Request<pb::GetUseProfileRequest>) -> Answer<pb::UseProfile> {
-        answer(self.registry.named(&request.into_inner().name))
+        let pb::GetUseProfileRequest { name, as_of_revision, as_of_time } = request.into_inner();
+        let (view, refused) = past::view(&self.registry, as_of_revision, as_of_time).await?;
+        answer(past::joined(refused, self.registry.named(&view.snapshot, &name)))
     }
 
     async fn list_use_profiles(
@@ -237,7 +248,9 @@ impl pb::use_profile_service_server::UseProfileService for Services {
 #[async_trait]
 impl pb::waiver_service_server::WaiverService for Services {
     async fn get_waiver(&self, request: Request<pb::GetWaiverRequest>) -> Answer<pb::Waiver> {
-        answer(self.registry.named(&request.into_inner().name))
+        let pb::GetWaiverRequest { name, as_of_revision, as_of_time } = request.into_inner();
+        let (view, refused) = past::view(&self.registry, as_of_revision, as_of_time).await?;
+        answer(past::joined(refused, self.registry.named(&view.snapshot, &name)))
     }
 
     async fn list_waivers(&self, request: Request<pb::ListWaiversRequest>) -> Answer<pb::ListWaiversResponse> {

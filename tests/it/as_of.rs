@@ -7,6 +7,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
+use tonic::Code;
+use tonic::transport::Channel;
+use tonic_types::StatusExt as _;
 use weighbridge::catalog::fields::ModelField;
 use weighbridge::catalog::filter::{self, Schema as _};
 use weighbridge::catalog::index::Budget;
@@ -14,10 +17,19 @@ use weighbridge::catalog::{Entry, Layer, Snapshot};
 use weighbridge::convert::{self, AsOf};
 use weighbridge::domain::alias::fold;
 use weighbridge::pb::weighbridge::v1 as pb;
-use weighbridge::registry::{ImportFile, ImportRequest, Registry};
+use weighbridge::pb::weighbridge::v1::batch_check_eligibility_response::result::Outcome;
+use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
+use weighbridge::pb::weighbridge::v1::license_service_client::LicenseServiceClient;
+use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
+use weighbridge::pb::weighbridge::v1::use_profile_service_client::UseProfileServiceClient;
+use weighbridge::pb::weighbridge::v1::waiver_service_client::WaiverServiceClient;
+use weighbridge::registry::{ImportFile, ImportRequest, LogLevel, LogSettings, Registry};
 use weighbridge::store::{
-    Batch, BoxFuture, Commit, MemoryStore, Record, Revision, Sink, Store, StoreError, StoreStatus, Take, Version, Write,
+    Batch, BoxFuture, Commit, MemoryStore, Record, Revision, Sink, SledOptions, SledStore, Store, StoreError,
+    StoreStatus, Take, Version, Write,
 };
+
+use crate::harness::{TestServer, fields, reason, refused};
 
 /// A store that takes no writes: a registry that is opened on it adds nothing of its own.
 struct Frozen(MemoryStore);
@@ -115,7 +127,17 @@ async fn delete(registry: &Registry, name: &str) {
 }
 
 async fn put_license(registry: &Registry, id: &str, commercial_use: pb::permission::Status, providers: &[&str]) {
-    let license = pb::License {
+    let request = pb::UpdateLicenseRequest {
+        license: Some(license(id, commercial_use, providers)),
+        update_mask: whole(),
+        allow_missing: true,
+        ..Default::default()
+    };
+    registry.update_license(request).await.unwrap();
+}
+
+fn license(id: &str, commercial_use: pb::permission::Status, providers: &[&str]) -> pb::License {
+    pb::License {
         name: format!("licenses/{id}"),
         display_name: id.into(),
         url: "https://example.com/terms".into(),
@@ -134,14 +156,7 @@ async fn put_license(registry: &Registry, id: &str, commercial_use: pb::permissi
             ..Default::default()
         }),
         ..Default::default()
-    };
-    let request = pb::UpdateLicenseRequest {
-        license: Some(license),
-        update_mask: whole(),
-        allow_missing: true,
-        ..Default::default()
-    };
-    registry.update_license(request).await.unwrap();
+    }
 }
 
 const MODELS_DEV: &str = r#"{"groq": {"id": "groq", "name": "Groq", "npm": "x", "env": ["K"], "doc": "https://groq.com/docs", "models": {
@@ -421,4 +436,330 @@ async fn what_was_is_what_a_store_of_that_time_shows_whatever_was_written() {
         let order: Vec<usize> = (0..commits.len()).map(|at| at * 7 % commits.len()).collect();
         holds(&commits, &order).await;
     }
+}
+
+/// Writes over gRPC, and checks.
+struct Client {
+    models: ModelServiceClient<Channel>,
+    licenses: LicenseServiceClient<Channel>,
+    profiles: UseProfileServiceClient<Channel>,
+    waivers: WaiverServiceClient<Channel>,
+    eligibility: EligibilityServiceClient<Channel>,
+}
+
+impl Client {
+    async fn of(server: &TestServer) -> Self {
+        let channel = server.connect().await;
+        Self {
+            models: ModelServiceClient::new(channel.clone()),
+            licenses: LicenseServiceClient::new(channel.clone()),
+            profiles: UseProfileServiceClient::new(channel.clone()),
+            waivers: WaiverServiceClient::new(channel.clone()),
+            eligibility: EligibilityServiceClient::new(channel),
+        }
+    }
+
+    async fn put(&mut self, name: &str, expression: &str, aliases: &[&str]) -> pb::Model {
+        let model = pb::Model {
+            name: format!("publishers/{name}"),
+            components: weights(expression),
+            aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+            ..Default::default()
+        };
+        let request = pb::UpdateModelRequest {
+            model: Some(model),
+            update_mask: whole(),
+            allow_missing: true,
+            ..Default::default()
+        };
+        self.models.update_model(request).await.unwrap().into_inner()
+    }
+
+    async fn put_license(&mut self, id: &str, commercial_use: pb::permission::Status) -> pb::License {
+        let request = pb::UpdateLicenseRequest {
+            license: Some(license(id, commercial_use, &[])),
+            update_mask: whole(),
+            allow_missing: true,
+            ..Default::default()
+        };
+        self.licenses.update_license(request).await.unwrap().into_inner()
+    }
+
+    async fn put_profile(&mut self, use_: pb::Use) {
+        let profile = pb::UseProfile { name: "useProfiles/ours".into(), r#use: Some(use_), ..Default::default() };
+        let request = pb::UpdateUseProfileRequest {
+            use_profile: Some(profile),
+            update_mask: whole(),
+            allow_missing: true,
+            ..Default::default()
+        };
+        self.profiles.update_use_profile(request).await.unwrap();
+    }
+
+    async fn check(&mut self, request: pb::CheckEligibilityRequest) -> pb::Decision {
+        self.eligibility.check_eligibility(request).await.unwrap().into_inner().decision.unwrap()
+    }
+}
+
+fn commercial() -> pb::Use {
+    pb::Use { purpose: pb::Purpose::Commercial as i32, hosting: pb::Hosting::SelfHosted as i32, ..Default::default() }
+}
+
+/// What a decision stands for, whenever it is made: all but the name it is recorded under and when.
+fn told(decision: &pb::Decision) -> pb::Decision {
+    pb::Decision { name: String::new(), create_time: None, ..decision.clone() }
+}
+
+/// The request that repeats a recorded decision.
+fn again(decision: &pb::Decision) -> pb::CheckEligibilityRequest {
+    pb::CheckEligibilityRequest {
+        model: decision.requested_model.clone(),
+        r#use: decision.r#use.clone(),
+        use_profile: decision.use_profile.clone(),
+        as_of_revision: decision.revision,
+        record: true,
+        ..Default::default()
+    }
+}
+
+#[tokio::test]
+async fn a_recorded_decision_comes_out_the_same_whatever_changed_since() {
+    let folder = tempfile::tempdir().unwrap();
+    let start = || {
+        let path = folder.path().to_owned();
+        let store = Arc::new(SledStore::open(SledOptions::new(path.join("store"))).unwrap());
+        let settings = LogSettings { level: LogLevel::Off, ..LogSettings::default() };
+        let open = move |generation, fresh| -> Result<Arc<dyn Store>, StoreError> {
+            Ok(Arc::new(SledStore::open_generation(&path.join("decisions"), generation, fresh)?))
+        };
+        TestServer::with_log(store, settings, Box::new(open))
+    };
+    let server = start();
+    let mut client = Client::of(&server).await;
+    client.put_license("LicenseRef-Acme", pb::permission::Status::Prohibited).await;
+    client.put("acme/models/one", "LicenseRef-Acme", &["Acme/One"]).await;
+    client.put_profile(commercial()).await;
+    let waiver = pb::Waiver {
+        name: "waivers/one".into(),
+        reason: "COMMERCIAL_USE_PROHIBITED".into(),
+        license: "licenses/LicenseRef-Acme".into(),
+        use_profile: "useProfiles/ours".into(),
+        approver: "legal@acme.example".into(),
+        justification: "A separate agreement.".into(),
+        ticket: "https://acme.example/1".into(),
+        expire_time: Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 }),
+        ..Default::default()
+    };
+    let request = pb::CreateWaiverRequest { waiver_id: "one".into(), waiver: Some(waiver), ..Default::default() };
+    client.waivers.create_waiver(request).await.unwrap();
+
+    // With a waiver and a profile, without them, and of a model whose license changed over time.
+    let asked = |model: &str, use_: pb::Use, use_profile: &str| pb::CheckEligibilityRequest {
+        model: model.into(),
+        r#use: Some(use_),
+        use_profile: use_profile.into(),
+        record: true,
+        ..Default::default()
+    };
+    let past = pb::Use { at: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 }), ..commercial() };
+    let mut decisions = Vec::new();
+    for request in [
+        asked("Acme/One", pb::Use::default(), "useProfiles/ours"),
+        asked("Acme/One", commercial(), ""),
+        asked("01-ai/Yi-34B", commercial(), ""),
+        asked("01-ai/Yi-34B", past, ""),
+        asked("meta-llama/Llama-3.3-70B-Instruct", commercial(), "useProfiles/ours"),
+    ] {
+        decisions.push(client.check(request).await);
+    }
+    let verdicts: Vec<_> = decisions.iter().take(2).map(pb::Decision::verdict).collect();
+    assert_eq!(verdicts, [pb::Verdict::NeedsReview, pb::Verdict::Ineligible]);
+    assert!(decisions[0].findings.iter().any(|finding| !finding.waived_by.is_empty()));
+    // Nothing has changed yet.
+    for decision in &decisions {
+        assert_eq!(told(&client.check(again(decision)).await), told(decision));
+    }
+
+    client.put_license("LicenseRef-Acme", pb::permission::Status::Allowed).await;
+    client.put("acme/models/one", "MIT", &["Acme/First"]).await;
+    client.put("acme/models/other", "CC-BY-NC-4.0", &["Acme/One"]).await;
+    client.put("01-ai/models/yi-34b", "CC-BY-NC-4.0", &["01-ai/Yi-34B"]).await;
+    client.put_license("LicenseRef-Llama-3.3-Community", pb::permission::Status::Prohibited).await;
+    client.put_profile(pb::Use { purpose: pb::Purpose::Research as i32, ..Default::default() }).await;
+    let request = pb::DeleteWaiverRequest { name: "waivers/one".into(), ..Default::default() };
+    client.waivers.delete_waiver(request).await.unwrap();
+    let request = pb::DeleteUseProfileRequest { name: "useProfiles/ours".into(), ..Default::default() };
+    client.profiles.delete_use_profile(request).await.unwrap();
+    let now = client.check(pb::CheckEligibilityRequest { as_of_revision: 0, ..again(&decisions[1]) }).await;
+    assert_eq!((now.model.as_str(), now.verdict()), ("publishers/acme/models/other", pb::Verdict::Ineligible));
+    for decision in &decisions {
+        assert_eq!(told(&client.check(again(decision)).await), told(decision));
+    }
+    drop(client);
+    server.stop().unwrap();
+
+    let server = start();
+    let mut client = Client::of(&server).await;
+    for decision in &decisions {
+        let kept = pb::GetDecisionRequest { name: decision.name.clone() };
+        let kept = client.eligibility.get_decision(kept).await.unwrap().into_inner();
+        let repeated = client.check(again(&kept)).await;
+        assert_eq!((told(&repeated), &repeated.digest), (told(decision), &decision.digest));
+    }
+}
+
+#[tokio::test]
+async fn what_is_read_is_as_it_stood() {
+    let store = Arc::new(MemoryStore::new());
+    let server = TestServer::on(store.clone());
+    let mut client = Client::of(&server).await;
+    let name = "publishers/acme/models/one".to_owned();
+    client.put_license("LicenseRef-Acme", pb::permission::Status::Prohibited).await;
+    let before = client.put("acme/models/one", "LicenseRef-Acme", &["Acme/One"]).await;
+    let as_of_revision = before.revision;
+    client.put("acme/models/one", "MIT", &["Acme/First"]).await;
+    let after = client.put_license("LicenseRef-Acme", pb::permission::Status::Allowed).await;
+    client.put("acme/models/two", "MIT", &["Acme/One"]).await;
+
+    let get = pb::GetModelRequest { name: name.clone(), as_of_revision, ..Default::default() };
+    assert_eq!(client.models.get_model(get).await.unwrap().into_inner(), before);
+    let names = vec![name.clone(), "publishers/acme/models/two".into()];
+    let batch = pb::BatchGetModelsRequest { names, as_of_revision, ..Default::default() };
+    let status = refused(client.models.batch_get_models(batch).await, Code::NotFound);
+    assert!(status.message().contains("acme/models/two") && !status.message().contains("one"), "{}", status.message());
+    let resolve = pb::ResolveModelRequest { alias: "Acme/One".into(), as_of_revision, ..Default::default() };
+    assert_eq!(client.models.resolve_model(resolve).await.unwrap().into_inner().model.unwrap(), before);
+    let get = pb::GetLicenseRequest { name: after.name.clone(), as_of_revision, ..Default::default() };
+    assert_ne!(client.licenses.get_license(get).await.unwrap().into_inner(), after);
+    let filter = "publisher = acme".to_owned();
+    let count = pb::AggregateModelsRequest {
+        filter: filter.clone(),
+        fields: vec!["license.commercial_use".into()],
+        as_of_revision,
+        ..Default::default()
+    };
+    let counted = client.models.aggregate_models(count).await.unwrap().into_inner();
+    assert_eq!((counted.total_size, counted.revision), (1, as_of_revision));
+    assert_eq!(counted.facets[0].values[0].value, "PROHIBITED");
+    let list =
+        pb::ListLicensesRequest { filter: "commercial_use = ALLOWED".into(), as_of_revision, ..Default::default() };
+    let listed = client.licenses.list_licenses(list).await.unwrap().into_inner();
+    assert!(listed.licenses.iter().all(|license| license.name != after.name) && listed.revision == as_of_revision);
+
+    // By the time of a commit it is the same.
+    let commits = store.changes_since(u64::try_from(as_of_revision).unwrap() - 1, 2).await.unwrap();
+    let at = |time_ms: i64| {
+        let nanos = i32::try_from(time_ms.rem_euclid(1_000)).unwrap() * 1_000_000;
+        Some(prost_types::Timestamp { seconds: time_ms.div_euclid(1_000), nanos })
+    };
+    if commits[0].time_ms < commits[1].time_ms {
+        let get = pb::GetModelRequest { name: name.clone(), as_of_time: at(commits[0].time_ms), ..Default::default() };
+        assert_eq!(client.models.get_model(get).await.unwrap().into_inner(), before);
+    }
+    // Before the first commit nothing was there.
+    let list = pb::ListModelsRequest { as_of_time: at(0), ..Default::default() };
+    let listed = client.models.list_models(list).await.unwrap().into_inner();
+    assert_eq!((listed.total_size, listed.revision), (0, 0));
+
+    // Pages stay with it, and their tokens are bound to it.
+    let page = |page_token: String, as_of_revision| pb::ListModelsRequest {
+        page_size: 400,
+        page_token,
+        as_of_revision,
+        ..Default::default()
+    };
+    let first = client.models.list_models(page(String::new(), as_of_revision)).await.unwrap().into_inner();
+    let mut names: Vec<_> = first.models.into_iter().map(|model| model.name).collect();
+    let mut token = first.next_page_token.clone();
+    while !token.is_empty() {
+        client.put("acme/models/three", "MIT", &[&token]).await;
+        let next = client.models.list_models(page(token, as_of_revision)).await.unwrap().into_inner();
+        assert_eq!((next.revision, next.total_size), (as_of_revision, first.total_size));
+        names.extend(next.models.into_iter().map(|model| model.name));
+        token = next.next_page_token;
+    }
+    assert_eq!(names.len(), usize::try_from(first.total_size).unwrap());
+    assert!(names.contains(&name) && !names.contains(&"publishers/acme/models/two".into()));
+    for other in [0, as_of_revision + 1] {
+        let status = client.models.list_models(page(first.next_page_token.clone(), other)).await;
+        assert_eq!(fields(&refused(status, Code::InvalidArgument)), ["page_token"]);
+    }
+
+    // One use: checked, in a batch and in a list.
+    let check = |as_of_revision| pb::CheckEligibilityRequest {
+        model: "Acme/One".into(),
+        r#use: Some(commercial()),
+        as_of_revision,
+        ..Default::default()
+    };
+    let single = client.check(check(as_of_revision)).await;
+    assert_eq!((single.model.as_str(), single.verdict()), (name.as_str(), pb::Verdict::Ineligible));
+    let requests = vec![check(0), check(as_of_revision), check(as_of_revision + 1)];
+    let batch = pb::BatchCheckEligibilityRequest { requests, as_of_revision, ..Default::default() };
+    let answers = client.eligibility.batch_check_eligibility(batch).await.unwrap().into_inner();
+    assert_eq!(answers.revision, as_of_revision);
+    let outcomes: Vec<_> = answers.results.into_iter().map(|result| result.outcome.unwrap()).collect();
+    let decided = Outcome::Decision(single);
+    assert_eq!(outcomes[..2], [decided.clone(), decided]);
+    assert!(matches!(&outcomes[2], Outcome::Status(status) if status.message.contains("as_of_revision")));
+    let list =
+        pb::ListEligibleModelsRequest { r#use: Some(commercial()), filter, as_of_revision, ..Default::default() };
+    let eligible = client.eligibility.list_eligible_models(list).await.unwrap().into_inner();
+    assert_eq!((eligible.total_size, eligible.revision), (0, as_of_revision));
+    assert_eq!(eligible.verdict_counts[0].verdict(), pb::Verdict::Ineligible);
+
+    // What is no longer kept is not answered from, whether it is at hand or not.
+    let newest = store.status().revision;
+    store.compact(newest).await.unwrap();
+    let status = refused(client.eligibility.check_eligibility(check(as_of_revision)).await, Code::OutOfRange);
+    assert_eq!(reason(&status), "REVISION_COMPACTED");
+    assert_eq!(status.get_error_details().error_info().unwrap().metadata["oldest_revision"], newest.to_string());
+    let early = pb::GetModelRequest { name: name.clone(), as_of_time: at(0), ..Default::default() };
+    refused(client.models.get_model(early).await, Code::OutOfRange);
+    let oldest = check(i64::try_from(newest).unwrap());
+    assert_eq!(client.check(oldest.clone()).await.revision, oldest.as_of_revision);
+    client.put("acme/models/one", "CC-BY-NC-4.0", &[]).await;
+    assert_eq!(client.check(oldest).await.verdict(), pb::Verdict::Eligible);
+}
+
+#[tokio::test]
+async fn a_moment_that_is_none_is_refused_with_everything_else() {
+    let server = TestServer::in_memory();
+    let mut client = Client::of(&server).await;
+    let time = Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 0 });
+    let check = pb::CheckEligibilityRequest {
+        min_revision: 1,
+        as_of_revision: -1,
+        as_of_time: time,
+        r#use: Some(pb::Use { purpose: 99, ..Default::default() }),
+        ..Default::default()
+    };
+    let status = refused(client.eligibility.check_eligibility(check.clone()).await, Code::InvalidArgument);
+    let mut found = fields(&status);
+    found.sort_unstable();
+    found.dedup();
+    assert_eq!(found, ["as_of_revision", "as_of_time", "min_revision", "model", "use.purpose"]);
+    let list = pb::ListModelsRequest {
+        filter: "teir = X".into(),
+        page_size: -1,
+        as_of_revision: 1,
+        as_of_time: time,
+        ..Default::default()
+    };
+    let status = refused(client.models.list_models(list).await, Code::InvalidArgument);
+    assert_eq!(fields(&status), ["as_of_time", "filter", "page_size"]);
+    let to_come = Some(prost_types::Timestamp { seconds: 100_000_000_000, nanos: 0 });
+    let get = pb::GetModelRequest { name: "llama".into(), as_of_time: to_come, ..Default::default() };
+    let status = refused(client.models.get_model(get).await, Code::InvalidArgument);
+    assert_eq!(fields(&status), ["as_of_time", "name"]);
+    let batch = pb::BatchCheckEligibilityRequest { min_revision: 1, as_of_time: to_come, ..Default::default() };
+    let status = refused(client.eligibility.batch_check_eligibility(batch).await, Code::InvalidArgument);
+    assert_eq!(fields(&status), ["requests", "min_revision"]);
+    let get = pb::GetLicenseRequest { name: "licenses/MIT".into(), as_of_revision: 1_000, ..Default::default() };
+    let status = refused(client.licenses.get_license(get).await, Code::FailedPrecondition);
+    assert_eq!(reason(&status), "REVISION_NOT_REACHED");
+    let get = pb::GetWaiverRequest { name: "waivers/x".into(), as_of_revision: -1, ..Default::default() };
+    refused(client.waivers.get_waiver(get).await, Code::InvalidArgument);
+    let get = pb::GetUseProfileRequest { name: "useProfiles/x".into(), as_of_revision: 1, ..Default::default() };
+    refused(client.profiles.get_use_profile(get).await, Code::NotFound);
 }

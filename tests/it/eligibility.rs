@@ -72,7 +72,8 @@ async fn a_batch_answers_each_item_as_a_check_would() {
         later,
         check(LLAMA, pb::Use::default()),
     ];
-    let request = pb::BatchCheckEligibilityRequest { requests: requests.clone(), min_revision: 0 };
+    let request =
+        pb::BatchCheckEligibilityRequest { requests: requests.clone(), min_revision: 0, ..Default::default() };
     let answer = client.batch_check_eligibility(request).await.unwrap().into_inner();
     assert_eq!(answer.results.len(), requests.len());
     let mut codes = Vec::new();
@@ -97,7 +98,7 @@ async fn a_batch_answers_each_item_as_a_check_would() {
     let expected = [Code::Ok, Code::InvalidArgument, Code::NotFound, Code::Ok, Code::FailedPrecondition, Code::Ok];
     assert_eq!(codes, expected);
     for requests in [vec![], vec![check(LLAMA, facts(1)); 1_001]] {
-        let request = pb::BatchCheckEligibilityRequest { requests, min_revision: -1 };
+        let request = pb::BatchCheckEligibilityRequest { requests, min_revision: -1, ..Default::default() };
         let status = refused(client.batch_check_eligibility(request).await, Code::InvalidArgument);
         assert_eq!(fields(&status), ["requests", "min_revision"]);
     }
@@ -149,7 +150,7 @@ async fn lists_and_checks_agree_for_every_hosting() {
         let mut counts: BTreeMap<i32, i32> = BTreeMap::new();
         for names in names.chunks(500) {
             let requests = names.iter().map(|name| check(name, use_.clone())).collect();
-            let request = pb::BatchCheckEligibilityRequest { requests, min_revision: 0 };
+            let request = pb::BatchCheckEligibilityRequest { requests, min_revision: 0, ..Default::default() };
             for result in client.batch_check_eligibility(request).await.unwrap().into_inner().results {
                 let Some(Outcome::Decision(decision)) = result.outcome else { panic!("{result:?}") };
                 *counts.entry(decision.verdict).or_default() += 1;
@@ -172,7 +173,7 @@ async fn the_list_and_the_check_agree_on_every_model() {
     let mut client = EligibilityServiceClient::new(channel.clone()).max_decoding_message_size(64 << 20);
     for names in names.chunks(500) {
         let requests = names.iter().map(|name| check(name, facts(1_000))).collect();
-        let request = pb::BatchCheckEligibilityRequest { requests, min_revision: 0 };
+        let request = pb::BatchCheckEligibilityRequest { requests, min_revision: 0, ..Default::default() };
         for (name, result) in
             names.iter().zip(client.batch_check_eligibility(request).await.unwrap().into_inner().results)
         {
@@ -260,7 +261,9 @@ async fn the_facts_of_a_profile_apply_where_the_request_is_silent() {
     assert!(updated.revision > profile.revision && updated.create_time == profile.create_time);
     refused(client.update_use_profile(update).await, Code::Aborted);
     let status = refused(
-        client.get_use_profile(pb::GetUseProfileRequest { name: "useProfiles/us-compny".into() }).await,
+        client
+            .get_use_profile(pb::GetUseProfileRequest { name: "useProfiles/us-compny".into(), ..Default::default() })
+            .await,
         Code::NotFound,
     );
     assert!(status.message().contains("useProfiles/us-company"), "{}", status.message());
@@ -431,7 +434,7 @@ async fn a_recorded_decision_is_there_and_can_be_repeated() {
 
     // Of a batch those that ask for it.
     let requests = [true, false, true].map(|record| pb::CheckEligibilityRequest { record, ..check(LLAMA, facts(1)) });
-    let request = pb::BatchCheckEligibilityRequest { requests: requests.into(), min_revision: 0 };
+    let request = pb::BatchCheckEligibilityRequest { requests: requests.into(), min_revision: 0, ..Default::default() };
     let results = client.batch_check_eligibility(request).await.unwrap().into_inner().results;
     let named = results.iter().map(|result| match &result.outcome {
         Some(Outcome::Decision(decision)) => !decision.name.is_empty(),

@@ -136,7 +136,7 @@ async fn after(order: &[usize]) -> BTreeMap<String, String> {
 
 async fn model(channel: &Channel, name: &str) -> pb::Model {
     let mut client = ModelServiceClient::new(channel.clone());
-    client.get_model(pb::GetModelRequest { name: name.into() }).await.unwrap().into_inner()
+    client.get_model(pb::GetModelRequest { name: name.into(), ..Default::default() }).await.unwrap().into_inner()
 }
 
 async fn conflicting(channel: &Channel) -> Vec<pb::Model> {
@@ -342,7 +342,11 @@ async fn an_id_that_two_models_bear_is_answered_with_both() {
 {"name": "publishers/other-lab/models/twin"}"#;
     import(&channel, &(pb::ImportSource::Records, vec![("x.ndjson", two.into())])).await;
     let mut client = ModelServiceClient::new(channel.clone());
-    let found = client.resolve_model(pb::ResolveModelRequest { alias: "Twin".into() }).await.unwrap().into_inner();
+    let found = client
+        .resolve_model(pb::ResolveModelRequest { alias: "Twin".into(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     assert!(found.model.is_none());
     assert_eq!(found.candidates, ["publishers/acme-lab/models/twin", "publishers/other-lab/models/twin"]);
     let request = pb::CheckEligibilityRequest { model: "Twin".into(), ..Default::default() };
@@ -355,7 +359,7 @@ async fn an_imported_id_never_takes_the_place_of_a_known_models_name() {
     let channel = server.connect().await;
     let mut client = ModelServiceClient::new(channel.clone());
     let mut named = async |alias: &str| {
-        let request = pb::ResolveModelRequest { alias: alias.into() };
+        let request = pb::ResolveModelRequest { alias: alias.into(), ..Default::default() };
         client.resolve_model(request).await.map(|r| r.into_inner().model.unwrap_or_default().name)
     };
     let before = named("llama-3.3-70b-instruct").await.unwrap();
@@ -376,7 +380,7 @@ async fn an_id_of_a_provider_is_read_as_that_provider_writes_it() {
     import(&channel, &(pb::ImportSource::ModelsDev, vec![("api.json", api.into())])).await;
     let mut client = ModelServiceClient::new(channel);
     let mut named = async |alias: &str| {
-        let request = pb::ResolveModelRequest { alias: alias.into() };
+        let request = pb::ResolveModelRequest { alias: alias.into(), ..Default::default() };
         client.resolve_model(request).await.map(|r| r.into_inner().model.unwrap_or_default().name)
     };
     let haiku = "publishers/anthropic/models/claude-haiku-4-5-20251001";
@@ -449,7 +453,11 @@ async fn records_go_out_and_come_back_the_same() {
     assert_eq!((again.created, again.updated, again.unchanged, again.revision), (0, 0, 4, report.revision));
     // What is built in stays so, in JSON, YAML or as an answer of a list.
     let mut licenses = LicenseServiceClient::new(there.clone());
-    let mit = licenses.get_license(pb::GetLicenseRequest { name: "licenses/MIT".into() }).await.unwrap().into_inner();
+    let mit = licenses
+        .get_license(pb::GetLicenseRequest { name: "licenses/MIT".into(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     let mit = crate::catalog::json_of(&mit, "weighbridge.v1.License");
     for (path, text) in [("x.json", format!("{{\"licenses\": [{mit}], \"totalSize\": 1}}")), ("x.yaml", mit.clone())] {
         let report = import(&there, &(pb::ImportSource::Records, vec![(path, text)])).await;

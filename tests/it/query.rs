@@ -133,6 +133,7 @@ fn asked(filter: &str, order_by: &str, size: i32, token: String) -> ListRequest 
         order_by: order_by.into(),
         read_mask: vec!["name".into()],
         page: PageRequest { size, token },
+        view: None,
     }
 }
 

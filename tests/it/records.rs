@@ -39,7 +39,7 @@ async fn a_model_is_created_read_changed_and_deleted() {
 
     let preview = pb::CreateModelRequest { validate_only: true, ..create("one", "Acme/One") };
     models.create_model(preview).await.unwrap();
-    refused(models.get_model(pb::GetModelRequest { name: name.clone() }).await, Code::NotFound);
+    refused(models.get_model(pb::GetModelRequest { name: name.clone(), ..Default::default() }).await, Code::NotFound);
 
     let created = models.create_model(create("one", "Acme/One")).await.unwrap().into_inner();
     assert_eq!(created.name, name);
@@ -172,7 +172,11 @@ async fn a_built_in_record_is_overlaid_and_shows_again() {
     assert_eq!((overlaid.origin(), overlaid.description.as_str()), (pb::Origin::Operator, "ours"));
     assert_eq!(overlaid.components.len(), built_in.components.len());
     models.delete_model(delete).await.unwrap();
-    let shown = models.get_model(pb::GetModelRequest { name: built_in.name.clone() }).await.unwrap().into_inner();
+    let shown = models
+        .get_model(pb::GetModelRequest { name: built_in.name.clone(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(shown, built_in);
 }
 
@@ -328,7 +332,7 @@ async fn a_license_says_everything_that_is_wrong_with_it() {
         validate_only: true,
     };
     refused(licenses.create_license(unknown).await, Code::InvalidArgument);
-    let near = pb::GetLicenseRequest { name: "licenses/Apache-2".into() };
+    let near = pb::GetLicenseRequest { name: "licenses/Apache-2".into(), ..Default::default() };
     let status = refused(licenses.get_license(near).await, Code::NotFound);
     assert!(status.message().contains("licenses/Apache-2.0"), "{}", status.message());
 }
@@ -347,7 +351,11 @@ async fn records_outlive_the_server() {
     };
     let server = TestServer::on_disk(&path);
     let mut models = ModelServiceClient::new(server.connect().await);
-    let read = models.get_model(pb::GetModelRequest { name: created.name.clone() }).await.unwrap().into_inner();
+    let read = models
+        .get_model(pb::GetModelRequest { name: created.name.clone(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(read, created);
     // Nothing of the built-in catalog was written a second time.
     let status = crate::service::status(server.connect().await).await;

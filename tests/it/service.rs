@@ -141,8 +141,6 @@ async fn features_that_are_not_built_yet_are_refused_and_never_ignored() {
         let status = refused(client.check_eligibility(request).await, Code::Unimplemented);
         assert_eq!(fields(&status), [field]);
     };
-    let base = || check(LLAMA, pb::Use::default());
-    refuse(pb::CheckEligibilityRequest { as_of_revision: 1, ..base() }, "as_of_revision").await;
     let labels = pb::Use { labels: [("environment".to_owned(), "production".to_owned())].into(), ..Default::default() };
     refuse(check(LLAMA, labels), "use.labels").await;
     let needs = |r: pb::Requirements| pb::Use { requirements: Some(r), ..Default::default() };
@@ -163,18 +161,21 @@ async fn ids_of_any_spelling_lead_to_the_model() {
         (LLAMA, pb::alias_match::Stage::Alias),
         ("META-LLAMA/llama 3.3-70B_instruct", pb::alias_match::Stage::FoldedAlias),
     ] {
-        let request = pb::ResolveModelRequest { alias: alias.into() };
+        let request = pb::ResolveModelRequest { alias: alias.into(), ..Default::default() };
         let response = models.resolve_model(request).await.unwrap().into_inner();
         assert_eq!(response.model.unwrap().name, name, "{alias}");
         assert_eq!(response.r#match.unwrap().stage(), stage, "{alias}");
     }
-    let typo = pb::ResolveModelRequest { alias: "meta-llama/Llama-3.3-70B-Instrct".into() };
+    let typo = pb::ResolveModelRequest { alias: "meta-llama/Llama-3.3-70B-Instrct".into(), ..Default::default() };
     let status = refused(models.resolve_model(typo).await, Code::NotFound);
     assert!(status.message().contains(LLAMA), "{}", status.message());
     for alias in ["", "   ", "publishers/Meta/models/x", "publishers/meta"] {
-        refused(models.resolve_model(pb::ResolveModelRequest { alias: alias.into() }).await, Code::InvalidArgument);
+        refused(
+            models.resolve_model(pb::ResolveModelRequest { alias: alias.into(), ..Default::default() }).await,
+            Code::InvalidArgument,
+        );
     }
-    let long = pb::ResolveModelRequest { alias: "é".repeat(100_000) };
+    let long = pb::ResolveModelRequest { alias: "é".repeat(100_000), ..Default::default() };
     let status = refused(models.resolve_model(long).await, Code::NotFound);
     assert!(status.message().len() < 1_000);
 }

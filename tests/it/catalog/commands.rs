@@ -31,7 +31,9 @@ fn refusal(arguments: &[&str]) -> (i32, String) {
 async fn a_listed_license_is_known_by_name() {
     let server = TestServer::in_memory();
     let mut licenses = LicenseServiceClient::new(server.connect().await);
-    let mut get = async |id: &str| licenses.get_license(pb::GetLicenseRequest { name: format!("licenses/{id}") }).await;
+    let mut get = async |id: &str| {
+        licenses.get_license(pb::GetLicenseRequest { name: format!("licenses/{id}"), ..Default::default() }).await
+    };
 
     let listed = get("0BSD").await.unwrap().into_inner();
     assert_eq!(
@@ -73,10 +75,18 @@ async fn a_listed_license_is_written_over_like_any_other() {
     assert!(!status.message().contains("did you mean `licenses/0BSD`"), "{}", status.message());
     licenses.update_license(pb::UpdateLicenseRequest { allow_missing: true, ..update }).await.unwrap();
     let name = license.name;
-    let found = licenses.get_license(pb::GetLicenseRequest { name: name.clone() }).await.unwrap().into_inner();
+    let found = licenses
+        .get_license(pb::GetLicenseRequest { name: name.clone(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!((found.display_name.as_str(), found.origin()), ("Zero", pb::Origin::Operator));
     licenses.delete_license(pb::DeleteLicenseRequest { name: name.clone(), ..Default::default() }).await.unwrap();
-    let found = licenses.get_license(pb::GetLicenseRequest { name: name.clone() }).await.unwrap().into_inner();
+    let found = licenses
+        .get_license(pb::GetLicenseRequest { name: name.clone(), ..Default::default() })
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(found.display_name, "BSD Zero Clause License");
     refused(licenses.delete_license(pb::DeleteLicenseRequest { name, ..Default::default() }).await, Code::NotFound);
 }
