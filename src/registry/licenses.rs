@@ -240,7 +240,7 @@ fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Arc<Entry<License>
 }
 
 /// Not known, with the nearest ids of the records and of the SPDX list.
-fn not_found(snapshot: &Snapshot, id: &str) -> RegistryError {
+pub(super) fn not_found(snapshot: &Snapshot, id: &str) -> RegistryError {
     let near = near_licenses(snapshot, id).into_iter().map(|id| format!("licenses/{id}")).collect();
     RegistryError::NotFound { kind: "license", name: format!("licenses/{}", shown(id)), near }
 }

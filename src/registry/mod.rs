@@ -30,6 +30,7 @@ mod records;
 mod resolve;
 mod restore;
 mod retention;
+mod revisions;
 mod status;
 mod use_profiles;
 mod waivers;

@@ -99,6 +99,14 @@ impl pb::model_service_server::ModelService for Services {
         answer(self.registry.delete_model(request.into_inner()).await)
     }
 
+    async fn list_model_revisions(
+        &self,
+        request: Request<pb::ListModelRevisionsRequest>,
+    ) -> Answer<pb::ListModelRevisionsResponse> {
+        let pb::ListModelRevisionsRequest { name, page_size, page_token } = request.into_inner();
+        answer(self.registry.model_revisions(&name, &lists::page(page_size, page_token)).await)
+    }
+
     async fn resolve_model(&self, request: Request<pb::ResolveModelRequest>) -> Answer<pb::ResolveModelResponse> {
         let pb::ResolveModelRequest { alias, as_of_revision, as_of_time } = request.into_inner();
         let (view, refused) = past::view(&self.registry, as_of_revision, as_of_time).await?;
@@ -166,6 +174,14 @@ impl pb::license_service_server::LicenseService for Services {
 
     async fn delete_license(&self, request: Request<pb::DeleteLicenseRequest>) -> Answer<()> {
         answer(self.registry.delete_license(request.into_inner()).await)
+    }
+
+    async fn list_license_revisions(
+        &self,
+        request: Request<pb::ListLicenseRevisionsRequest>,
+    ) -> Answer<pb::ListLicenseRevisionsResponse> {
+        let pb::ListLicenseRevisionsRequest { name, page_size, page_token } = request.into_inner();
+        answer(self.registry.license_revisions(&name, &lists::page(page_size, page_token)).await)
     }
 
     async fn compare_licenses(

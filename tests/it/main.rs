@@ -26,5 +26,6 @@ mod normalise;
 mod query;
 mod reasons;
 mod records;
+mod revisions;
 mod service;
 mod tidy;
