@@ -126,6 +126,7 @@ async fn apply(paths: &[PathBuf], dry_run: bool, server: &ServerArguments, out: 
                 update_mask: Some(prost_types::FieldMask { paths: vec!["*".into()] }),
                 allow_missing: true,
                 validate_only,
+                ..Default::default()
             };
             let written = client.update_license(request).await.map_err(|status| {
                 let Failure { code, message } = failed(&status);

@@ -197,7 +197,13 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
                 Failure::usage(format!("{}: name: write `publishers/{{publisher}}/models/{{model}}`", file.display()))
             })?;
             let mut client = ModelServiceClient::new(server.connect().await?);
-            let request = pb::CreateModelRequest { parent, model_id: id, model: Some(model), validate_only: dry_run };
+            let request = pb::CreateModelRequest {
+                parent,
+                model_id: id,
+                model: Some(model),
+                validate_only: dry_run,
+                ..Default::default()
+            };
             let created = client.create_model(request).await.map_err(|s| failed(&s))?.into_inner();
             out.json(MODEL, &created).map(|()| 0)
         }
@@ -208,6 +214,7 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
                 update_mask: Some(prost_types::FieldMask { paths: mask }),
                 allow_missing: false,
                 validate_only: dry_run,
+                ..Default::default()
             };
             let updated = client.update_model(request).await.map_err(|s| failed(&s))?.into_inner();
             out.json(MODEL, &updated).map(|()| 0)
@@ -216,7 +223,7 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
         ModelsCommand::Delete { name, etag, server } => {
             let mut client = ModelServiceClient::new(server.connect().await?);
             let etag = etag.unwrap_or_default();
-            let request = pb::DeleteModelRequest { name, etag, validate_only: false };
+            let request = pb::DeleteModelRequest { name, etag, validate_only: false, ..Default::default() };
             client.delete_model(request).await.map_err(|s| failed(&s))?;
             Ok(0)
         }
@@ -262,6 +269,7 @@ async fn conclude(arguments: ConcludeArguments, out: &Output) -> Result<u8, Fail
         update_mask: Some(prost_types::FieldMask { paths: vec!["components".to_owned()] }),
         allow_missing: false,
         validate_only: dry_run,
+        ..Default::default()
     };
     let updated = client.update_model(request).await.map_err(|s| failed(&s))?.into_inner();
     out.json(MODEL, &updated).map(|()| 0)

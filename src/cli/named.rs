@@ -174,13 +174,20 @@ impl Collection for UseProfileServiceClient<Channel> {
 
     async fn put(&mut self, record: pb::UseProfile, validate_only: bool) -> Result<(), Status> {
         let use_profile = Some(pb::UseProfile { etag: String::new(), ..record });
-        let request =
-            pb::UpdateUseProfileRequest { use_profile, update_mask: whole(), allow_missing: true, validate_only };
+        let request = pb::UpdateUseProfileRequest {
+            use_profile,
+            update_mask: whole(),
+            allow_missing: true,
+            validate_only,
+            ..Default::default()
+        };
         self.update_use_profile(request).await.map(drop)
     }
 
     async fn delete(&mut self, name: String, etag: String) -> Result<(), Status> {
-        self.delete_use_profile(pb::DeleteUseProfileRequest { name, etag, validate_only: false }).await.map(drop)
+        self.delete_use_profile(pb::DeleteUseProfileRequest { name, etag, validate_only: false, ..Default::default() })
+            .await
+            .map(drop)
     }
 
     fn line(record: &pb::UseProfile) -> String {
@@ -209,12 +216,20 @@ impl Collection for WaiverServiceClient<Channel> {
 
     async fn put(&mut self, record: pb::Waiver, validate_only: bool) -> Result<(), Status> {
         let waiver = Some(pb::Waiver { etag: String::new(), ..record });
-        let request = pb::UpdateWaiverRequest { waiver, update_mask: whole(), allow_missing: true, validate_only };
+        let request = pb::UpdateWaiverRequest {
+            waiver,
+            update_mask: whole(),
+            allow_missing: true,
+            validate_only,
+            ..Default::default()
+        };
         self.update_waiver(request).await.map(drop)
     }
 
     async fn delete(&mut self, name: String, etag: String) -> Result<(), Status> {
-        self.delete_waiver(pb::DeleteWaiverRequest { name, etag, validate_only: false }).await.map(drop)
+        self.delete_waiver(pb::DeleteWaiverRequest { name, etag, validate_only: false, ..Default::default() })
+            .await
+            .map(drop)
     }
 
     fn line(record: &pb::Waiver) -> String {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use tokio::sync::{mpsc, watch};
 
+use super::once::Requests;
 use super::{Published, records};
 use crate::catalog::Snapshot;
 use crate::convert::RecordError;
@@ -14,12 +15,14 @@ use crate::store::Commit;
 pub(super) fn start(
     snapshot: Snapshot,
     changes: mpsc::UnboundedReceiver<Arc<Commit>>,
+    requests: Arc<Requests>,
 ) -> (Arc<ArcSwap<Snapshot>>, watch::Receiver<Published>) {
     let (tell, published) = watch::channel(Published { revision: snapshot.revision(), failed: None });
     let shared = Arc::new(ArcSwap::from_pointee(snapshot));
     let target = shared.clone();
-    let spawned =
-        std::thread::Builder::new().name("weighbridge-feed".into()).spawn(move || run(&target, changes, &tell));
+    let spawned = std::thread::Builder::new()
+        .name("weighbridge-feed".into())
+        .spawn(move || run(&target, changes, &tell, &requests));
     if let Err(error) = spawned {
         // Without the thread the channel is closed: writes answer that the registry is shutting down, reads go on.
         tracing::error!(%error, "the feeder could not be started");
@@ -27,7 +30,12 @@ pub(super) fn start(
     (shared, published)
 }
 
-fn run(target: &ArcSwap<Snapshot>, mut changes: mpsc::UnboundedReceiver<Arc<Commit>>, tell: &watch::Sender<Published>) {
+fn run(
+    target: &ArcSwap<Snapshot>,
+    mut changes: mpsc::UnboundedReceiver<Arc<Commit>>,
+    tell: &watch::Sender<Published>,
+    requests: &Requests,
+) {
     while let Some(first) = changes.blocking_recv() {
         let mut next = Snapshot::clone(&target.load());
         let mut pending = Some(first);
@@ -39,6 +47,7 @@ fn run(target: &ArcSwap<Snapshot>, mut changes: mpsc::UnboundedReceiver<Arc<Comm
                 failed = Some(error.to_string());
                 break;
             }
+            requests.enter(&commit);
             pending = changes.try_recv().ok();
         }
         let revision = next.revision();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::key::Key;
 use super::list::{ListRequest, scan};
 use super::models::timestamp;
-use super::write::{By, OPERATOR};
+use super::once::{Begun, RequestId, Turn};
 use super::{Registry, RegistryError, check_etag, records, violation};
 use crate::catalog::fields::LicenseField;
 use crate::catalog::{Entry, Layer, LicenseRow, Snapshot};
@@ -126,7 +126,21 @@ impl Registry {
     /// # Errors
     /// Every violation at once, or the name is taken.
     pub async fn create_license(&self, request: pb::CreateLicenseRequest) -> Result<pb::License, RegistryError> {
-        let pb::CreateLicenseRequest { license_id, license, validate_only } = request;
+        match self.begin(&RequestId::of(&request), request.validate_only).await? {
+            Turn::Done(answer) => Ok(answer),
+            Turn::Now(begun) => {
+                let result = self.create_license_now(request, &begun).await;
+                self.end(begun, result).await
+            }
+        }
+    }
+
+    async fn create_license_now(
+        &self,
+        request: pb::CreateLicenseRequest,
+        begun: &Begun,
+    ) -> Result<pb::License, RegistryError> {
+        let pb::CreateLicenseRequest { license_id, license, validate_only: _, request_id: _ } = request;
         let Some(mut message) = license else {
             return Err(RegistryError::Invalid(vec![violation("license", "it must be set")]));
         };
@@ -144,7 +158,7 @@ impl Registry {
         if snapshot.license_in(Layer::Operator, &id).is_some() {
             return Err(RegistryError::AlreadyExists { name: id.resource_name() });
         }
-        self.write_license(&snapshot, id, message, None, validate_only).await
+        self.write_license(&snapshot, id, message, None, begun).await
     }
 
     /// Changes a license; a built-in one is overlaid.
@@ -152,7 +166,21 @@ impl Registry {
     /// # Errors
     /// As for creating, and an etag that does not match.
     pub async fn update_license(&self, request: pb::UpdateLicenseRequest) -> Result<pb::License, RegistryError> {
-        let pb::UpdateLicenseRequest { license, update_mask, allow_missing, validate_only } = request;
+        match self.begin(&RequestId::of(&request), request.validate_only).await? {
+            Turn::Done(answer) => Ok(answer),
+            Turn::Now(begun) => {
+                let result = self.update_license_now(request, &begun).await;
+                self.end(begun, result).await
+            }
+        }
+    }
+
+    async fn update_license_now(
+        &self,
+        request: pb::UpdateLicenseRequest,
+        begun: &Begun,
+    ) -> Result<pb::License, RegistryError> {
+        let pb::UpdateLicenseRequest { license, update_mask, allow_missing, validate_only: _, request_id: _ } = request;
         let Some(update) = license else {
             return Err(RegistryError::Invalid(vec![violation("license", "it must be set")]));
         };
@@ -176,7 +204,7 @@ impl Registry {
         let merged = pb::License { name: id.resource_name(), ..merged };
         validate(&snapshot, &merged)?;
         let seen = snapshot.license_in(Layer::Operator, &id).map(|entry| entry.revision);
-        self.write_license(&snapshot, id, merged, seen, validate_only).await
+        self.write_license(&snapshot, id, merged, seen, begun).await
     }
 
     async fn write_license(
@@ -185,7 +213,7 @@ impl Registry {
         id: LicenseId,
         message: pb::License,
         seen: Option<u64>,
-        validate_only: bool,
+        begun: &Begun,
     ) -> Result<pb::License, RegistryError> {
         let now = (self.clock)();
         let previous = snapshot.license_in(Layer::Operator, &id);
@@ -194,7 +222,7 @@ impl Registry {
         {
             return Ok(self::message(entry)?);
         }
-        if validate_only {
+        if begun.validate_only {
             let mut message = message;
             message.origin = records::origin(Layer::Operator);
             message.update_time = Some(records::time(now));
@@ -203,7 +231,7 @@ impl Registry {
         let created = previous.map(|entry| records::stored(&entry.payload)).transpose()?;
         let created = created.and_then(|(_, times)| times.created).map_or(now, |t| timestamp(&t, now));
         let key = Key::License(Layer::Operator, id.clone());
-        self.put(&key, Kind::License(message), seen, created, &By::of(OPERATOR)).await?;
+        self.put(&key, Kind::License(message), seen, created, &begun.by).await?;
         self.license(&id.resource_name())
     }
 
@@ -212,7 +240,17 @@ impl Registry {
     /// # Errors
     /// Not known, built in, still used, or an etag that does not match.
     pub async fn delete_license(&self, request: pb::DeleteLicenseRequest) -> Result<(), RegistryError> {
-        let pb::DeleteLicenseRequest { name, etag, validate_only } = request;
+        match self.begin(&RequestId::of(&request), request.validate_only).await? {
+            Turn::Done(answer) => Ok(answer),
+            Turn::Now(begun) => {
+                let result = self.delete_license_now(request, &begun).await;
+                self.end(begun, result).await
+            }
+        }
+    }
+
+    async fn delete_license_now(&self, request: pb::DeleteLicenseRequest, begun: &Begun) -> Result<(), RegistryError> {
+        let pb::DeleteLicenseRequest { name, etag, validate_only: _, request_id: _ } = request;
         let snapshot = self.snapshot();
         let id = find(&snapshot, &name)?.record.id.clone();
         let Some(entry) = snapshot.license_in(Layer::Operator, &id) else {
@@ -223,8 +261,8 @@ impl Registry {
         if snapshot.license_in(Layer::BuiltIn, &id).is_none() {
             check_unused(&snapshot, &id)?;
         }
-        if !validate_only {
-            self.delete(&Key::License(Layer::Operator, id), entry.revision, &By::of(OPERATOR)).await?;
+        if !begun.validate_only {
+            self.delete(&Key::License(Layer::Operator, id), entry.revision, &begun.by).await?;
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ mod models;
 mod named;
 mod notice;
 mod offerings;
+mod once;
 mod openness;
 mod page;
 mod records;
@@ -48,6 +49,7 @@ pub use import::ImportRequest;
 pub const DOCUMENT_BYTES_MAX: usize = import::DOCUMENT_BYTES_MAX;
 pub use list::ListRequest;
 pub use named::{Named, NamedPage, Output, Update};
+pub use once::{Identified, RequestId};
 pub use page::PageRequest;
 pub use resolve::Resolved;
 pub use restore::{adopt_restored, restore_into};
@@ -96,6 +98,7 @@ pub struct Registry {
     superseded: tokio::sync::RwLock<bool>,
     pinned: list::Pinned,
     past: as_of::Past,
+    requests: Arc<once::Requests>,
 }
 
 /// How far the feeder has come.
@@ -137,7 +140,8 @@ impl Registry {
                 Loading::all(&*store, builtin.reference.clone()).await?
             }
         };
-        let (snapshot, published) = feed::start(snapshot, changes);
+        let requests = Arc::<once::Requests>::default();
+        let (snapshot, published) = feed::start(snapshot, changes, requests.clone());
         let started = clock();
         let incomplete = store.status().problem.is_some();
         let importing = tokio::sync::Mutex::new(());
@@ -157,6 +161,7 @@ impl Registry {
             superseded,
             pinned,
             past: as_of::Past::default(),
+            requests,
         };
         registry.sync_builtin(&built_in).await?;
         registry.remerge().await?;

@@ -7,7 +7,7 @@ use roaring::RoaringBitmap;
 
 use super::key::Key;
 use super::list::{ListRequest, read_filter};
-use super::write::{By, OPERATOR};
+use super::once::{Begun, RequestId, Turn};
 use super::{Registry, RegistryError, check_etag, lineage, records, resolve, violation};
 use crate::catalog::fields::{ModelField, OwnField};
 use crate::catalog::filter::{Query, Schema as _, Test, Value, Wanted};
@@ -261,7 +261,21 @@ impl Registry {
     /// # Errors
     /// Every violation at once; the name or an alias is taken; the lineage goes in a circle.
     pub async fn create_model(&self, request: pb::CreateModelRequest) -> Result<pb::Model, RegistryError> {
-        let pb::CreateModelRequest { parent, model_id, model, validate_only } = request;
+        match self.begin(&RequestId::of(&request), request.validate_only).await? {
+            Turn::Done(answer) => Ok(answer),
+            Turn::Now(begun) => {
+                let result = self.create_model_now(request, &begun).await;
+                self.end(begun, result).await
+            }
+        }
+    }
+
+    async fn create_model_now(
+        &self,
+        request: pb::CreateModelRequest,
+        begun: &Begun,
+    ) -> Result<pb::Model, RegistryError> {
+        let pb::CreateModelRequest { parent, model_id, model, validate_only: _, request_id: _ } = request;
         let (name, mut violations) = name_of(&parent, &model_id);
         let Some(mut message) = model else {
             violations.push(violation("model", "it must be set"));
@@ -293,7 +307,7 @@ impl Registry {
         }
         check_aliases(&snapshot, record)?;
         check_lineage(&snapshot, record)?;
-        self.write_model(&snapshot, name, message, None, validate_only).await
+        self.write_model(&snapshot, name, message, None, begun).await
     }
 
     /// Changes a model; a built-in one is overlaid.
@@ -301,7 +315,21 @@ impl Registry {
     /// # Errors
     /// As for creating, and an etag that does not match.
     pub async fn update_model(&self, request: pb::UpdateModelRequest) -> Result<pb::Model, RegistryError> {
-        let pb::UpdateModelRequest { model, update_mask, allow_missing, validate_only } = request;
+        match self.begin(&RequestId::of(&request), request.validate_only).await? {
+            Turn::Done(answer) => Ok(answer),
+            Turn::Now(begun) => {
+                let result = self.update_model_now(request, &begun).await;
+                self.end(begun, result).await
+            }
+        }
+    }
+
+    async fn update_model_now(
+        &self,
+        request: pb::UpdateModelRequest,
+        begun: &Begun,
+    ) -> Result<pb::Model, RegistryError> {
+        let pb::UpdateModelRequest { model, update_mask, allow_missing, validate_only: _, request_id: _ } = request;
         let Some(update) = model else {
             return Err(RegistryError::Invalid(vec![violation("model", "it must be set")]));
         };
@@ -328,7 +356,7 @@ impl Registry {
         check_aliases(&snapshot, &record)?;
         check_lineage(&snapshot, &record)?;
         let seen = snapshot.model_in(Layer::Operator, &name).map(|entry| entry.revision);
-        self.write_model(&snapshot, name, merged, seen, validate_only).await
+        self.write_model(&snapshot, name, merged, seen, begun).await
     }
 
     async fn write_model(
@@ -337,7 +365,7 @@ impl Registry {
         name: ModelName,
         message: pb::Model,
         seen: Option<u64>,
-        validate_only: bool,
+        begun: &Begun,
     ) -> Result<pb::Model, RegistryError> {
         let now = (self.clock)();
         let previous = snapshot.model_in(Layer::Operator, &name);
@@ -347,7 +375,7 @@ impl Registry {
             // Nothing changes: no revision is consumed.
             return Ok(self::message(entry)?);
         }
-        if validate_only {
+        if begun.validate_only {
             return preview(message, now);
         }
         let created = previous.map(|entry| records::stored(&entry.payload)).transpose()?;
@@ -355,7 +383,7 @@ impl Registry {
         let ids = |snapshot: &Snapshot| snapshot.model_entry(&name).map(|entry| entry.record.aliases.clone());
         let before = ids(snapshot);
         let key = Key::Model(Layer::Operator, name.clone());
-        self.put(&key, Kind::Model(message), seen, created, &By::of(OPERATOR)).await?;
+        self.put(&key, Kind::Model(message), seen, created, &begun.by).await?;
         // New ids may be those of offerings and of what sources state.
         if ids(&self.snapshot()) != before {
             self.remerge().await?;
@@ -368,7 +396,17 @@ impl Registry {
     /// # Errors
     /// Not known, built in, or an etag that does not match.
     pub async fn delete_model(&self, request: pb::DeleteModelRequest) -> Result<(), RegistryError> {
-        let pb::DeleteModelRequest { name, etag, validate_only } = request;
+        match self.begin(&RequestId::of(&request), request.validate_only).await? {
+            Turn::Done(answer) => Ok(answer),
+            Turn::Now(begun) => {
+                let result = self.delete_model_now(request, &begun).await;
+                self.end(begun, result).await
+            }
+        }
+    }
+
+    async fn delete_model_now(&self, request: pb::DeleteModelRequest, begun: &Begun) -> Result<(), RegistryError> {
+        let pb::DeleteModelRequest { name, etag, validate_only: _, request_id: _ } = request;
         let snapshot = self.snapshot();
         let shown = find(&snapshot, "name", &name)?;
         let name = shown.record.name.clone();
@@ -387,8 +425,8 @@ impl Registry {
                 return Err(RegistryError::ModelInUse { name: name.to_string(), example });
             }
         }
-        if !validate_only {
-            self.delete(&Key::Model(Layer::Operator, name.clone()), entry.revision, &By::of(OPERATOR)).await?;
+        if !begun.validate_only {
+            self.delete(&Key::Model(Layer::Operator, name.clone()), entry.revision, &begun.by).await?;
             self.remerge().await?;
         }
         Ok(())

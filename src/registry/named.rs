@@ -6,13 +6,14 @@ use prost_types::FieldMask;
 
 use super::key::Key;
 use super::models::timestamp;
+use super::once::{Again, Begun, RequestId, Turn};
 use super::page::{PageRequest, token};
-use super::write::{By, OPERATOR};
 use super::{Registry, RegistryError, check_etag, records, violation};
 use crate::catalog::{Layer, Payload, Snapshot};
 use crate::convert::{self, text};
 use crate::domain::name::{is_segment, shown};
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
+use crate::store;
 
 /// A record of such a kind, as a message.
 pub trait Named: Message + Default + Clone + PartialEq + Sized {
@@ -93,7 +94,7 @@ pub struct NamedPage<T> {
     pub total_size: i32,
 }
 
-fn read<T: Kept>(revision: u64, payload: &[u8]) -> Result<T, RegistryError> {
+fn read<T: Kept>(revision: u64, payload: &[u8]) -> Result<T, convert::RecordError> {
     let (kind, times) = records::stored(payload)?;
     let mut message = T::of(kind).ok_or(convert::RecordError::Empty)?;
     message.set_output(Some(Output {
@@ -103,6 +104,12 @@ fn read<T: Kept>(revision: u64, payload: &[u8]) -> Result<T, RegistryError> {
         updated: times.updated,
     }));
     Ok(message)
+}
+
+/// The answer to a write, read back from what it stored.
+pub(super) fn again<T: Kept>(record: Option<store::Record>) -> Result<T, convert::RecordError> {
+    let record = record.ok_or(convert::RecordError::Empty)?;
+    read(record.revision, &record.value)
 }
 
 fn written<T: Named>(mut message: T) -> T {
@@ -143,7 +150,7 @@ impl Registry {
     pub(super) fn named_on<T: Kept>(snapshot: &Snapshot, field: &str, name: &str) -> Result<T, RegistryError> {
         let id = id_of::<T>(field, name)?;
         let found = T::find(snapshot, &id).ok_or_else(|| not_found::<T>(snapshot, &id))?;
-        read(found.revision, found.payload)
+        Ok(read(found.revision, found.payload)?)
     }
 
     /// Lists records by id.
@@ -169,12 +176,23 @@ impl Registry {
     ///
     /// # Errors
     /// Every violation at once, or the name is taken.
-    pub async fn create_named<T: Kept>(
+    pub async fn create_named<T: Kept + Again>(
         &self,
+        request: &RequestId,
         id: &str,
         record: Option<T>,
         validate_only: bool,
     ) -> Result<T, RegistryError> {
+        match self.begin(request, validate_only).await? {
+            Turn::Done(answer) => Ok(answer),
+            Turn::Now(begun) => {
+                let result = self.create_named_now(id, record, &begun).await;
+                self.end(begun, result).await
+            }
+        }
+    }
+
+    async fn create_named_now<T: Kept>(&self, id: &str, record: Option<T>, begun: &Begun) -> Result<T, RegistryError> {
         let mut message = written(required(record)?);
         let name = format!("{}/{id}", T::COLLECTION);
         id_of::<T>(&format!("{}_id", T::FIELD), &name)?;
@@ -188,15 +206,29 @@ impl Registry {
         if T::find(&snapshot, id).is_some() {
             return Err(RegistryError::AlreadyExists { name });
         }
-        self.write_named(&snapshot, id, message, validate_only).await
+        self.write_named(&snapshot, id, message, begun).await
     }
 
     /// Changes a record.
     ///
     /// # Errors
     /// As for creating, and an etag that does not match.
-    pub async fn update_named<T: Kept>(&self, update: Update<T>) -> Result<T, RegistryError> {
-        let Update { record, mask, allow_missing, validate_only } = update;
+    pub async fn update_named<T: Kept + Again>(
+        &self,
+        request: &RequestId,
+        update: Update<T>,
+    ) -> Result<T, RegistryError> {
+        match self.begin(request, update.validate_only).await? {
+            Turn::Done(answer) => Ok(answer),
+            Turn::Now(begun) => {
+                let result = self.update_named_now(update, &begun).await;
+                self.end(begun, result).await
+            }
+        }
+    }
+
+    async fn update_named_now<T: Kept>(&self, update: Update<T>, begun: &Begun) -> Result<T, RegistryError> {
+        let Update { record, mask, allow_missing, validate_only: _ } = update;
         let mut change = required(record)?;
         let name = change.name().clone();
         let id = id_of::<T>(&format!("{}.name", T::FIELD), &name)?;
@@ -219,7 +251,7 @@ impl Registry {
         let mut merged = merged.map_err(RegistryError::Invalid)?;
         *merged.name() = name;
         merged.validate(self, &snapshot)?;
-        self.write_named(&snapshot, &id, merged, validate_only).await
+        self.write_named(&snapshot, &id, merged, begun).await
     }
 
     async fn write_named<T: Kept>(
@@ -227,23 +259,23 @@ impl Registry {
         snapshot: &Snapshot,
         id: &str,
         mut message: T,
-        validate_only: bool,
+        begun: &Begun,
     ) -> Result<T, RegistryError> {
         let now = (self.clock)();
         let previous = T::find(snapshot, id);
         if let Some(found) = &previous
             && written(read::<T>(found.revision, found.payload)?) == message
         {
-            return read(found.revision, found.payload);
+            return Ok(read(found.revision, found.payload)?);
         }
-        if validate_only {
+        if begun.validate_only {
             return Ok(message);
         }
         let created = previous.as_ref().map(|found| records::stored(found.payload)).transpose()?;
         let created = created.and_then(|(_, times)| times.created).map_or(now, |t| timestamp(&t, now));
         let name = message.name().clone();
         let seen = previous.map(|found| found.revision);
-        self.put(&T::key(id), message.kind(), seen, created, &By::of(OPERATOR)).await?;
+        self.put(&T::key(id), message.kind(), seen, created, &begun.by).await?;
         self.named(&self.snapshot(), &name)
     }
 
@@ -253,17 +285,28 @@ impl Registry {
     /// Not known, still needed, or an etag that does not match.
     pub async fn delete_named<T: Kept>(
         &self,
+        request: &RequestId,
         name: &str,
         etag: &str,
         validate_only: bool,
     ) -> Result<(), RegistryError> {
+        match self.begin(request, validate_only).await? {
+            Turn::Done(answer) => Ok(answer),
+            Turn::Now(begun) => {
+                let result = self.delete_named_now::<T>(name, etag, &begun).await;
+                self.end(begun, result).await
+            }
+        }
+    }
+
+    async fn delete_named_now<T: Kept>(&self, name: &str, etag: &str, begun: &Begun) -> Result<(), RegistryError> {
         let snapshot = self.snapshot();
         let id = id_of::<T>("name", name)?;
         let found = T::find(&snapshot, &id).ok_or_else(|| not_found::<T>(&snapshot, &id))?;
         check_etag(name, etag, Layer::Operator, found.revision)?;
         T::check_unused(&snapshot, name)?;
-        if !validate_only {
-            self.delete(&T::key(&id), found.revision, &By::of(OPERATOR)).await?;
+        if !begun.validate_only {
+            self.delete(&T::key(&id), found.revision, &begun.by).await?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use crate::catalog::{Change, Entry, Layer, Pool, Put};
 use crate::convert::{self, RecordError, Violation};
 use crate::domain::name::{LicenseId, ModelName};
 use crate::pb::weighbridge::v1 as pb;
-use crate::store::{Revision, Version};
+use crate::store::{Record, Revision, Version};
 
 /// Lowest first.
 const LAYERS: [Layer; 3] = [Layer::BuiltIn, Layer::Imported, Layer::Operator];
@@ -33,7 +33,7 @@ struct Step {
 
 /// A stored record that shows.
 #[derive(Clone, PartialEq, Eq)]
-struct Shown {
+pub(super) struct Shown {
     layer: Layer,
     revision: Revision,
     value: Bytes,
@@ -233,13 +233,22 @@ fn license_revision(id: &LicenseId, step: Step) -> Result<pb::LicenseRevision, R
 }
 
 impl Shown {
-    fn read(&self, key: &Key) -> Result<Change, RecordError> {
+    /// The record of a layer.
+    pub(super) fn of(key: &Key, record: Option<Record>) -> Option<Self> {
+        let Record { key: _, value, revision } = record?;
+        match key {
+            Key::Model(layer, _) | Key::License(layer, _) => Some(Self { layer: *layer, revision, value }),
+            _ => None,
+        }
+    }
+
+    pub(super) fn read(&self, key: &Key) -> Result<Change, RecordError> {
         // Not with the lists of the snapshot's models: it is gone once it is told.
         let read = records::change(&key.bytes(), Some(self.value.clone()), &Pool::default())?;
         read.ok_or(RecordError::Empty)
     }
 
-    fn entry<T>(&self, put: Put<T>) -> Entry<T> {
+    pub(super) fn entry<T>(&self, put: Put<T>) -> Entry<T> {
         let Put { record, payload } = put;
         Entry { record, revision: self.revision, layer: self.layer, payload }
     }

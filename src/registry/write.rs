@@ -24,6 +24,12 @@ impl By {
     pub(super) fn of(actor: impl Into<String>) -> Self {
         Self { note: CommitNote { actor: actor.into(), ..CommitNote::default() } }
     }
+
+    /// At a request that is done once.
+    pub(super) fn at_request(self, id: &str, digest: &[u8]) -> Self {
+        let note = CommitNote { request_id: id.to_owned(), request_digest: digest.to_vec(), ..self.note };
+        Self { note }
+    }
 }
 
 impl Registry {

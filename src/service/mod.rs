@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::convert::status::status;
 use crate::pb::weighbridge::v1 as pb;
-use crate::registry::{NamedPage, Registry, Update};
+use crate::registry::{NamedPage, Registry, RequestId, Update};
 
 /// Every service of the package, on one registry.
 #[derive(Clone)]
@@ -245,19 +245,30 @@ impl pb::use_profile_service_server::UseProfileService for Services {
     }
 
     async fn create_use_profile(&self, request: Request<pb::CreateUseProfileRequest>) -> Answer<pb::UseProfile> {
-        let pb::CreateUseProfileRequest { use_profile_id, use_profile, validate_only } = request.into_inner();
-        answer(self.registry.create_named(&use_profile_id, use_profile, validate_only).await)
+        let request = request.into_inner();
+        let id = RequestId::of(&request);
+        let pb::CreateUseProfileRequest { use_profile_id, use_profile, validate_only, request_id: _ } = request;
+        answer(self.registry.create_named(&id, &use_profile_id, use_profile, validate_only).await)
     }
 
     async fn update_use_profile(&self, request: Request<pb::UpdateUseProfileRequest>) -> Answer<pb::UseProfile> {
-        let pb::UpdateUseProfileRequest { use_profile: record, update_mask: mask, allow_missing, validate_only } =
-            request.into_inner();
-        answer(self.registry.update_named(Update { record, mask, allow_missing, validate_only }).await)
+        let request = request.into_inner();
+        let id = RequestId::of(&request);
+        let pb::UpdateUseProfileRequest {
+            use_profile: record,
+            update_mask: mask,
+            allow_missing,
+            validate_only,
+            request_id: _,
+        } = request;
+        answer(self.registry.update_named(&id, Update { record, mask, allow_missing, validate_only }).await)
     }
 
     async fn delete_use_profile(&self, request: Request<pb::DeleteUseProfileRequest>) -> Answer<()> {
-        let pb::DeleteUseProfileRequest { name, etag, validate_only } = request.into_inner();
-        answer(self.registry.delete_named::<pb::UseProfile>(&name, &etag, validate_only).await)
+        let request = request.into_inner();
+        let id = RequestId::of(&request);
+        let pb::DeleteUseProfileRequest { name, etag, validate_only, request_id: _ } = request;
+        answer(self.registry.delete_named::<pb::UseProfile>(&id, &name, &etag, validate_only).await)
     }
 }
 
@@ -280,19 +291,25 @@ impl pb::waiver_service_server::WaiverService for Services {
     }
 
     async fn create_waiver(&self, request: Request<pb::CreateWaiverRequest>) -> Answer<pb::Waiver> {
-        let pb::CreateWaiverRequest { waiver_id, waiver, validate_only } = request.into_inner();
-        answer(self.registry.create_named(&waiver_id, waiver, validate_only).await)
+        let request = request.into_inner();
+        let id = RequestId::of(&request);
+        let pb::CreateWaiverRequest { waiver_id, waiver, validate_only, request_id: _ } = request;
+        answer(self.registry.create_named(&id, &waiver_id, waiver, validate_only).await)
     }
 
     async fn update_waiver(&self, request: Request<pb::UpdateWaiverRequest>) -> Answer<pb::Waiver> {
-        let pb::UpdateWaiverRequest { waiver: record, update_mask: mask, allow_missing, validate_only } =
-            request.into_inner();
-        answer(self.registry.update_named(Update { record, mask, allow_missing, validate_only }).await)
+        let request = request.into_inner();
+        let id = RequestId::of(&request);
+        let pb::UpdateWaiverRequest { waiver: record, update_mask: mask, allow_missing, validate_only, request_id: _ } =
+            request;
+        answer(self.registry.update_named(&id, Update { record, mask, allow_missing, validate_only }).await)
     }
 
     async fn delete_waiver(&self, request: Request<pb::DeleteWaiverRequest>) -> Answer<()> {
-        let pb::DeleteWaiverRequest { name, etag, validate_only } = request.into_inner();
-        answer(self.registry.delete_named::<pb::Waiver>(&name, &etag, validate_only).await)
+        let request = request.into_inner();
+        let id = RequestId::of(&request);
+        let pb::DeleteWaiverRequest { name, etag, validate_only, request_id: _ } = request;
+        answer(self.registry.delete_named::<pb::Waiver>(&id, &name, &etag, validate_only).await)
     }
 }
 

@@ -23,7 +23,7 @@ use weighbridge::pb::weighbridge::v1::license_service_client::LicenseServiceClie
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
 use weighbridge::pb::weighbridge::v1::use_profile_service_client::UseProfileServiceClient;
 use weighbridge::pb::weighbridge::v1::waiver_service_client::WaiverServiceClient;
-use weighbridge::registry::{ImportFile, ImportRequest, LogLevel, LogSettings, Registry};
+use weighbridge::registry::{ImportFile, ImportRequest, LogLevel, LogSettings, Registry, RequestId};
 use weighbridge::store::{
     Batch, BoxFuture, Commit, MemoryStore, Record, Revision, Sink, SledOptions, SledStore, Store, StoreError,
     StoreStatus, Take, Version, Write,
@@ -195,6 +195,7 @@ async fn lived(registry: &Registry) {
     put(registry, llama, named("Apache-2.0", &["meta-llama/Llama-3.3-70B-Instruct"])).await;
     registry
         .create_named::<pb::UseProfile>(
+            &RequestId::default(),
             "eu",
             Some(pb::UseProfile {
                 r#use: Some(pb::Use { purpose: pb::Purpose::Commercial as i32, ..Default::default() }),
@@ -213,11 +214,11 @@ async fn lived(registry: &Registry) {
         expire_time: Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 }),
         ..Default::default()
     };
-    registry.create_named("one", Some(waiver), false).await.unwrap();
+    registry.create_named(&RequestId::default(), "one", Some(waiver), false).await.unwrap();
     let request = pb::DeleteLicenseRequest { name: "licenses/MIT".into(), ..Default::default() };
     registry.delete_license(request).await.unwrap();
     delete(registry, llama).await;
-    registry.delete_named::<pb::Waiver>("waivers/one", "", false).await.unwrap();
+    registry.delete_named::<pb::Waiver>(&RequestId::default(), "waivers/one", "", false).await.unwrap();
     delete(registry, "acme/models/two").await;
     delete(registry, "acme/models/three").await;
     put(registry, "acme/models/one", named("MIT", &["Acme/One", "Acme/Two", "house-special"])).await;

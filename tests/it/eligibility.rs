@@ -232,6 +232,7 @@ async fn write_profile(channel: &Channel, id: &str, use_: pb::Use) -> pb::UsePro
         use_profile_id: id.into(),
         use_profile: Some(pb::UseProfile { r#use: Some(use_), ..Default::default() }),
         validate_only: false,
+        ..Default::default()
     };
     UseProfileServiceClient::new(channel.clone()).create_use_profile(request).await.unwrap().into_inner()
 }
@@ -275,6 +276,7 @@ async fn the_facts_of_a_profile_apply_where_the_request_is_silent() {
         use_profile_id: "bad".into(),
         use_profile: Some(pb::UseProfile { r#use: Some(bad), ..Default::default() }),
         validate_only: true,
+        ..Default::default()
     };
     let status = refused(client.create_use_profile(request).await, Code::InvalidArgument);
     let expected = [
@@ -288,6 +290,7 @@ async fn the_facts_of_a_profile_apply_where_the_request_is_silent() {
         use_profile_id: "Not An Id".into(),
         use_profile: Some(pb::UseProfile::default()),
         validate_only: false,
+        ..Default::default()
     };
     assert_eq!(fields(&refused(client.create_use_profile(id).await, Code::InvalidArgument)), ["use_profile_id"]);
     let page = client.list_use_profiles(pb::ListUseProfilesRequest::default()).await.unwrap().into_inner();
@@ -307,7 +310,7 @@ fn waiver() -> pb::Waiver {
 }
 
 fn create(id: &str, waiver: pb::Waiver) -> pb::CreateWaiverRequest {
-    pb::CreateWaiverRequest { waiver_id: id.into(), waiver: Some(waiver), validate_only: false }
+    pb::CreateWaiverRequest { waiver_id: id.into(), waiver: Some(waiver), validate_only: false, ..Default::default() }
 }
 
 #[tokio::test]
@@ -610,6 +613,7 @@ async fn the_lineage_shows_each_step_with_its_license() {
             model_id: id.into(),
             model: Some(pb::Model { components: vec![weights], base_models: vec![base], ..Default::default() }),
             validate_only: false,
+            ..Default::default()
         };
         models.create_model(request).await.unwrap();
     }

@@ -23,6 +23,7 @@ mod harness;
 mod import;
 mod malformed;
 mod normalise;
+mod once;
 mod query;
 mod reasons;
 mod records;

@@ -411,6 +411,7 @@ async fn an_operators_new_alias_reaches_what_was_imported_before_it() {
         model_id: "gadget".into(),
         model: Some(model),
         validate_only: false,
+        ..Default::default()
     };
     let created = models.create_model(create).await.unwrap().into_inner();
     assert_eq!(linked().await, created.name);

@@ -224,6 +224,7 @@ async fn put(registry: &Registry, name: &str, model: pb::Model) {
         update_mask: Some(prost_types::FieldMask { paths: vec!["*".into()] }),
         allow_missing: true,
         validate_only: false,
+        ..Default::default()
     };
     registry.update_model(request).await.unwrap();
 }
@@ -273,8 +274,12 @@ async fn what_writes_leave_is_what_a_start_builds() {
         }),
         ..Default::default()
     };
-    let request =
-        pb::CreateLicenseRequest { license_id: "LicenseRef-Mine".into(), license: Some(mine), validate_only: false };
+    let request = pb::CreateLicenseRequest {
+        license_id: "LicenseRef-Mine".into(),
+        license: Some(mine),
+        validate_only: false,
+        ..Default::default()
+    };
     registry.create_license(request).await.unwrap();
     assert_eq!(terms(&registry, "child"), ["PROHIBITED"]);
 

@@ -28,6 +28,7 @@ fn create(id: &str, alias: &str) -> pb::CreateModelRequest {
             ..Default::default()
         }),
         validate_only: false,
+        ..Default::default()
     }
 }
 
@@ -288,6 +289,7 @@ async fn an_unknown_license_is_reviewed_until_somebody_adds_its_terms() {
         license_id: "LicenseRef-Acme-1.0".into(),
         license: Some(license("LicenseRef-Acme-1.0")),
         validate_only: false,
+        ..Default::default()
     };
     licenses.create_license(request).await.unwrap();
     assert_eq!(verdict().await, (pb::Verdict::Eligible, vec![]));
@@ -308,8 +310,12 @@ async fn a_license_says_everything_that_is_wrong_with_it() {
         territory: Some(pb::Territory { excluded: vec!["Atlantis".into()], ..Default::default() }),
         ..license("LicenseRef-Bad")
     };
-    let request =
-        pb::CreateLicenseRequest { license_id: "LicenseRef-Bad".into(), license: Some(bad), validate_only: true };
+    let request = pb::CreateLicenseRequest {
+        license_id: "LicenseRef-Bad".into(),
+        license: Some(bad),
+        validate_only: true,
+        ..Default::default()
+    };
     let status = refused(licenses.create_license(request).await, Code::InvalidArgument);
     let found = fields(&status);
     for field in [
@@ -330,6 +336,7 @@ async fn a_license_says_everything_that_is_wrong_with_it() {
         license_id: "LicenseRef-Unknown".into(),
         license: Some(license("LicenseRef-Unknown")),
         validate_only: true,
+        ..Default::default()
     };
     refused(licenses.create_license(unknown).await, Code::InvalidArgument);
     let near = pb::GetLicenseRequest { name: "licenses/Apache-2".into(), ..Default::default() };
