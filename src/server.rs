@@ -153,6 +153,7 @@ pub async fn run(
         () = watching => None,
     };
     set_health(&health, Condition::Down).await;
+    registry.end_watches();
     stop.send_replace(true);
     if let Some(Err(error)) = early {
         return Err(error);

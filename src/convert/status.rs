@@ -93,6 +93,19 @@ pub fn status(error: &RegistryError) -> Status {
             let message = "the registry takes no writes any more: it is shutting down or its feed has failed";
             with_info(Code::Unavailable, message.into(), "CLOSED", [])
         }
+        RegistryError::TooManyWatches { .. } => exhausted(error.to_string(), "TOO_MANY_WATCHES"),
+        RegistryError::WatchTooSlow { resume_revision } => {
+            let metadata = [("resume_revision", resume_revision.to_string())];
+            with_info(Code::ResourceExhausted, error.to_string(), "WATCH_TOO_SLOW", metadata)
+        }
+        RegistryError::WatchClosed { resume_revision } => {
+            let metadata = [("resume_revision", resume_revision.to_string())];
+            with_info(Code::Unavailable, error.to_string(), "CLOSED", metadata)
+        }
+        RegistryError::Stopping { resume_revision } => {
+            let metadata = [("resume_revision", resume_revision.to_string())];
+            with_info(Code::Unavailable, error.to_string(), "STOPPING", metadata)
+        }
     }
 }
 

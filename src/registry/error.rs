@@ -167,6 +167,30 @@ pub enum RegistryError {
     /// The registry is shutting down.
     #[error("the registry is shutting down")]
     Closed,
+    /// No further watch is taken.
+    #[error("there are {most} watches, the most that are kept at once: end one, or try again later")]
+    TooManyWatches {
+        /// How many there may be.
+        most: usize,
+    },
+    /// The reader of a watch does not keep up.
+    #[error("the watch was ended, since its messages were taken too slowly: go on from revision {resume_revision}")]
+    WatchTooSlow {
+        /// The last revision that was told to its end.
+        resume_revision: u64,
+    },
+    /// Nothing further comes from a watch.
+    #[error("the registry follows no changes any more: go on from revision {resume_revision} once it is started again")]
+    WatchClosed {
+        /// The last revision that was told to its end.
+        resume_revision: u64,
+    },
+    /// The server stops, and its watches with it.
+    #[error("the server is stopping: go on from revision {resume_revision}")]
+    Stopping {
+        /// The last revision that was told to its end.
+        resume_revision: u64,
+    },
 }
 
 impl From<RequestRefused> for RegistryError {

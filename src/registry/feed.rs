@@ -1,28 +1,103 @@
 //! The feeder: applies the store's log of changes, in order, and publishes a snapshot after each.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::once::Requests;
 use super::{Published, records};
-use crate::catalog::Snapshot;
+use crate::catalog::{Change, Snapshot};
 use crate::convert::RecordError;
-use crate::store::Commit;
+use crate::store::{Commit, Revision};
+
+/// Most commits that are kept at hand for those who follow; whoever is further behind reads the store.
+const RECENT_MAX: usize = 64;
+
+/// A commit, the keys that it changed, and the snapshot that it led to.
+pub(super) struct Step {
+    /// Where the snapshot stood before it.
+    pub(super) before: Revision,
+    pub(super) revision: Revision,
+    pub(super) time_ms: i64,
+    /// What the log keeps of the commit besides.
+    pub(super) about: Bytes,
+    pub(super) keys: Vec<Bytes>,
+    pub(super) after: Arc<Snapshot>,
+}
+
+impl Step {
+    pub(super) fn new(before: Revision, commit: &Commit, after: Arc<Snapshot>) -> Self {
+        let Commit { revision, time_ms, about, writes } = commit;
+        let keys = writes.iter().map(|write| write.key.clone()).collect();
+        Self { before, revision: *revision, time_ms: *time_ms, about: about.clone(), keys, after }
+    }
+}
+
+/// The last steps of the feeder, kept while somebody follows, so that a change is applied once and not by each of them.
+#[derive(Default)]
+pub(super) struct Recent {
+    steps: Mutex<VecDeque<Arc<Step>>>,
+    followers: AtomicUsize,
+}
+
+/// Somebody follows until it is dropped.
+pub(super) struct Follower(Arc<Recent>);
+
+impl Recent {
+    pub(super) fn follow(self: &Arc<Self>) -> Follower {
+        self.followers.fetch_add(1, Ordering::SeqCst);
+        Follower(self.clone())
+    }
+
+    fn is_followed(&self) -> bool {
+        self.followers.load(Ordering::SeqCst) > 0
+    }
+
+    fn keep(&self, step: Step) {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        // A gap, from a time when nobody followed: what lies before it is of no use.
+        if steps.back().is_some_and(|last| last.revision != step.before) {
+            steps.clear();
+        }
+        steps.push_back(Arc::new(step));
+        if steps.len() > RECENT_MAX {
+            steps.pop_front();
+        }
+    }
+
+    /// The first step after a revision, if it is at hand.
+    pub(super) fn after(&self, revision: Revision) -> Option<Arc<Step>> {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        let at = steps.partition_point(|step| step.revision <= revision);
+        steps.get(at).filter(|step| step.before <= revision).cloned()
+    }
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        if self.0.followers.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.0.steps.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
+}
 
 /// Starts the feeder on a thread of its own: applying a large commit must not hold up a runtime that serves.
 pub(super) fn start(
     snapshot: Snapshot,
     changes: mpsc::UnboundedReceiver<Arc<Commit>>,
     requests: Arc<Requests>,
+    recent: Arc<Recent>,
 ) -> (Arc<ArcSwap<Snapshot>>, watch::Receiver<Published>) {
     let (tell, published) = watch::channel(Published { revision: snapshot.revision(), failed: None });
     let shared = Arc::new(ArcSwap::from_pointee(snapshot));
     let target = shared.clone();
     let spawned = std::thread::Builder::new()
         .name("weighbridge-feed".into())
-        .spawn(move || run(&target, changes, &tell, &requests));
+        .spawn(move || run(&target, changes, &tell, &requests, &recent));
     if let Err(error) = spawned {
         // Without the thread the channel is closed: writes answer that the registry is shutting down, reads go on.
         tracing::error!(%error, "the feeder could not be started");
@@ -35,23 +110,29 @@ fn run(
     mut changes: mpsc::UnboundedReceiver<Arc<Commit>>,
     tell: &watch::Sender<Published>,
     requests: &Requests,
+    recent: &Recent,
 ) {
     while let Some(first) = changes.blocking_recv() {
-        let mut next = Snapshot::clone(&target.load());
+        let mut next = target.load_full();
         let mut pending = Some(first);
         let mut failed = None;
         // What has queued up is applied together and published once.
         while let Some(commit) = pending {
-            if let Err(error) = apply(&mut next, &commit) {
+            let before = next.revision();
+            // Copied where somebody else holds it: what is published, and what those who follow are given.
+            if let Err(error) = apply(Arc::make_mut(&mut next), &commit) {
                 tracing::error!(revision = commit.revision, %error, "a change could not be read: the catalog stops here");
                 failed = Some(error.to_string());
                 break;
             }
             requests.enter(&commit);
+            if recent.is_followed() && next.revision() > before {
+                recent.keep(Step::new(before, &commit, next.clone()));
+            }
             pending = changes.try_recv().ok();
         }
         let revision = next.revision();
-        target.store(Arc::new(next));
+        target.store(next);
         let stop = failed.is_some();
         tell.send_replace(Published { revision, failed });
         if stop {
@@ -65,10 +146,16 @@ fn apply(snapshot: &mut Snapshot, commit: &Commit) -> Result<(), RecordError> {
     if commit.revision <= snapshot.revision() {
         return Ok(());
     }
+    let read = changes(snapshot, commit)?;
+    snapshot.apply(commit.revision, read);
+    Ok(())
+}
+
+/// Reads what a commit changes.
+pub(super) fn changes(snapshot: &Snapshot, commit: &Commit) -> Result<Vec<Change>, RecordError> {
     let mut read = Vec::with_capacity(commit.writes.len());
     for write in &commit.writes {
         read.extend(records::change(&write.key, write.value.clone(), snapshot.pool())?);
     }
-    snapshot.apply(commit.revision, read);
-    Ok(())
+    Ok(read)
 }

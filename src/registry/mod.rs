@@ -35,6 +35,7 @@ mod revisions;
 mod status;
 mod use_profiles;
 mod waivers;
+mod watch;
 mod write;
 
 pub use crate::ingest::document::File as ImportFile;
@@ -55,6 +56,7 @@ pub use resolve::Resolved;
 pub use restore::{adopt_restored, restore_into};
 pub use retention::Retention;
 pub use status::Status;
+pub use watch::{WatchLimits, Watching};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -63,7 +65,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::watch;
+use tokio::sync::watch::Receiver;
 
 use crate::catalog::{Layer, Snapshot};
 use crate::convert::Violation;
@@ -85,7 +87,7 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 pub struct Registry {
     store: Arc<dyn Store>,
     snapshot: Arc<ArcSwap<Snapshot>>,
-    published: watch::Receiver<Published>,
+    published: Receiver<Published>,
     builtin: Arc<Builtin>,
     clock: Clock,
     started: Timestamp,
@@ -99,6 +101,9 @@ pub struct Registry {
     pinned: list::Pinned,
     past: as_of::Past,
     requests: Arc<once::Requests>,
+    /// The last commits with their snapshots, while somebody watches.
+    recent: Arc<feed::Recent>,
+    watches: watch::Watches,
 }
 
 /// How far the feeder has come.
@@ -141,13 +146,15 @@ impl Registry {
             }
         };
         let requests = Arc::<once::Requests>::default();
-        let (snapshot, published) = feed::start(snapshot, changes, requests.clone());
+        let recent = Arc::<feed::Recent>::default();
+        let (snapshot, published) = feed::start(snapshot, changes, requests.clone(), recent.clone());
         let started = clock();
         let incomplete = store.status().problem.is_some();
         let importing = tokio::sync::Mutex::new(());
         let decision_log = None;
         let pinned = list::Pinned::default();
         let superseded = tokio::sync::RwLock::new(false);
+        let watches = watch::Watches::new(WatchLimits::default());
         let registry = Self {
             store,
             snapshot,
@@ -162,6 +169,8 @@ impl Registry {
             pinned,
             past: as_of::Past::default(),
             requests,
+            recent,
+            watches,
         };
         registry.sync_builtin(&built_in).await?;
         registry.remerge().await?;

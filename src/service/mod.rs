@@ -6,6 +6,7 @@ mod import;
 mod lists;
 mod past;
 mod status;
+mod watch;
 
 pub use backup::RestoreTarget;
 pub use check::check_eligibility;
@@ -16,7 +17,7 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::convert::status::status;
 use crate::pb::weighbridge::v1 as pb;
-use crate::registry::{NamedPage, Registry, RequestId, Update};
+use crate::registry::{NamedPage, Registry, RegistryError, RequestId, Update};
 
 /// Every service of the package, on one registry.
 #[derive(Clone)]
@@ -41,14 +42,15 @@ impl Services {
 
 type Answer<T> = Result<Response<T>, Status>;
 
-fn answer<T>(result: Result<T, crate::registry::RegistryError>) -> Answer<T> {
+fn answer<T>(result: Result<T, RegistryError>) -> Answer<T> {
     result.map(Response::new).map_err(|error| failed(&error))
 }
 
 /// What a client is told of an error; the rest is said in the log, once.
-fn failed(error: &crate::registry::RegistryError) -> Status {
+fn failed(error: &RegistryError) -> Status {
     let told = status(error);
-    if matches!(told.code(), tonic::Code::Internal | tonic::Code::Unavailable) {
+    let expected = matches!(error, RegistryError::Stopping { .. });
+    if matches!(told.code(), tonic::Code::Internal | tonic::Code::Unavailable) && !expected {
         tracing::error!(%error, "a request could not be answered");
     }
     told
@@ -130,6 +132,12 @@ impl pb::model_service_server::ModelService for Services {
     ) -> Answer<pb::ImportModelsResponse> {
         import::import_models(&self.registry, request.into_inner()).await
     }
+
+    type WatchModelsStream = watch::Watched<pb::WatchModelsResponse>;
+
+    async fn watch_models(&self, request: Request<pb::WatchModelsRequest>) -> Answer<Self::WatchModelsStream> {
+        answer(self.registry.watch_models(request.into_inner()).await.map(watch::watched))
+    }
 }
 
 #[async_trait]
@@ -189,6 +197,12 @@ impl pb::license_service_server::LicenseService for Services {
         request: Request<pb::CompareLicensesRequest>,
     ) -> Answer<pb::CompareLicensesResponse> {
         answer(self.registry.compare_licenses(&request.into_inner().names))
+    }
+
+    type WatchLicensesStream = watch::Watched<pb::WatchLicensesResponse>;
+
+    async fn watch_licenses(&self, request: Request<pb::WatchLicensesRequest>) -> Answer<Self::WatchLicensesStream> {
+        answer(self.registry.watch_licenses(request.into_inner()).await.map(watch::watched))
     }
 }
 

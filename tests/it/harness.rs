@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
-use weighbridge::registry::{DecisionLog, LogSettings, OpenGeneration, Registry};
+use weighbridge::registry::{DecisionLog, LogSettings, OpenGeneration, Registry, WatchLimits};
 use weighbridge::server::{self, ServerOptions};
 use weighbridge::store::{MemoryStore, SledOptions, SledStore, Store};
 
@@ -38,6 +38,15 @@ impl TestServer {
 
     /// One on any store with any decision log.
     pub fn with_log(store: Arc<dyn Store>, log: LogSettings, open: OpenGeneration) -> Self {
+        Self::with_limits(store, log, open, WatchLimits::default())
+    }
+
+    /// One on any store with other limits of watches.
+    pub fn with_watch_limits(store: Arc<dyn Store>, limits: WatchLimits) -> Self {
+        Self::with_limits(store, LogSettings::default(), Box::new(|_, _| Ok(Arc::new(MemoryStore::new()))), limits)
+    }
+
+    fn with_limits(store: Arc<dyn Store>, log: LogSettings, open: OpenGeneration, limits: WatchLimits) -> Self {
         let listeners = server::bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
         let address = format!("http://{}", listeners[0].local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -46,7 +55,7 @@ impl TestServer {
             runtime.block_on(async move {
                 let registry = Registry::open(store, Arc::new(jiff::Timestamp::now)).await.unwrap();
                 let log = DecisionLog::open(log, open).await.unwrap();
-                let registry = Arc::new(registry.with_decision_log(log));
+                let registry = Arc::new(registry.with_decision_log(log).with_watch_limits(limits));
                 let shutdown = async { stopped.await.unwrap_or_default() };
                 // A test that ends while its client is still connected does not wait for it.
                 let options = ServerOptions { drain: Duration::from_millis(300), ..ServerOptions::default() };

@@ -30,3 +30,4 @@ mod records;
 mod revisions;
 mod service;
 mod tidy;
+mod watch;

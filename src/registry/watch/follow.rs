@@ -1,0 +1,252 @@
+//! The task of a watch: from commit to commit, at the pace of its reader.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::stream::{End, Message, Watching};
+use super::view::{Head, View};
+use crate::catalog::Snapshot;
+use crate::convert::RecordError;
+use crate::registry::feed::{self, Follower, Step};
+use crate::registry::{Published, Registry, RegistryError, records};
+use crate::store::Revision;
+
+/// Messages that wait for the reader.
+const WAITING: usize = 4;
+/// Most changes in a message.
+const CHANGES_MAX: usize = 100;
+/// About how many bytes of changes a message holds.
+const CHANGES_BYTES: usize = 1 << 20;
+/// Records times terms of the filter up to which they are looked at in place.
+const SMALL: usize = 32;
+
+/// Where a watch starts, how often it says something, and what it holds as long as it lasts.
+pub(super) struct Start {
+    pub(super) revision: Revision,
+    pub(super) heartbeat: Duration,
+    pub(super) slot: Arc<OwnedSemaphorePermit>,
+    pub(super) follower: Follower,
+}
+
+/// Starts the task of a watch.
+pub(super) fn start<V: View>(registry: Arc<Registry>, view: Arc<V>, start: Start) -> Watching<V::Response> {
+    let (messages, read) = mpsc::channel(WAITING);
+    let (end, ended) = oneshot::channel();
+    let watching = Watching::new(read, ended, start.revision, start.slot.clone());
+    let Start { revision, heartbeat, slot, follower } = start;
+    tokio::spawn(async move {
+        let reader = messages.clone();
+        let mut stopping = registry.watches.stopping.subscribe();
+        let watch = Watch {
+            position: revision,
+            caught_up: registry.snapshot().revision(),
+            published: registry.published.clone(),
+            beat_at: Instant::now(),
+            registry,
+            view,
+            heartbeat,
+            messages,
+        };
+        let why = tokio::select! {
+            biased;
+            () = reader.closed() => End::Unread,
+            // An error means that the registry is gone, which ends the watch as well.
+            _ = stopping.wait_for(|stop| *stop) => End::Stopping,
+            why = watch.run() => why,
+        };
+        // Nothing is held while the reader takes its time to see the end.
+        drop((reader, follower, slot));
+        let _ = end.send(why);
+    });
+    watching
+}
+
+struct Watch<V: View> {
+    registry: Arc<Registry>,
+    view: Arc<V>,
+    /// Everything up to it has been told.
+    position: Revision,
+    /// Where the registry stood at the start: up to it, being behind is no fault of the reader.
+    caught_up: Revision,
+    published: watch::Receiver<Published>,
+    heartbeat: Duration,
+    /// When it has been silent for long enough.
+    beat_at: Instant,
+    messages: mpsc::Sender<Message<V::Response>>,
+}
+
+/// There is always a reason to end.
+enum Never {}
+
+impl<V: View> Watch<V> {
+    async fn run(mut self) -> End {
+        let Err(why) = self.follow().await;
+        why
+    }
+
+    async fn follow(&mut self) -> Result<Never, End> {
+        self.beat().await?;
+        let mut at = self.registry.rewound(self.position).await?;
+        loop {
+            let published = tokio::select! {
+                biased;
+                reached = reached(&mut self.published, self.position) => Some(reached?),
+                () = sleep_until(self.beat_at) => None,
+            };
+            // What is published meanwhile comes in the next round.
+            while let Some(published) = published.filter(|published| self.position < *published) {
+                let Some(step) = self.step(&at, published).await? else { break };
+                self.tell(&at, &step).await?;
+                at = step.after.clone();
+                if Instant::now() >= self.beat_at {
+                    self.beat().await?;
+                }
+            }
+            if Instant::now() >= self.beat_at {
+                self.beat().await?;
+            }
+        }
+    }
+
+    /// The next commit, with the snapshot after it. `None`: none up to what is published is left.
+    async fn step(&self, at: &Arc<Snapshot>, published: Revision) -> Result<Option<Arc<Step>>, End> {
+        if published.saturating_sub(self.position.max(self.caught_up)) > self.registry.watches.limits.behind_max {
+            return Err(End::TooSlow);
+        }
+        if let Some(step) = self.registry.recent.after(self.position) {
+            return Ok(Some(step).filter(|step| step.revision <= published));
+        }
+        let commits = self.registry.store.changes_since(self.position, 1).await?;
+        let Some(commit) = commits.into_iter().next().filter(|commit| commit.revision <= published) else {
+            return Ok(None);
+        };
+        let (at, before, current) = (at.clone(), self.position, self.registry.snapshot());
+        if commit.revision == current.revision() {
+            return Ok(Some(Arc::new(Step::new(before, &commit, current))));
+        }
+        let applied = self.registry.aside(move || {
+            let changes = feed::changes(&at, &commit)?;
+            let mut after = Snapshot::clone(&at);
+            after.apply(commit.revision, changes);
+            Ok::<_, RecordError>(Arc::new(Step::new(before, &commit, Arc::new(after))))
+        });
+        Ok(Some(applied.await??))
+    }
+
+    /// Tells what a step changed, in as many messages as it takes.
+    async fn tell(&mut self, at: &Arc<Snapshot>, step: &Arc<Step>) -> Result<(), End> {
+        let mut left = Left { names: V::names(&step.keys), next: 0, carried: None };
+        let work = left.names.len().saturating_mul(1 + self.view.terms());
+        let mut silent = true;
+        loop {
+            let (changes, rest) = if work <= SMALL {
+                left.take(&*self.view, at, step)?
+            } else {
+                let (view, at, step) = (self.view.clone(), at.clone(), step.clone());
+                self.registry.aside(move || left.take(&*view, &at, &step)).await??
+            };
+            left = rest;
+            let partial = left.carried.is_some();
+            if !partial {
+                self.position = step.revision;
+            }
+            if changes.is_empty() && silent {
+                return Ok(());
+            }
+            silent = false;
+            let head = Head {
+                revision: records::wire_revision(step.revision),
+                partial,
+                commit_time: Some(time(step.time_ms)),
+                actor: actor(&step.about),
+            };
+            self.send((!partial).then_some(step.revision), V::response(head, changes)).await?;
+            if !partial {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Says that it is alive, and how far everything has been told.
+    async fn beat(&mut self) -> Result<(), End> {
+        let head = Head { revision: records::wire_revision(self.position), ..Head::default() };
+        self.send(Some(self.position), V::response(head, Vec::new())).await
+    }
+
+    async fn send(&mut self, complete: Option<Revision>, response: V::Response) -> Result<(), End> {
+        let patience = self.registry.watches.limits.patience;
+        let sent = timeout(patience, self.messages.send(Message { complete, response })).await;
+        self.beat_at = Instant::now() + self.heartbeat;
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(End::Unread),
+            Err(_) => Err(End::TooSlow),
+        }
+    }
+}
+
+/// The records of a step that are still to be looked at, and a change that no longer fitted into the message before.
+struct Left<V: View> {
+    names: Vec<V::Name>,
+    next: usize,
+    carried: Option<V::Change>,
+}
+
+impl<V: View> Left<V> {
+    /// The changes of one message. What is left begins with a change, if there is one.
+    fn take(mut self, view: &V, before: &Snapshot, step: &Step) -> Result<(Vec<V::Change>, Self), RecordError> {
+        use prost::Message as _;
+        let mut changes: Vec<V::Change> = self.carried.take().into_iter().collect();
+        let mut size: usize = changes.iter().map(V::Change::encoded_len).sum();
+        while let Some(name) = self.names.get(self.next) {
+            self.next += 1;
+            let Some(change) = view.told(before, step, name)? else { continue };
+            size += change.encoded_len();
+            if changes.len() >= CHANGES_MAX || !changes.is_empty() && size > CHANGES_BYTES {
+                self.carried = Some(change);
+                break;
+            }
+            changes.push(change);
+        }
+        Ok((changes, self))
+    }
+}
+
+impl Registry {
+    /// Does what takes longer beside the threads that serve, not much of it at once.
+    pub(super) async fn aside<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, RegistryError> {
+        let turn = self.watches.heavy.clone().acquire_owned().await.map_err(|_| RegistryError::Closed)?;
+        let work = move || {
+            let done = work();
+            drop(turn);
+            done
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|_| RegistryError::Closed)
+    }
+}
+
+/// What is published, once it is more than a revision.
+async fn reached(published: &mut watch::Receiver<Published>, position: Revision) -> Result<Revision, End> {
+    let reached = published.wait_for(|p| p.revision > position || p.failed.is_some()).await;
+    match reached {
+        Ok(published) if published.revision > position => Ok(published.revision),
+        _ => Err(End::Closed),
+    }
+}
+
+/// Who made a commit, by what the log keeps of it.
+fn actor(_about: &[u8]) -> String {
+    String::new()
+}
+
+/// A time of the log as a message.
+fn time(time_ms: i64) -> prost_types::Timestamp {
+    let nanos = i32::try_from(time_ms.rem_euclid(1_000) * 1_000_000).unwrap_or(0);
+    prost_types::Timestamp { seconds: time_ms.div_euclid(1_000), nanos }
+}

@@ -1,0 +1,203 @@
+//! Watches: what changes, told as it happens, each change once and in order.
+//!
+//! Each watch is a task with a position of its own: a revision, and the snapshot as it stood there. It is woken when the feeder
+//! has published, goes from commit to commit up to what is published, and holds what each changed against the snapshots
+//! right before and right after it. The last commits are at hand with their snapshots; further back it reads the log. So a slow
+//! watch costs nobody else anything, and nothing is kept for it but its position and a few messages.
+//!
+//! | file | what it knows |
+//! | --- | --- |
+//! | `mod.rs` | requests and limits |
+//! | `follow.rs` | the task: position, pace, heartbeats, the end |
+//! | `stream.rs` | what the caller reads, and from where a watch that ended is gone on with |
+//! | `view.rs` | models and licenses: what is watched of them, and what a change is to one who watches |
+//! | `rewind.rs` | the snapshot of an older revision |
+
+mod follow;
+mod rewind;
+mod stream;
+mod view;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, watch};
+
+pub use stream::Watching;
+
+use super::list::read_filter;
+use super::models::parent_of;
+use super::{Registry, RegistryError, violation};
+use crate::catalog::fields::{LicenseField, ModelField};
+use crate::convert::{self, Violation};
+use crate::pb::weighbridge::v1 as pb;
+use crate::store::Revision;
+use follow::Start;
+use view::{LicenseView, ModelView, View};
+
+/// Longest time without a message, where the request does not say one.
+const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(10);
+const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
+const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
+/// How many watches apply or look through much at once, beside the threads that serve.
+const HEAVY_MAX: usize = 2;
+
+/// Limits of watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WatchLimits {
+    /// Most watches at once.
+    pub watches_max: usize,
+    /// How long a reader may take for a message.
+    pub patience: Duration,
+    /// How far a watch may fall behind, in revisions. One that is resumed may start further back.
+    pub behind_max: u64,
+}
+
+impl Default for WatchLimits {
+    fn default() -> Self {
+        Self { watches_max: 1_000, patience: Duration::from_secs(30), behind_max: 10_000 }
+    }
+}
+
+/// What all watches of a registry share.
+pub(super) struct Watches {
+    limits: WatchLimits,
+    /// One for each further watch.
+    free: Arc<Semaphore>,
+    heavy: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
+}
+
+impl Watches {
+    pub(super) fn new(limits: WatchLimits) -> Self {
+        Self {
+            limits,
+            free: Arc::new(Semaphore::new(limits.watches_max)),
+            heavy: Arc::new(Semaphore::new(HEAVY_MAX)),
+            stopping: watch::Sender::new(false),
+        }
+    }
+}
+
+/// From where, how often and with which fields.
+struct Asked {
+    start: Option<Revision>,
+    heartbeat: Duration,
+    mask: convert::ReadMask,
+}
+
+impl Registry {
+    /// With other limits of watches.
+    #[must_use]
+    pub fn with_watch_limits(self, limits: WatchLimits) -> Self {
+        Self { watches: Watches::new(limits), ..self }
+    }
+
+    /// Ends all watches: the server stops.
+    pub fn end_watches(&self) {
+        self.watches.stopping.send_replace(true);
+    }
+
+    /// Watches models: those of a publisher or all, for which a filter holds.
+    ///
+    /// # Errors
+    /// Every violation at once, a revision that does not come or is no longer kept, too many watches.
+    pub async fn watch_models(
+        self: &Arc<Self>,
+        request: pb::WatchModelsRequest,
+    ) -> Result<Watching<pb::WatchModelsResponse>, RegistryError> {
+        let pb::WatchModelsRequest { parent, filter, start_revision, read_mask, heartbeat_interval } = request;
+        let mut violations = Vec::new();
+        let publisher = match parent_of(&parent) {
+            Ok(publisher) => publisher,
+            Err(RegistryError::Invalid(found)) => {
+                violations.extend(found);
+                None
+            }
+            Err(other) => return Err(other),
+        };
+        let query = noted(read_filter::<ModelField>(&filter), &mut violations).flatten();
+        let asked = read("weighbridge.v1.Model", start_revision, read_mask, heartbeat_interval, violations)?;
+        let view = ModelView { publisher, query, mask: asked.mask };
+        self.watch(view, asked.start, asked.heartbeat).await
+    }
+
+    /// Watches licenses: those for which a filter holds.
+    ///
+    /// # Errors
+    /// Every violation at once, a revision that does not come or is no longer kept, too many watches.
+    pub async fn watch_licenses(
+        self: &Arc<Self>,
+        request: pb::WatchLicensesRequest,
+    ) -> Result<Watching<pb::WatchLicensesResponse>, RegistryError> {
+        let pb::WatchLicensesRequest { filter, start_revision, read_mask, heartbeat_interval } = request;
+        let mut violations = Vec::new();
+        let query = noted(read_filter::<LicenseField>(&filter), &mut violations).flatten();
+        let asked = read("weighbridge.v1.License", start_revision, read_mask, heartbeat_interval, violations)?;
+        let view = LicenseView { query, mask: asked.mask };
+        self.watch(view, asked.start, asked.heartbeat).await
+    }
+
+    async fn watch<V: View>(
+        self: &Arc<Self>,
+        view: V,
+        start: Option<Revision>,
+        heartbeat: Duration,
+    ) -> Result<Watching<V::Response>, RegistryError> {
+        self.check_complete()?;
+        let most = self.watches.limits.watches_max;
+        let slot = self.watches.free.clone().try_acquire_owned();
+        let slot = Arc::new(slot.map_err(|_| RegistryError::TooManyWatches { most })?);
+        // Before the snapshot is taken, so that what comes after it is kept at hand.
+        let follower = self.recent.follow();
+        let current = self.snapshot_from(start.unwrap_or(0)).await?;
+        let start = start.unwrap_or_else(|| current.revision());
+        if start < current.revision() {
+            // What is no longer kept is refused before the first message.
+            self.store.changes_since(start, 1).await?;
+        }
+        if *self.watches.stopping.borrow() {
+            return Err(RegistryError::Stopping { resume_revision: start });
+        }
+        Ok(follow::start(self.clone(), Arc::new(view), Start { revision: start, heartbeat, slot, follower }))
+    }
+}
+
+fn noted<T>(read: Result<T, Vec<Violation>>, violations: &mut Vec<Violation>) -> Option<T> {
+    read.map_err(|found| violations.extend(found)).ok()
+}
+
+/// Reads what both requests have, and tells every violation, those `found` before included.
+fn read(
+    message: &str,
+    start_revision: i64,
+    read_mask: Option<prost_types::FieldMask>,
+    heartbeat_interval: Option<prost_types::Duration>,
+    found: Vec<Violation>,
+) -> Result<Asked, RegistryError> {
+    let mut violations = found;
+    let start = u64::try_from(start_revision).unwrap_or_else(|_| {
+        violations.push(violation("start_revision", format!("{start_revision} is negative")));
+        0
+    });
+    let mask = noted(convert::read_mask(message, &read_mask.unwrap_or_default().paths), &mut violations);
+    let heartbeat = heartbeat(heartbeat_interval.unwrap_or_default()).unwrap_or_else(|| {
+        violations.push(violation("heartbeat_interval", "it is not from 0.1 s to 300 s; 0 means 10 s"));
+        HEARTBEAT_DEFAULT
+    });
+    match mask {
+        Some(mask) if violations.is_empty() => Ok(Asked { start: (start > 0).then_some(start), heartbeat, mask }),
+        _ => Err(RegistryError::Invalid(violations)),
+    }
+}
+
+fn heartbeat(asked: prost_types::Duration) -> Option<Duration> {
+    // Not by `Duration::try_from`, which does not take every number.
+    let prost_types::Duration { seconds, nanos } = asked;
+    let nanos = u32::try_from(nanos).ok().filter(|nanos| *nanos < 1_000_000_000)?;
+    let asked = Duration::new(u64::try_from(seconds).ok()?.min(HEARTBEAT_MAX.as_secs() + 1), nanos);
+    if asked.is_zero() {
+        return Some(HEARTBEAT_DEFAULT);
+    }
+    Some(asked).filter(|asked| (HEARTBEAT_MIN..=HEARTBEAT_MAX).contains(asked))
+}

@@ -1,0 +1,441 @@
+//! Watches over gRPC: what is told against what the lists and the log say, resumption, pace, and the end.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt as _;
+use weighbridge::pb::weighbridge::v1 as pb;
+use weighbridge::pb::weighbridge::v1::ChangeKind::{Added, Changed, Removed};
+use weighbridge::pb::weighbridge::v1::license_service_client::LicenseServiceClient;
+use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
+use weighbridge::registry::WatchLimits;
+use weighbridge::store::{MemoryStore, SledOptions, SledStore, Store};
+
+use crate::harness::{TestServer, fields, reason, refused};
+
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+type Models = ModelServiceClient<Channel>;
+
+/// A server on each kind of store, with the store itself.
+fn each_store(path: &Path) -> [(Arc<dyn Store>, TestServer); 2] {
+    let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
+    let disk: Arc<dyn Store> = Arc::new(SledStore::open(SledOptions::new(path.to_owned())).unwrap());
+    [memory, disk].map(|store| (store.clone(), TestServer::on(store)))
+}
+
+fn name(id: &str) -> String {
+    format!("publishers/acme/models/{id}")
+}
+
+fn model(id: &str, context_tokens: i64) -> pb::Model {
+    pb::Model { name: name(id), display_name: id.into(), context_tokens, ..Default::default() }
+}
+
+async fn put(models: &mut Models, model: pb::Model) -> pb::Model {
+    let request = pb::UpdateModelRequest { model: Some(model), allow_missing: true, ..Default::default() };
+    models.update_model(request).await.unwrap().into_inner()
+}
+
+async fn delete(models: &mut Models, name: String) {
+    models.delete_model(pb::DeleteModelRequest { name, ..Default::default() }).await.unwrap();
+}
+
+fn quick(filter: &str, start_revision: i64) -> pb::WatchModelsRequest {
+    pb::WatchModelsRequest {
+        filter: filter.into(),
+        start_revision,
+        heartbeat_interval: Some(prost_types::Duration { seconds: 0, nanos: 100_000_000 }),
+        ..Default::default()
+    }
+}
+
+async fn watch(models: &mut Models, request: pb::WatchModelsRequest) -> Streaming<pb::WatchModelsResponse> {
+    models.watch_models(request).await.unwrap().into_inner()
+}
+
+/// The next message with changes.
+async fn next(stream: &mut Streaming<pb::WatchModelsResponse>) -> pb::WatchModelsResponse {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        let message = stream.message().await.unwrap().unwrap();
+        if !message.changes.is_empty() {
+            return message;
+        }
+    }
+    panic!("nothing has changed");
+}
+
+/// The status that ends a stream.
+async fn end<M>(stream: &mut Streaming<M>) -> Status {
+    let until = Instant::now() + PATIENCE;
+    while Instant::now() < until {
+        match stream.message().await {
+            Ok(message) => drop(message.expect("a watch does not end without a reason")),
+            Err(status) => return status,
+        }
+    }
+    panic!("the watch has not ended");
+}
+
+fn resume_revision(status: &Status) -> i64 {
+    status.get_error_details().error_info().unwrap().metadata["resume_revision"].parse().unwrap()
+}
+
+fn kinds(message: &pb::WatchModelsResponse) -> Vec<(pb::ChangeKind, &str)> {
+    message.changes.iter().map(|change| (change.kind(), change.name.rsplit('/').next().unwrap())).collect()
+}
+
+/// A client that takes little without being read from.
+async fn slow_reader(server: &TestServer) -> Models {
+    let endpoint = Endpoint::from_shared(server.address.clone()).unwrap();
+    Models::new(endpoint.initial_stream_window_size(1 << 16).connect().await.unwrap())
+}
+
+async fn revision(models: &mut Models) -> i64 {
+    let request = pb::ListModelsRequest { page_size: 1, ..Default::default() };
+    models.list_models(request).await.unwrap().into_inner().revision
+}
+
+#[tokio::test]
+async fn a_change_is_told_as_it_shows_to_the_one_who_watches() {
+    let folder = tempfile::tempdir().unwrap();
+    for (_, server) in each_store(folder.path()) {
+        let mut models = Models::new(server.connect().await);
+        let mut all = watch(&mut models, quick("", 0)).await;
+        let mut long = watch(
+            &mut models,
+            pb::WatchModelsRequest {
+                parent: "publishers/acme".into(),
+                read_mask: Some(prost_types::FieldMask { paths: vec!["context_tokens".into()] }),
+                ..quick("context_tokens >= 1000", 0)
+            },
+        )
+        .await;
+        let start = revision(&mut models).await;
+        for stream in [&mut all, &mut long] {
+            let first = stream.message().await.unwrap().unwrap();
+            assert_eq!((first.revision, first.partial, first.changes.len()), (start, false, 0));
+        }
+        let one = put(&mut models, model("one", 500)).await;
+        let grown = put(&mut models, model("one", 2_000)).await;
+        put(&mut models, model("one", 3_000)).await;
+        put(&mut models, model("one", 10)).await;
+        delete(&mut models, name("one")).await;
+
+        let created = next(&mut all).await;
+        assert_eq!(kinds(&created), [(Added, "one")]);
+        assert_eq!((created.revision, created.partial), (one.revision, false));
+        assert_eq!(created.changes[0].model, Some(one));
+        assert!(created.commit_time.is_some());
+        for _ in 0..3 {
+            assert_eq!(kinds(&next(&mut all).await), [(Changed, "one")]);
+        }
+        let gone = next(&mut all).await;
+        assert_eq!(kinds(&gone), [(Removed, "one")]);
+        assert_eq!(gone.changes[0].model.as_ref().unwrap().context_tokens, 10);
+
+        // The same, as it looks through a filter: it is there from 2,000 to 3,000.
+        let came = next(&mut long).await;
+        assert_eq!((kinds(&came), came.revision), (vec![(Added, "one")], grown.revision));
+        assert_eq!(came.changes[0].model, Some(pb::Model { context_tokens: 2_000, ..Default::default() }));
+        assert_eq!(kinds(&next(&mut long).await), [(Changed, "one")]);
+        let went = next(&mut long).await;
+        assert_eq!(kinds(&went), [(Removed, "one")]);
+        assert_eq!(went.changes[0].model.as_ref().unwrap().context_tokens, 3_000);
+        let quiet = long.message().await.unwrap().unwrap();
+        assert_eq!((quiet.revision, quiet.changes.len()), (gone.revision, 0));
+    }
+}
+
+#[tokio::test]
+async fn an_overlay_changes_and_its_end_shows_the_record_below() {
+    let server = TestServer::in_memory();
+    let mut models = Models::new(server.connect().await);
+    let llama = "publishers/meta/models/llama-3.3-70b-instruct";
+    let mut stream = watch(&mut models, quick("", 0)).await;
+    let built_in = models.get_model(pb::GetModelRequest { name: llama.into() }).await.unwrap().into_inner();
+    put(&mut models, pb::Model { name: llama.into(), family: "x".into(), ..Default::default() }).await;
+    let overlaid = next(&mut stream).await;
+    assert_eq!(kinds(&overlaid), [(Changed, "llama-3.3-70b-instruct")]);
+    assert_eq!(overlaid.changes[0].model.as_ref().unwrap().origin(), pb::Origin::Operator);
+    delete(&mut models, llama.into()).await;
+    let back = next(&mut stream).await;
+    assert_eq!(kinds(&back), [(Changed, "llama-3.3-70b-instruct")]);
+    assert_eq!(back.changes[0].model, Some(built_in));
+}
+
+#[tokio::test]
+async fn a_watch_that_goes_on_is_told_what_it_missed_and_nothing_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    for (_, server) in each_store(folder.path()) {
+        let mut models = Models::new(server.connect().await);
+        put(&mut models, model("kept", 1)).await;
+        put(&mut models, model("gone", 1)).await;
+        let mut stream = watch(&mut models, quick("", 0)).await;
+        let seen = put(&mut models, model("kept", 2)).await.revision;
+        assert_eq!(next(&mut stream).await.revision, seen);
+        drop(stream);
+        put(&mut models, model("kept", 3)).await;
+        delete(&mut models, name("gone")).await;
+        put(&mut models, model("new", 1)).await;
+        put(&mut models, model("kept", 4)).await;
+        let last = put(&mut models, model("fleeting", 4)).await.revision;
+
+        let mut stream = watch(&mut models, quick("publisher = acme AND context_tokens <= 3", seen)).await;
+        let first = stream.message().await.unwrap().unwrap();
+        assert_eq!((first.revision, first.changes.len()), (seen, 0));
+        let mut told = Vec::new();
+        while told.len() < 4 {
+            let message = next(&mut stream).await;
+            assert!(message.revision > seen);
+            told.extend(kinds(&message).into_iter().map(|(kind, name)| (kind, name.to_owned())));
+        }
+        let wanted = [(Changed, "kept"), (Removed, "gone"), (Added, "new"), (Removed, "kept")];
+        assert_eq!(told, wanted.map(|(kind, name)| (kind, name.to_owned())));
+        // What no longer concerns it moves it on all the same.
+        let beat = stream.message().await.unwrap().unwrap();
+        assert_eq!((beat.revision, beat.changes.len()), (last, 0));
+    }
+}
+
+#[tokio::test]
+async fn licenses_are_watched_alike() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let mut licenses = LicenseServiceClient::new(channel.clone());
+    let request = |filter: &str| pb::WatchLicensesRequest { filter: filter.into(), ..Default::default() };
+    let mut stream = licenses.watch_licenses(request("osi_approved = true")).await.unwrap().into_inner();
+    let start = stream.message().await.unwrap().unwrap().revision;
+    let mut models = watch(&mut Models::new(channel), quick("license.osi_approved = true", 0)).await;
+    let name = "licenses/MIT".to_owned();
+    let mut change = async |display_name: &str, osi_approved: bool| {
+        let license =
+            pb::License { name: name.clone(), display_name: display_name.into(), osi_approved, ..Default::default() };
+        let mask = prost_types::FieldMask { paths: vec!["display_name".into(), "osi_approved".into()] };
+        let request =
+            pb::UpdateLicenseRequest { license: Some(license), update_mask: Some(mask), ..Default::default() };
+        licenses.update_license(request).await.unwrap().into_inner()
+    };
+    let renamed = change("The MIT License", true).await;
+    change("The MIT License", false).await;
+    let message = stream.message().await.unwrap().unwrap();
+    assert!(message.revision > start && !message.partial);
+    assert_eq!((message.changes[0].kind(), &message.changes[0].license), (Changed, &Some(renamed)));
+    let message = stream.message().await.unwrap().unwrap();
+    assert_eq!((message.changes[0].kind(), message.changes[0].name.as_str()), (Removed, "licenses/MIT"));
+    // Of the models under it nothing is told: their records did not change.
+    for _ in 0..3 {
+        assert_eq!(models.message().await.unwrap().unwrap().changes, []);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_request_is_told_all_that_is_wrong_with_it() {
+    let server = TestServer::in_memory();
+    let channel = server.connect().await;
+    let mut models = Models::new(channel.clone());
+    let bad = pb::WatchModelsRequest {
+        parent: "acme".into(),
+        filter: "contxt = 3".into(),
+        start_revision: -1,
+        read_mask: Some(prost_types::FieldMask { paths: vec!["nme".into()] }),
+        heartbeat_interval: Some(prost_types::Duration { seconds: 301, nanos: 0 }),
+    };
+    let status = refused(models.watch_models(bad).await, Code::InvalidArgument);
+    assert_eq!(fields(&status), ["parent", "filter", "start_revision", "read_mask", "heartbeat_interval"]);
+    for (seconds, nanos) in [(0, 1), (-1, 0), (0, -1), (i64::MAX, i32::MAX), (i64::MIN, i32::MIN), (300, 1)] {
+        let heartbeat_interval = Some(prost_types::Duration { seconds, nanos });
+        let request = pb::WatchLicensesRequest { heartbeat_interval, ..Default::default() };
+        let status =
+            refused(LicenseServiceClient::new(channel.clone()).watch_licenses(request).await, Code::InvalidArgument);
+        assert_eq!(fields(&status), ["heartbeat_interval"]);
+    }
+    let status = refused(models.watch_models(quick("", i64::MAX)).await, Code::FailedPrecondition);
+    assert_eq!(reason(&status), "REVISION_NOT_REACHED");
+}
+
+#[tokio::test]
+async fn a_revision_that_is_no_longer_kept_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for (store, server) in each_store(folder.path()) {
+        let mut models = Models::new(server.connect().await);
+        let first = put(&mut models, model("one", 1)).await.revision;
+        let second = put(&mut models, model("one", 2)).await.revision;
+        put(&mut models, model("one", 3)).await;
+        store.compact(second.try_into().unwrap()).await.unwrap();
+        let status = refused(models.watch_models(quick("", first)).await, Code::OutOfRange);
+        assert_eq!(reason(&status), "REVISION_COMPACTED");
+        let mut stream = watch(&mut models, quick("", second)).await;
+        assert_eq!(next(&mut stream).await.changes[0].model.as_ref().unwrap().context_tokens, 3);
+    }
+}
+
+#[tokio::test]
+async fn heartbeats_come_while_nothing_changes() {
+    let server = TestServer::in_memory();
+    let mut models = Models::new(server.connect().await);
+    let start = revision(&mut models).await;
+    let begun = Instant::now();
+    let mut stream = watch(&mut models, quick("", 0)).await;
+    for _ in 0..4 {
+        let message = stream.message().await.unwrap().unwrap();
+        assert_eq!(message, pb::WatchModelsResponse { revision: start, ..Default::default() });
+    }
+    // The first at once, then three after an interval each.
+    assert!(begun.elapsed() >= Duration::from_millis(300));
+}
+
+#[tokio::test]
+async fn a_large_commit_is_told_in_parts() {
+    let folder = tempfile::tempdir().unwrap();
+    for (_, server) in each_store(folder.path()) {
+        let channel = server.connect().await;
+        let mut models = Models::new(channel.clone());
+        let start = revision(&mut models).await;
+        let mut stream = watch(&mut models, quick("publisher = acme", 0)).await;
+        let count = 250;
+        let imported = import(channel, count).await;
+        let mut sizes = Vec::new();
+        let mut names = Vec::new();
+        let mut in_part = 0;
+        loop {
+            let message = next(&mut stream).await;
+            assert_eq!(message.revision, imported);
+            sizes.push(message.changes.len());
+            assert!(kinds(&message).iter().all(|(kind, _)| *kind == Added));
+            names.extend(message.changes.into_iter().map(|change| change.name));
+            if !message.partial {
+                break;
+            }
+            in_part = message.revision;
+        }
+        assert_eq!((sizes, in_part), (vec![100, 100, 50], imported));
+        assert!(names.is_sorted() && names.len() == count);
+        // Whoever lost it half way starts from the revision before, and is told all of it.
+        let mut again = watch(&mut models, quick("publisher = acme", start)).await;
+        let first = next(&mut again).await;
+        assert_eq!((first.changes.len(), first.partial), (100, true));
+        assert_eq!(first.changes[0].name, names[0]);
+    }
+}
+
+/// Imports records of models as one commit, and answers its revision.
+async fn import(channel: Channel, count: usize) -> i64 {
+    use weighbridge::pb::weighbridge::v1::import_models_request::Payload;
+    let config = pb::ImportConfig {
+        source: pb::ImportSource::Records as i32,
+        origin: "test.ndjson".into(),
+        validate_only: false,
+        repository: String::new(),
+    };
+    let lines = (0..count).map(|i| {
+        let description = "x".repeat(2_000);
+        format!("{{\"name\": \"{}\", \"description\": \"{description}\"}}\n", name(&format!("m{i:06}")))
+    });
+    let document = lines.collect::<String>().into_bytes();
+    let payloads = std::iter::once(Payload::Config(config))
+        .chain(document.chunks(1 << 20).map(|chunk| Payload::Chunk(chunk.to_vec())))
+        .map(|payload| pb::ImportModelsRequest { payload: Some(payload) })
+        .collect::<Vec<_>>();
+    let mut client = ModelServiceClient::new(channel).max_decoding_message_size(64 << 20);
+    let report = client.import_models(tokio_stream::iter(payloads)).await.unwrap().into_inner().report.unwrap();
+    assert_eq!(report.rejected, 0, "{:?}", report.entries);
+    report.revision
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_is_dropped_and_the_server_goes_on() {
+    let limits = WatchLimits { patience: Duration::from_millis(300), ..WatchLimits::default() };
+    let server = TestServer::with_watch_limits(Arc::new(MemoryStore::new()), limits);
+    // On a connection of its own, of which nothing is read meanwhile.
+    let mut slow = slow_reader(&server).await;
+    let mut models = Models::new(server.connect().await);
+    let start = revision(&mut models).await;
+    let mut stream = watch(&mut slow, quick("", 0)).await;
+    let imported = import(server.connect().await, 1_000).await;
+    let mut quick_one = watch(&mut models, quick("", start)).await;
+    for part in 0..10 {
+        let message = next(&mut quick_one).await;
+        assert_eq!((message.revision, message.partial), (imported, part < 9));
+    }
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let status = end(&mut stream).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::ResourceExhausted, "WATCH_TOO_SLOW"));
+    // What was not told to its end is told again.
+    assert_eq!(resume_revision(&status), start);
+    let mut stream = watch(&mut slow, quick("", resume_revision(&status))).await;
+    let mut told = 0;
+    while told < 1_000 {
+        told += next(&mut stream).await.changes.len();
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_falls_too_far_behind_is_dropped() {
+    let limits = WatchLimits { behind_max: 3, ..WatchLimits::default() };
+    let server = TestServer::with_watch_limits(Arc::new(MemoryStore::new()), limits);
+    let mut slow = slow_reader(&server).await;
+    let mut models = Models::new(server.connect().await);
+    import(server.connect().await, 1_000).await;
+    let start = revision(&mut models).await;
+    // From the beginning it may be further behind than that.
+    let mut stream = watch(&mut slow, quick("", 1)).await;
+    for context in 0..8 {
+        put(&mut models, model("one", context)).await;
+    }
+    let status = end(&mut stream).await;
+    assert_eq!(reason(&status), "WATCH_TOO_SLOW");
+    assert!(resume_revision(&status) <= start);
+    assert!(next(&mut watch(&mut slow, quick("", resume_revision(&status))).await).await.revision > 1);
+}
+
+#[tokio::test]
+async fn the_end_of_the_server_ends_watches_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    for (_, server) in each_store(folder.path()) {
+        let channel = server.connect().await;
+        let mut models = Models::new(channel.clone());
+        let mut stream = watch(&mut models, quick("", 0)).await;
+        let mut licenses = LicenseServiceClient::new(channel)
+            .watch_licenses(pb::WatchLicensesRequest::default())
+            .await
+            .unwrap()
+            .into_inner();
+        let last = put(&mut models, model("one", 1)).await.revision;
+        next(&mut stream).await;
+        licenses.message().await.unwrap().unwrap();
+        let begun = Instant::now();
+        let stopping = tokio::task::spawn_blocking(move || server.stop());
+        let status = end(&mut stream).await;
+        assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "STOPPING"));
+        assert_eq!(resume_revision(&status), last);
+        assert_eq!(reason(&end(&mut licenses).await), "STOPPING");
+        drop((models, stream, licenses));
+        stopping.await.unwrap().unwrap();
+        // The drain time of tests is 300 ms.
+        assert!(begun.elapsed() < Duration::from_millis(250), "{:?}", begun.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn watches_are_bounded_and_one_that_ends_makes_room() {
+    let limits = WatchLimits { watches_max: 2, ..WatchLimits::default() };
+    let server = TestServer::with_watch_limits(Arc::new(MemoryStore::new()), limits);
+    let mut models = Models::new(server.connect().await);
+    let first = watch(&mut models, quick("", 0)).await;
+    let mut second = watch(&mut models, quick("", 0)).await;
+    let status = refused(models.watch_models(quick("", 0)).await, Code::ResourceExhausted);
+    assert_eq!(reason(&status), "TOO_MANY_WATCHES");
+    drop(first);
+    // The server hears of it in its own time.
+    let begun = Instant::now();
+    while models.watch_models(quick("", 0)).await.is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        second.message().await.unwrap().unwrap();
+    }
+}
