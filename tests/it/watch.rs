@@ -1,5 +1,6 @@
 //! Watches over gRPC: what is told against what the lists and the log say, resumption, pace, and the end.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -437,5 +438,225 @@ async fn watches_are_bounded_and_one_that_ends_makes_room() {
     while models.watch_models(quick("", 0)).await.is_err() {
         assert!(begun.elapsed() < Duration::from_secs(5));
         second.message().await.unwrap().unwrap();
+    }
+}
+
+/// Numbers that look random, the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+const BUILT_IN: [&str; 3] = ["meta/models/llama-3.3-70b-instruct", "openai/models/gpt-4o", "allenai/models/olmo-2-1124-7b"];
+/// The license terms that they ask for are not those that change meanwhile.
+const WATCHED: [(&str, &str); 6] = [
+    ("", ""),
+    ("publishers/acme", "context_tokens >= 50"),
+    ("publishers/-", "origin = OPERATOR AND NOT family = b"),
+    ("", "publisher = acme AND license.commercial_use = ALLOWED"),
+    ("", "license.read = true AND unknown(context_tokens > 10)"),
+    ("publishers/meta", "family = a OR family = llama"),
+];
+
+fn any_model(dice: &mut Dice) -> pb::Model {
+    let component = pb::Component {
+        kind: pb::component::Kind::ModelWeights as i32,
+        availability: pb::component::Availability::Available as i32,
+        license_expression: ["Apache-2.0", "CC-BY-NC-4.0", ""][dice.roll(3) as usize].into(),
+        ..Default::default()
+    };
+    pb::Model {
+        family: ["a", "b", ""][dice.roll(3) as usize].into(),
+        components: vec![component],
+        ..model(&format!("m{:06}", dice.roll(160)), dice.roll(100) as i64)
+    }
+}
+
+async fn write(channel: Channel, seed: u64) {
+    let mut dice = Dice(seed);
+    let mut models = Models::new(channel.clone());
+    let built_in = |dice: &mut Dice| format!("publishers/{}", BUILT_IN[dice.roll(3) as usize]);
+    for round in 0..70 {
+        // Writers may come in each other's way: what matters is what is told of those that got through.
+        let model = match dice.roll(10) {
+            0..5 => Some(any_model(&mut dice)),
+            5 => Some(pb::Model { name: built_in(&mut dice), ..any_model(&mut dice) })
+                .map(|model| pb::Model { components: Vec::new(), ..model }),
+            6 => {
+                let name = built_in(&mut dice);
+                let _ = models.delete_model(pb::DeleteModelRequest { name, ..Default::default() }).await;
+                None
+            }
+            _ => {
+                let name = any_model(&mut dice).name;
+                let _ = models.delete_model(pb::DeleteModelRequest { name, ..Default::default() }).await;
+                None
+            }
+        };
+        if model.is_some() {
+            let _ =
+                models.update_model(pb::UpdateModelRequest { model, allow_missing: true, ..Default::default() }).await;
+        }
+        if seed == 1 && round == 30 {
+            import(channel.clone(), 150).await;
+            let license = pb::License { name: "licenses/MIT".into(), display_name: "MIT".into(), ..Default::default() };
+            let request = pb::UpdateLicenseRequest { license: Some(license), ..Default::default() };
+            LicenseServiceClient::new(channel.clone()).update_license(request).await.unwrap();
+        }
+    }
+}
+
+/// All models of a list, with the revision that it stands at.
+async fn list(models: &mut Models, (parent, filter): (&str, &str)) -> (i64, BTreeMap<String, pb::Model>) {
+    'again: loop {
+        let mut found = BTreeMap::new();
+        let mut page_token = String::new();
+        loop {
+            let request = pb::ListModelsRequest {
+                parent: parent.into(),
+                filter: filter.into(),
+                page_size: 1_000,
+                page_token,
+                ..Default::default()
+            };
+            // Many revisions later the pages of a list are no longer at hand.
+            let Ok(page) = models.list_models(request).await else { continue 'again };
+            let page = page.into_inner();
+            found.extend(page.models.into_iter().map(|model| (model.name.clone(), model)));
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return (page.revision, found);
+            }
+        }
+    }
+}
+
+/// A copy of a list that is kept up to date by watches, one after the other.
+struct Copy {
+    models: BTreeMap<String, pb::Model>,
+    complete: i64,
+    /// The revisions that were told.
+    told: Vec<i64>,
+}
+
+impl Copy {
+    /// Takes messages of one watch, until it has had enough of them or has come to the end.
+    async fn follow(&mut self, stream: &mut Streaming<pb::WatchModelsResponse>, messages: u64, end: i64) {
+        let first = stream.message().await.unwrap().unwrap();
+        assert_eq!((first.revision, first.changes.len()), (self.complete, 0));
+        let mut parts: Vec<pb::ModelChange> = Vec::new();
+        for _ in 0..messages {
+            let message = stream.message().await.unwrap().unwrap();
+            if message.changes.is_empty() {
+                assert!(message.revision >= self.complete && parts.is_empty() && !message.partial);
+            } else {
+                assert!(message.revision > self.complete, "{} after {}", message.revision, self.complete);
+                parts.extend(message.changes);
+            }
+            if message.partial {
+                continue;
+            }
+            self.complete = message.revision;
+            if !parts.is_empty() {
+                self.told.push(message.revision);
+            }
+            for change in parts.drain(..) {
+                self.apply(change);
+            }
+            if self.complete >= end {
+                return;
+            }
+        }
+    }
+
+    fn apply(&mut self, change: pb::ModelChange) {
+        let kind = change.kind();
+        let record = change.model.expect("a change has a record");
+        assert_eq!(record.name, change.name);
+        match kind {
+            Added => assert_eq!(self.models.insert(change.name, record), None),
+            Changed => {
+                let before = self.models.insert(change.name, record.clone());
+                assert!(before.is_some_and(|before| before.etag != record.etag));
+            }
+            Removed => assert_eq!(self.models.remove(&change.name), Some(record)),
+            pb::ChangeKind::Unspecified => panic!("a change has a kind"),
+        }
+    }
+}
+
+/// Follows a list through watches that end at random, from the first writes on or, if it is late, from when all is written.
+async fn keep_a_copy(
+    channel: Channel,
+    seed: usize,
+    late: bool,
+    mut written: tokio::sync::watch::Receiver<Option<i64>>,
+) -> (usize, i64, Copy) {
+    let (parent, filter) = WATCHED[seed];
+    let mut dice = Dice(seed as u64 + 100);
+    let mut models = Models::new(channel);
+    let (start, list) = list(&mut models, (parent, filter)).await;
+    let mut copy = Copy { models: list, complete: start, told: Vec::new() };
+    if late {
+        written.wait_for(Option::is_some).await.unwrap();
+    }
+    loop {
+        let end = (*written.borrow()).unwrap_or(i64::MAX);
+        if copy.complete >= end {
+            return (seed, start, copy);
+        }
+        let request = pb::WatchModelsRequest { parent: parent.into(), ..quick(filter, copy.complete) };
+        let mut stream = watch(&mut models, request).await;
+        let messages = if late { u64::MAX } else { 1 + dice.roll(40) };
+        copy.follow(&mut stream, messages, end).await;
+    }
+}
+
+#[tokio::test]
+async fn copies_kept_by_watches_are_the_lists() {
+    let folder = tempfile::tempdir().unwrap();
+    for (store, server) in each_store(folder.path()) {
+        let channel = server.connect().await;
+        let (tell, written) = tokio::sync::watch::channel(None);
+        let mut copies = tokio::task::JoinSet::new();
+        for seed in 0..WATCHED.len() {
+            for late in [false, true] {
+                copies.spawn(keep_a_copy(server.connect().await, seed, late, written.clone()));
+            }
+        }
+        let writers: Vec<_> = (1..4).map(|seed| tokio::spawn(write(channel.clone(), seed))).collect();
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        let mut models = Models::new(channel);
+        tell.send_replace(Some(revision(&mut models).await));
+        let mut seen = 0;
+        while let Some(copy) = copies.join_next().await {
+            let (seed, start, copy) = copy.unwrap();
+            let (end, wanted) = list(&mut models, WATCHED[seed]).await;
+            assert_eq!((copy.complete, copy.models.len()), (end, wanted.len()), "{:?}", WATCHED[seed]);
+            assert!(copy.models == wanted, "{:?}", WATCHED[seed]);
+            let commits = store.changes_since(start.try_into().unwrap(), usize::MAX).await.unwrap();
+            let touches = |kind: &[u8]| {
+                let of = |key: &[u8]| key.get(1..).is_some_and(|rest| rest.starts_with(kind));
+                let some = commits.iter().filter(|commit| commit.writes.iter().any(|write| of(&write.key)));
+                some.map(|commit| i64::try_from(commit.revision).unwrap()).collect::<Vec<_>>()
+            };
+            // Each record of theirs is an operator's, so that every one of them shows.
+            let all = touches(b"/models/");
+            match WATCHED[seed] {
+                ("", "") => assert_eq!(copy.told, all),
+                _ => assert!(copy.told.iter().all(|revision| all.contains(revision))),
+            }
+            assert!(copy.told.is_sorted_by(|a, b| a < b));
+            seen += copy.told.len();
+        }
+        assert!(seen > 100, "{seen}");
     }
 }
