@@ -22,6 +22,7 @@ mod restore;
 mod serve;
 mod status;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -94,6 +95,10 @@ enum Command {
     Verify(verify::VerifyArguments),
     /// Write a data directory anew, in as little room as it needs.
     Compact(compact::CompactArguments),
+    /// Follow changes of models or licenses as they are made, one line a change. Goes on by itself when the server goes away for
+    /// a while; Ctrl-C ends it.
+    #[command(subcommand)]
+    Watch(watch::WatchCommand),
     /// Say what a server holds and how its store is.
     Status(status::StatusArguments),
 }
@@ -171,6 +176,7 @@ fn execute(command: Command, out: &Output) -> Result<u8, Failure> {
             Command::Restore(arguments) => restore::run(arguments, out).await,
             Command::Verify(arguments) => verify::run(arguments, out),
             Command::Compact(arguments) => compact::run(arguments, out),
+            Command::Watch(command) => watch::run(command, out).await,
             Command::Status(arguments) => status::run(arguments, out).await,
         }
     })

@@ -55,12 +55,16 @@ impl Output {
 
     /// Prints a line. A closed pipe ends the output quietly, as other commands do.
     pub(super) fn line(&self, text: &str) -> Result<(), Failure> {
+        self.line_for_reader(text).map(|_| ())
+    }
+
+    /// Prints a line, and tells whether somebody still reads: without that an output without end would go on for nobody.
+    pub(super) fn line_for_reader(&self, text: &str) -> Result<bool, Failure> {
         let mut stdout = io::stdout().lock();
         match writeln!(stdout, "{text}") {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::new(format!("standard output could not be written: {error}")))
-            }
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(Failure::new(format!("standard output could not be written: {error}"))),
         }
     }
 

@@ -170,8 +170,12 @@ pub(super) struct Serving {
 
 impl Serving {
     pub(super) fn start(data: &Path, more: &[&str]) -> Self {
+        Self::start_at("127.0.0.1:0", data, more)
+    }
+
+    fn start_at(listen: &str, data: &Path, more: &[&str]) -> Self {
         let mut child = weighbridge()
-            .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--data-dir"])
+            .args(["serve", "--listen", listen, "--log-format", "json", "--data-dir"])
             .arg(data)
             .args(more)
             .stderr(Stdio::piped())
@@ -240,6 +244,59 @@ fn a_served_registry_is_changed_from_the_command_line() {
     assert_eq!(code(&applied), 0, "{}", stderr(&applied));
     assert!(stdout(&serving.run(&["licenses", "get", "LicenseRef-Acme"])).contains("CATEGORY_NON_COMMERCIAL"));
     assert!(stdout(&serving.run(&["licenses", "list"])).contains("LicenseRef-Acme"));
+}
+
+#[test]
+fn a_watch_outlives_its_server_and_ends_when_it_has_enough() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let mut serving = Serving::start(&data, &[]);
+    let address = serving.address().to_owned();
+    let watch = |more: &[&str]| {
+        let mut command = weighbridge();
+        command.args(["watch", "models", "--publisher", "acme", "--server", &address, "--since", "1"]).args(more);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut watching = watch(&["--limit", "3", "--format", "json"]);
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    let mut change = || serde_json::from_str::<serde_json::Value>(&lines.next().unwrap().unwrap()).unwrap();
+    let put = |serving: &Serving, context: u32| {
+        let file = folder.path().join("model.yaml");
+        std::fs::write(&file, format!("name: publishers/acme/models/one\ncontext_tokens: {context}\n")).unwrap();
+        let verb = if context == 1 { "create" } else { "update" };
+        assert_eq!(code(&serving.run(&["models", verb, file.to_str().unwrap()])), 0);
+    };
+    put(&serving, 1);
+    let created = change();
+    assert_eq!((&created["kind"], &created["revision"]), (&"CHANGE_KIND_ADDED".into(), &"2".into()));
+    assert_eq!(
+        (&created["name"], &created["model"]["contextTokens"]),
+        (&"publishers/acme/models/one".into(), &"1".into())
+    );
+
+    Command::new("kill").arg(serving.child.id().to_string()).status().unwrap();
+    serving.child.wait().unwrap();
+    let serving = Serving::start_at(address.trim_start_matches("http://"), &data, &[]);
+    put(&serving, 2);
+    assert_eq!(change()["kind"], "CHANGE_KIND_CHANGED");
+    put(&serving, 3);
+    assert_eq!(change()["model"]["contextTokens"], "3");
+    let output = watching.wait_with_output().unwrap();
+    assert_eq!(code(&output), 0);
+    assert!(stderr(&output).contains("trying again from revision 2"), "{}", stderr(&output));
+
+    // In text, from the beginning; Ctrl-C is no failure.
+    let mut watching = watch(&[]);
+    let mut lines = BufReader::new(watching.stdout.take().unwrap()).lines();
+    for word in ["ADDED", "CHANGED", "CHANGED"] {
+        let line = lines.next().unwrap().unwrap();
+        assert!(line.contains(word) && line.contains("publishers/acme/models/one"), "{line}");
+    }
+    Command::new("kill").args(["-INT", &watching.id().to_string()]).status().unwrap();
+    assert_eq!(code(&watching.wait_with_output().unwrap()), 0);
+    let licenses = serving.run(&["watch", "licenses", "--filter", "osi_aproved = true"]);
+    assert_eq!(code(&licenses), 2);
+    assert!(stderr(&licenses).contains("osi_approved"), "{}", stderr(&licenses));
 }
 
 #[test]

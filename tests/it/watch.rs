@@ -453,7 +453,8 @@ impl Dice {
     }
 }
 
-const BUILT_IN: [&str; 3] = ["meta/models/llama-3.3-70b-instruct", "openai/models/gpt-4o", "allenai/models/olmo-2-1124-7b"];
+const BUILT_IN: [&str; 3] =
+    ["meta/models/llama-3.3-70b-instruct", "openai/models/gpt-4o", "allenai/models/olmo-2-1124-7b"];
 /// The license terms that they ask for are not those that change meanwhile.
 const WATCHED: [(&str, &str); 6] = [
     ("", ""),
