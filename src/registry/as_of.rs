@@ -113,6 +113,9 @@ impl Registry {
         // What was lost may be of any time.
         self.check_complete()?;
         let current = self.snapshot_from(revision).await?;
+        if current.revision() == revision {
+            return Ok(current);
+        }
         let oldest = self.store.status().oldest_revision;
         if revision < oldest {
             return Err(StoreError::Compacted { asked: revision, oldest }.into());
@@ -164,13 +167,17 @@ impl Registry {
         Ok(keys)
     }
 
-    /// The day on which a revision was made. That of the oldest that is kept is not known any more: the next one's stands in.
+    /// The day on which a revision was made.
     async fn made_on(&self, revision: Revision) -> Result<Option<Date>, RegistryError> {
-        let found = match self.store.changes_since(revision.saturating_sub(1), 1).await {
-            Err(StoreError::Compacted { .. }) => self.store.changes_since(revision, 1).await?,
-            found => found?,
+        let time_ms = match self.store.changes_since(revision.saturating_sub(1), 1).await {
+            Ok(found) => found.first().map(|commit| commit.time_ms),
+            // Its commit went with what came before it, but when it was made is known.
+            Err(StoreError::Compacted { .. }) => {
+                let status = self.store.status();
+                (status.oldest_revision == revision).then_some(status.oldest_time_ms)
+            }
+            Err(error) => return Err(error.into()),
         };
-        let time = found.first().and_then(|commit| jiff::Timestamp::from_millisecond(commit.time_ms).ok());
-        Ok(time.map(day_of))
+        Ok(time_ms.and_then(|time_ms| jiff::Timestamp::from_millisecond(time_ms).ok()).map(day_of))
     }
 }

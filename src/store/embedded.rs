@@ -245,6 +245,7 @@ impl Store for SledStore {
             path: Some(self.path.clone()),
             revision: head.revision,
             oldest_revision: head.floor,
+            oldest_time_ms: head.floor_time_ms,
             record_count: head.live,
             data_size_bytes: head.bytes,
             waiting: self.queue.as_ref().map_or(0, |queue| queue.waiting()),

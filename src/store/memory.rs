@@ -162,6 +162,7 @@ impl Store for MemoryStore {
             path: None,
             revision: head.revision,
             oldest_revision: head.floor,
+            oldest_time_ms: head.floor_time_ms,
             record_count: head.live,
             data_size_bytes: head.bytes,
             waiting: 0,

@@ -176,6 +176,8 @@ pub struct StoreStatus {
     pub revision: Revision,
     /// The oldest revision that can still be read.
     pub oldest_revision: Revision,
+    /// When that was committed, in milliseconds since 1970; 0 where all history is kept.
+    pub oldest_time_ms: i64,
     /// The number of live records at that revision.
     pub record_count: u64,
     /// Size of all records with their history, as they are written; the engine takes more.

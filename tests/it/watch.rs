@@ -159,7 +159,8 @@ async fn an_overlay_changes_and_its_end_shows_the_record_below() {
     let mut models = Models::new(server.connect().await);
     let llama = "publishers/meta/models/llama-3.3-70b-instruct";
     let mut stream = watch(&mut models, quick("", 0)).await;
-    let built_in = models.get_model(pb::GetModelRequest { name: llama.into() }).await.unwrap().into_inner();
+    let built_in =
+        models.get_model(pb::GetModelRequest { name: llama.into(), ..Default::default() }).await.unwrap().into_inner();
     put(&mut models, pb::Model { name: llama.into(), family: "x".into(), ..Default::default() }).await;
     let overlaid = next(&mut stream).await;
     assert_eq!(kinds(&overlaid), [(Changed, "llama-3.3-70b-instruct")]);

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::stream::{End, Message, Watching};
 use super::view::{Head, View};
 use crate::catalog::Snapshot;
-use crate::convert::RecordError;
+use crate::convert::{self, AsOf, RecordError};
 use crate::registry::feed::{self, Follower, Step};
 use crate::registry::{Published, Registry, RegistryError, records};
 use crate::store::Revision;
@@ -89,7 +89,7 @@ impl<V: View> Watch<V> {
 
     async fn follow(&mut self) -> Result<Never, End> {
         self.beat().await?;
-        let mut at = self.registry.rewound(self.position).await?;
+        let mut at = self.registry.snapshot_as_of(AsOf::Revision(self.position)).await?;
         loop {
             let published = tokio::select! {
                 biased;
@@ -241,8 +241,8 @@ async fn reached(published: &mut watch::Receiver<Published>, position: Revision)
 }
 
 /// Who made a commit, by what the log keeps of it.
-fn actor(_about: &[u8]) -> String {
-    String::new()
+fn actor(about: &[u8]) -> String {
+    convert::decode_note(about).actor
 }
 
 /// A time of the log as a message.

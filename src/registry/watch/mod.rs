@@ -11,10 +11,8 @@
 //! | `follow.rs` | the task: position, pace, heartbeats, the end |
 //! | `stream.rs` | what the caller reads, and from where a watch that ended is gone on with |
 //! | `view.rs` | models and licenses: what is watched of them, and what a change is to one who watches |
-//! | `rewind.rs` | the snapshot of an older revision |
 
 mod follow;
-mod rewind;
 mod stream;
 mod view;
 
