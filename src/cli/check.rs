@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 
 use super::client::ServerArguments;
 use super::facts::FactArguments;
+use super::moment::MomentArguments;
 use super::output::{Output, Style, to_json};
 use super::{Failure, client};
 use crate::pb::weighbridge::v1 as pb;
@@ -28,9 +29,8 @@ pub(super) struct CheckArguments {
     /// Answer from the built-in catalog in this process, without a server.
     #[arg(long)]
     offline: bool,
-    /// Answer as the registry stood at a revision.
-    #[arg(long, value_name = "REVISION")]
-    as_of: Option<i64>,
+    #[command(flatten)]
+    moment: MomentArguments,
     /// Add remedies and the lineage view.
     #[arg(long)]
     explain: bool,
@@ -45,6 +45,10 @@ pub(super) struct CheckArguments {
 }
 
 pub(super) async fn run(arguments: CheckArguments, out: &Output) -> Result<u8, Failure> {
+    if arguments.offline && arguments.moment.is_given() {
+        let reason = "the catalog in this process has no history: leave out --offline, and ask a server with --server";
+        return Err(Failure::usage(format!("--as-of does not go with --offline: {reason}")));
+    }
     let use_ = arguments.facts.read()?;
     let use_profile = arguments.facts.profile();
     let checker = Checker::new(&arguments).await?;
@@ -55,7 +59,8 @@ pub(super) async fn run(arguments: CheckArguments, out: &Output) -> Result<u8, F
             model: model.clone(),
             r#use: Some(use_.clone()),
             use_profile: use_profile.clone(),
-            as_of_revision: arguments.as_of.unwrap_or_default(),
+            as_of_revision: arguments.moment.revision(),
+            as_of_time: arguments.moment.time(),
             explain: arguments.explain,
             record: arguments.record,
             ..pb::CheckEligibilityRequest::default()

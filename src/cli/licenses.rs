@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::client::{ListArguments, ServerArguments, failed, read_message, read_tree};
+use super::moment::MomentArguments;
 use super::output::{Output, Style, complain};
-use super::{Failure, compare, fields};
+use super::{Failure, compare, fields, history};
 use crate::catalog::fields::LicenseField;
 use crate::convert;
 use crate::pb::weighbridge::v1 as pb;
@@ -23,11 +24,22 @@ pub(super) enum LicensesCommand {
         #[command(flatten)]
         list: ListArguments,
         #[command(flatten)]
+        moment: MomentArguments,
+        #[command(flatten)]
         server: ServerArguments,
     },
     /// Show a license.
     Get {
         /// Its id or resource name.
+        license: String,
+        #[command(flatten)]
+        moment: MomentArguments,
+        #[command(flatten)]
+        server: ServerArguments,
+    },
+    /// List the revisions that changed a license, newest first: when, by whom, and which fields.
+    History {
+        /// Its id or resource name; it may have been deleted since.
         license: String,
         #[command(flatten)]
         server: ServerArguments,
@@ -60,15 +72,17 @@ pub(super) enum LicensesCommand {
 
 pub(super) async fn run(command: LicensesCommand, out: &Output) -> Result<u8, Failure> {
     match command {
-        LicensesCommand::List { list: asked, server } => list(asked, &server, out).await,
+        LicensesCommand::List { list: asked, moment, server } => list(asked, &moment, &server, out).await,
         LicensesCommand::Fields => fields::print::<LicenseField>(out).map(|()| 0),
-        LicensesCommand::Get { license, server } => {
+        LicensesCommand::History { license, server } => history(resource_name(license), &server, out).await,
+        LicensesCommand::Get { license, moment, server } => {
             let mut client = LicenseServiceClient::new(server.connect().await?);
-            let name = if license.starts_with("licenses/") { license } else { format!("licenses/{license}") };
-            let found = client
-                .get_license(pb::GetLicenseRequest { name, ..Default::default() })
-                .await
-                .map_err(|s| failed(&s))?;
+            let request = pb::GetLicenseRequest {
+                name: resource_name(license),
+                as_of_revision: moment.revision(),
+                as_of_time: moment.time(),
+            };
+            let found = client.get_license(request).await.map_err(|s| failed(&s))?;
             out.json(LICENSE, &found.into_inner()).map(|()| 0)
         }
         LicensesCommand::Apply { paths, dry_run, server } => apply(&paths, dry_run, &server, out).await,
@@ -84,13 +98,58 @@ pub(super) async fn run(command: LicensesCommand, out: &Output) -> Result<u8, Fa
     }
 }
 
-async fn list(asked: ListArguments, server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
+fn resource_name(license: String) -> String {
+    if license.starts_with("licenses/") { license } else { format!("licenses/{license}") }
+}
+
+async fn history(name: String, server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
+    let mut client = LicenseServiceClient::new(server.connect().await?);
+    let mut all = pb::ListLicenseRevisionsResponse::default();
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListLicenseRevisionsRequest { name: name.clone(), page_size: 100, page_token };
+        let page = client.list_license_revisions(request).await.map_err(|s| failed(&s))?.into_inner();
+        all.revisions.extend(page.revisions);
+        all.oldest_revision = page.oldest_revision;
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        page_token = page.next_page_token;
+    }
+    if out.is_json() {
+        return out.json("weighbridge.v1.ListLicenseRevisionsResponse", &all).map(|()| 0);
+    }
+    let entries = all.revisions.iter().map(|revision| history::Entry {
+        revision: revision.revision,
+        time: revision.create_time.as_ref(),
+        actor: &revision.actor,
+        origin: revision.origin(),
+        change: revision.change(),
+        record: revision.license.as_ref(),
+    });
+    history::print(out, LICENSE, &entries.collect::<Vec<_>>(), all.oldest_revision).map(|()| 0)
+}
+
+async fn list(
+    asked: ListArguments,
+    moment: &MomentArguments,
+    server: &ServerArguments,
+    out: &Output,
+) -> Result<u8, Failure> {
     let mut client = LicenseServiceClient::new(server.connect().await?);
     let mut all = pb::ListLicensesResponse::default();
     let mut page_token = String::new();
     loop {
         let ListArguments { filter, order_by } = asked.clone();
-        let request = pb::ListLicensesRequest { page_size: 200, page_token, filter, order_by, ..Default::default() };
+        let request = pb::ListLicensesRequest {
+            page_size: 200,
+            page_token,
+            filter,
+            order_by,
+            as_of_revision: moment.revision(),
+            as_of_time: moment.time(),
+            ..Default::default()
+        };
         let page = client.list_licenses(request).await.map_err(|s| failed(&s))?.into_inner();
         all.total_size = page.total_size;
         all.licenses.extend(page.licenses);

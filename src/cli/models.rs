@@ -10,8 +10,9 @@ use tonic::transport::Channel;
 
 use super::client::{ListArguments, ServerArguments, failed, read_message, read_tree};
 use super::facts::FactArguments;
+use super::moment::MomentArguments;
 use super::output::{Output, Style};
-use super::{Failure, fields};
+use super::{Failure, fields, history};
 use crate::catalog::fields::ModelField;
 use crate::convert;
 use crate::pb::weighbridge::v1 as pb;
@@ -30,6 +31,8 @@ pub(super) enum ModelsCommand {
         publisher: Option<String>,
         #[command(flatten)]
         list: ListArguments,
+        #[command(flatten)]
+        moment: MomentArguments,
         #[command(flatten)]
         server: ServerArguments,
     },
@@ -62,6 +65,15 @@ pub(super) enum ModelsCommand {
     /// Show a model: its resource name, or any id it is known by.
     Get {
         /// The model.
+        model: String,
+        #[command(flatten)]
+        moment: MomentArguments,
+        #[command(flatten)]
+        server: ServerArguments,
+    },
+    /// List the revisions that changed a model, newest first: when, by whom, and which fields.
+    History {
+        /// The model: its resource name, also of one that was deleted, or any id it is known by.
         model: String,
         #[command(flatten)]
         server: ServerArguments,
@@ -157,12 +169,17 @@ pub(super) struct EligibleArguments {
     #[arg(long = "verdict", value_name = "VERDICT")]
     verdicts: Vec<String>,
     #[command(flatten)]
+    moment: MomentArguments,
+    #[command(flatten)]
     server: ServerArguments,
 }
 
 pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Failure> {
     match command {
-        ModelsCommand::List { publisher, list: asked, server } => list(publisher, &asked, &server, out).await,
+        ModelsCommand::List { publisher, list: asked, moment, server } => {
+            list(publisher, &asked, &moment, &server, out).await
+        }
+        ModelsCommand::History { model, server } => history(model, &server, out).await,
         ModelsCommand::Count { fields, filter, publisher, server } => {
             let parent = publisher.map_or_else(String::new, |p| format!("publishers/{p}"));
             let request = pb::AggregateModelsRequest { parent, filter, fields, ..Default::default() };
@@ -171,9 +188,11 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
         ModelsCommand::Compare { models, server } => compare(models, &server, out).await,
         ModelsCommand::Fields => fields::print::<ModelField>(out).map(|()| 0),
         ModelsCommand::Eligible(arguments) => eligible(&arguments, out).await,
-        ModelsCommand::Get { model, server } => {
+        ModelsCommand::Get { model, moment, server } => {
             let mut client = ModelServiceClient::new(server.connect().await?);
-            out.json(MODEL, &resolved(&mut client, &model).await?).map(|()| 0)
+            let request =
+                pb::ResolveModelRequest { alias: model, as_of_revision: moment.revision(), as_of_time: moment.time() };
+            out.json(MODEL, &found(&mut client, request).await?).map(|()| 0)
         }
         ModelsCommand::Conclude(arguments) => conclude(*arguments, out).await,
         ModelsCommand::Lineage { model, server } => {
@@ -231,7 +250,14 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
 }
 
 async fn resolved(client: &mut ModelServiceClient<Channel>, model: &str) -> Result<pb::Model, Failure> {
-    let request = pb::ResolveModelRequest { alias: model.to_owned(), ..Default::default() };
+    found(client, pb::ResolveModelRequest { alias: model.to_owned(), ..Default::default() }).await
+}
+
+async fn found(
+    client: &mut ModelServiceClient<Channel>,
+    request: pb::ResolveModelRequest,
+) -> Result<pb::Model, Failure> {
+    let model = request.alias.clone();
     let found = client.resolve_model(request).await.map_err(|s| failed(&s))?.into_inner();
     let unresolved = |message: String| Failure { code: 6, message };
     match found.model {
@@ -244,6 +270,35 @@ async fn resolved(client: &mut ModelServiceClient<Channel>, model: &str) -> Resu
             Err(unresolved(format!("`{model}` may be any of `{candidates}`: name one of them")))
         }
     }
+}
+
+async fn history(model: String, server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
+    let mut client = ModelServiceClient::new(server.connect().await?);
+    let name = if model.starts_with("publishers/") { model } else { resolved(&mut client, &model).await?.name };
+    let mut all = pb::ListModelRevisionsResponse::default();
+    let mut page_token = String::new();
+    loop {
+        let request = pb::ListModelRevisionsRequest { name: name.clone(), page_size: 100, page_token };
+        let page = client.list_model_revisions(request).await.map_err(|s| failed(&s))?.into_inner();
+        all.revisions.extend(page.revisions);
+        all.oldest_revision = page.oldest_revision;
+        if page.next_page_token.is_empty() {
+            break;
+        }
+        page_token = page.next_page_token;
+    }
+    if out.is_json() {
+        return out.json("weighbridge.v1.ListModelRevisionsResponse", &all).map(|()| 0);
+    }
+    let entries = all.revisions.iter().map(|revision| history::Entry {
+        revision: revision.revision,
+        time: revision.create_time.as_ref(),
+        actor: &revision.actor,
+        origin: revision.origin(),
+        change: revision.change(),
+        record: revision.model.as_ref(),
+    });
+    history::print(out, MODEL, &entries.collect::<Vec<_>>(), all.oldest_revision).map(|()| 0)
 }
 
 async fn conclude(arguments: ConcludeArguments, out: &Output) -> Result<u8, Failure> {
@@ -303,6 +358,8 @@ async fn eligible(arguments: &EligibleArguments, out: &Output) -> Result<u8, Fai
         filter: arguments.list.filter.clone(),
         order_by: arguments.list.order_by.clone(),
         page_size: 1_000,
+        as_of_revision: arguments.moment.revision(),
+        as_of_time: arguments.moment.time(),
         ..read
     };
     let mut client = EligibilityServiceClient::new(arguments.server.connect().await?);
@@ -348,6 +405,7 @@ fn split(name: &str) -> Option<(String, String)> {
 async fn list(
     publisher: Option<String>,
     asked: &ListArguments,
+    moment: &MomentArguments,
     server: &ServerArguments,
     out: &Output,
 ) -> Result<u8, Failure> {
@@ -362,6 +420,8 @@ async fn list(
             page_token,
             filter: asked.filter.clone(),
             order_by: asked.order_by.clone(),
+            as_of_revision: moment.revision(),
+            as_of_time: moment.time(),
             ..Default::default()
         };
         let page = client.list_models(request).await.map_err(|s| failed(&s))?.into_inner();

@@ -170,7 +170,7 @@ pub(super) enum Turn<T> {
     /// Nothing: it was done.
     Done(T),
     /// It is to be carried out.
-    Now(Begun),
+    Now(Box<Begun>),
 }
 
 /// A request that is carried out.
@@ -238,7 +238,7 @@ impl Registry {
         if request.id.is_empty() || validate_only || refused.is_some() {
             // With a bad id it is checked all the same, so that what else is wrong is told as well.
             let validate_only = validate_only || refused.is_some();
-            return Ok(Turn::Now(Begun { by, validate_only, refused, alone: None }));
+            return Ok(Turn::Now(Box::new(Begun { by, validate_only, refused, alone: None })));
         }
         self.requests.filled.get_or_try_init(|| self.read_requests()).await?;
         let alone = self.requests.wait(&request.id).await;
@@ -246,23 +246,24 @@ impl Registry {
             return self.again(request, done).await.map(Turn::Done);
         }
         let by = by.at_request(&request.id, &request.digest);
-        Ok(Turn::Now(Begun { by, validate_only, refused, alone: Some((alone, request.clone())) }))
+        Ok(Turn::Now(Box::new(Begun { by, validate_only, refused, alone: Some((alone, request.clone())) })))
     }
 
     /// Ends a request with its answer.
     pub(super) async fn end<T: Again>(
         &self,
-        begun: Begun,
+        begun: Box<Begun>,
         result: Result<T, RegistryError>,
     ) -> Result<T, RegistryError> {
-        if let Some(refused) = begun.refused {
+        let Begun { by: _, validate_only: _, refused, alone } = *begun;
+        if let Some(refused) = refused {
             let more = match result {
                 Err(RegistryError::Invalid(more)) => more,
                 _ => Vec::new(),
             };
             return Err(RegistryError::Invalid([refused].into_iter().chain(more).collect()));
         }
-        let (Some((_alone, request)), Err(error)) = (begun.alone, &result) else { return result };
+        let (Some((_alone, request)), Err(error)) = (alone, &result) else { return result };
         // Somebody may have given up on the same request after it was handed to the store: then it is what is in the way.
         tracing::debug!(%error, "a request with an id failed");
         let caught_up = self.wait_for(self.store.status().revision).await.is_ok();

@@ -50,6 +50,60 @@ fn exit_codes_tell_the_verdict() {
 }
 
 #[test]
+fn what_was_is_shown_and_what_changed_is_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let serving = Serving::start(folder.path(), &["--store", "memory"]);
+    let file = folder.path().join("one.toml");
+    let write = |command: &str, license: &str, family: &str| {
+        let part = format!(
+            "[[components]]\nkind = \"model-weights\"\navailability = \"available\"\nlicense_expression = \"{license}\""
+        );
+        let text =
+            format!("name = \"publishers/acme/models/one\"\nfamily = \"{family}\"\naliases = [\"Acme/One\"]\n{part}\n");
+        std::fs::write(&file, text).unwrap();
+        let output = serving.run(&["models", command, file.to_str().unwrap()]);
+        assert_eq!(code(&output), 0, "{}", stderr(&output));
+        let written: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        written["revision"].as_str().unwrap().to_owned()
+    };
+    let first = write("create", "CC-BY-NC-4.0", "one");
+    write("update", "Apache-2.0", "two");
+    let check =
+        |more: &[&str]| {
+            code(&serving.run(
+                &[&["check", "Acme/One", "--purpose", "commercial", "--hosting", "self-hosted"][..], more].concat(),
+            ))
+        };
+    assert_eq!((check(&[]), check(&["--as-of", &first])), (0, 5));
+    assert_eq!(check(&["--as-of", "1970-01-02"]), 6);
+    assert_eq!((check(&["--as-of", "then"]), check(&["--as-of", "9999-01-01"])), (2, 2));
+    let shown = stdout(&serving.run(&["models", "get", "Acme/One", "--as-of", &first]));
+    assert!(shown.contains("CC-BY-NC-4.0"), "{shown}");
+    let listed = stdout(&serving.run(&["models", "list", "--publisher", "acme", "--as-of", &first]));
+    assert!(listed.contains("CC-BY-NC-4.0") && listed.contains("1 models"), "{listed}");
+    let eligible = ["models", "eligible", "--publisher", "acme", "--purpose", "commercial", "--as-of", &first];
+    assert!(!stdout(&serving.run(&eligible)).contains("acme"));
+    assert!(stdout(&serving.run(&["licenses", "get", "MIT", "--as-of", &first])).contains("licenses/MIT"));
+    assert!(stdout(&serving.run(&["licenses", "list", "--as-of", "1970-01-02"])).contains("0 licenses"));
+
+    assert_eq!(code(&serving.run(&["models", "delete", "publishers/acme/models/one"])), 0);
+    let history = stdout(&serving.run(&["models", "history", "publishers/acme/models/one"]));
+    let lines: Vec<Vec<&str>> = history.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(lines.len(), 4, "{history}");
+    assert_eq!(lines[0][2..], ["DELETED", "OPERATOR", "operator"]);
+    assert_eq!(lines[1][2..5], ["UPDATED", "OPERATOR", "operator"]);
+    assert_eq!(lines[1][5..], ["components,", "family,", "licenseExpression"], "{history}");
+    assert_eq!((lines[2][0], lines[2][2]), (first.as_str(), "CREATED"));
+    let history = stdout(&serving.run(&["--format", "json", "licenses", "history", "MIT"]));
+    let history: serde_json::Value = serde_json::from_str(&history).unwrap();
+    assert_eq!(history["revisions"][0]["change"], "REVISION_CHANGE_CREATED");
+    assert_eq!(code(&serving.run(&["models", "history", "publishers/acme/models/none"])), 6);
+    let refused = offline(LLAMA, &["--as-of", "1"]);
+    assert_eq!(code(&refused), 2);
+    assert!(stderr(&refused).contains("no history"), "{}", stderr(&refused));
+}
+
+#[test]
 fn a_reviewers_conclusion_settles_a_license_in_doubt() {
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::start(folder.path(), &["--store", "memory"]);
