@@ -49,7 +49,8 @@ fn answer<T>(result: Result<T, RegistryError>) -> Answer<T> {
 /// What a client is told of an error; the rest is said in the log, once.
 fn failed(error: &RegistryError) -> Status {
     let told = status(error);
-    let expected = matches!(error, RegistryError::Stopping { .. });
+    // What the client is not told is said here, once; why watches end was said where it began.
+    let expected = matches!(error, RegistryError::Stopping { .. } | RegistryError::WatchClosed { .. });
     if matches!(told.code(), tonic::Code::Internal | tonic::Code::Unavailable) && !expected {
         tracing::error!(%error, "a request could not be answered");
     }

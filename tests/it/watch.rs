@@ -470,11 +470,11 @@ fn any_model(dice: &mut Dice) -> pb::Model {
     let component = pb::Component {
         kind: pb::component::Kind::ModelWeights as i32,
         availability: pb::component::Availability::Available as i32,
-        license_expression: ["Apache-2.0", "CC-BY-NC-4.0", ""][dice.roll(3) as usize].into(),
+        license_expression: ["Apache-2.0", "CC-BY-NC-4.0", ""][usize::try_from(dice.roll(3)).unwrap()].into(),
         ..Default::default()
     };
     pb::Model {
-        family: ["a", "b", ""][dice.roll(3) as usize].into(),
+        family: ["a", "b", ""][usize::try_from(dice.roll(3)).unwrap()].into(),
         components: vec![component],
         ..model(&format!("m{:06}", dice.roll(160)), dice.roll(100) as i64)
     }
@@ -483,7 +483,7 @@ fn any_model(dice: &mut Dice) -> pb::Model {
 async fn write(channel: Channel, seed: u64) {
     let mut dice = Dice(seed);
     let mut models = Models::new(channel.clone());
-    let built_in = |dice: &mut Dice| format!("publishers/{}", BUILT_IN[dice.roll(3) as usize]);
+    let built_in = |dice: &mut Dice| format!("publishers/{}", BUILT_IN[usize::try_from(dice.roll(3)).unwrap()]);
     for round in 0..70 {
         // Writers may come in each other's way: what matters is what is told of those that got through.
         let model = match dice.roll(10) {

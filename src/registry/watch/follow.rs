@@ -98,7 +98,7 @@ impl<V: View> Watch<V> {
             };
             // What is published meanwhile comes in the next round.
             while let Some(published) = published.filter(|published| self.position < *published) {
-                let Some(step) = self.step(&at, published).await? else { break };
+                let step = self.step(&at).await?;
                 self.tell(&at, &step).await?;
                 at = step.after.clone();
                 if Instant::now() >= self.beat_at {
@@ -111,21 +111,20 @@ impl<V: View> Watch<V> {
         }
     }
 
-    /// The next commit, with the snapshot after it. `None`: none up to what is published is left.
-    async fn step(&self, at: &Arc<Snapshot>, published: Revision) -> Result<Option<Arc<Step>>, End> {
-        if published.saturating_sub(self.position.max(self.caught_up)) > self.registry.watches.limits.behind_max {
+    /// The next commit, with the snapshot after it. There is one as long as more is published than was told.
+    async fn step(&self, at: &Arc<Snapshot>) -> Result<Arc<Step>, End> {
+        let newest = self.registry.snapshot().revision();
+        if newest.saturating_sub(self.position.max(self.caught_up)) > self.registry.watches.limits.behind_max {
             return Err(End::TooSlow);
         }
         if let Some(step) = self.registry.recent.after(self.position) {
-            return Ok(Some(step).filter(|step| step.revision <= published));
+            return Ok(step);
         }
         let commits = self.registry.store.changes_since(self.position, 1).await?;
-        let Some(commit) = commits.into_iter().next().filter(|commit| commit.revision <= published) else {
-            return Ok(None);
-        };
+        let Some(commit) = commits.into_iter().next() else { return Err(End::Closed) };
         let (at, before, current) = (at.clone(), self.position, self.registry.snapshot());
         if commit.revision == current.revision() {
-            return Ok(Some(Arc::new(Step::new(before, &commit, current))));
+            return Ok(Arc::new(Step::new(before, &commit, current)));
         }
         let applied = self.registry.aside(move || {
             let changes = feed::changes(&at, &commit)?;
@@ -133,13 +132,19 @@ impl<V: View> Watch<V> {
             after.apply(commit.revision, changes);
             Ok::<_, RecordError>(Arc::new(Step::new(before, &commit, Arc::new(after))))
         });
-        Ok(Some(applied.await??))
+        Ok(applied.await??)
     }
 
     /// Tells what a step changed, in as many messages as it takes.
     async fn tell(&mut self, at: &Arc<Snapshot>, step: &Arc<Step>) -> Result<(), End> {
-        let mut left = Left { names: V::names(&step.keys), next: 0, carried: None };
-        let work = left.names.len().saturating_mul(1 + self.view.terms());
+        let names = if step.keys.len() <= SMALL {
+            V::names(&step.keys)
+        } else {
+            let step = step.clone();
+            self.registry.aside(move || V::names(&step.keys)).await?
+        };
+        let work = names.len().saturating_mul(1 + self.view.terms());
+        let mut left = Left { names, next: 0, carried: None };
         let mut silent = true;
         loop {
             let (changes, rest) = if work <= SMALL {
