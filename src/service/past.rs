@@ -40,5 +40,6 @@ pub(super) fn joined<T>(refused: Vec<Violation>, result: Result<T, RegistryError
         Err(RegistryError::Invalid(more)) => more,
         _ => Vec::new(),
     };
+    let more: Vec<Violation> = more.into_iter().filter(|violation| !refused.contains(violation)).collect();
     Err(RegistryError::Invalid(refused.into_iter().chain(more).collect()))
 }
