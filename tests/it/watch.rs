@@ -446,11 +446,11 @@ async fn watches_are_bounded_and_one_that_ends_makes_room() {
 struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    fn roll(&mut self, sides: u32) -> u32 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
-        self.0 % sides
+        u32::try_from(self.0 % u64::from(sides)).unwrap()
     }
 }
 
@@ -476,7 +476,7 @@ fn any_model(dice: &mut Dice) -> pb::Model {
     pb::Model {
         family: ["a", "b", ""][usize::try_from(dice.roll(3)).unwrap()].into(),
         components: vec![component],
-        ..model(&format!("m{:06}", dice.roll(160)), dice.roll(100) as i64)
+        ..model(&format!("m{:06}", dice.roll(160)), i64::from(dice.roll(100)))
     }
 }
 
@@ -615,7 +615,7 @@ async fn keep_a_copy(
         }
         let request = pb::WatchModelsRequest { parent: parent.into(), ..quick(filter, copy.complete) };
         let mut stream = watch(&mut models, request).await;
-        let messages = if late { u64::MAX } else { 1 + dice.roll(40) };
+        let messages = if late { u64::MAX } else { 1 + u64::from(dice.roll(40)) };
         copy.follow(&mut stream, messages, end).await;
     }
 }

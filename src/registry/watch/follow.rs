@@ -97,7 +97,7 @@ impl<V: View> Watch<V> {
                 () = sleep_until(self.beat_at) => None,
             };
             // What is published meanwhile comes in the next round.
-            while let Some(published) = published.filter(|published| self.position < *published) {
+            while published.is_some_and(|published| self.position < published) {
                 let step = self.step(&at).await?;
                 self.tell(&at, &step).await?;
                 at = step.after.clone();
