@@ -4,7 +4,12 @@
 //! flushed after the acknowledgement. `pressed check FOLDER LEDGER` opens the store and holds it against the ledger: every
 //! batch of it is there, whole, and no half one beside them. The scripts that cut the power and fill the disk run both.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::expect_used, reason = "a tool for scripts ends at the first problem")]
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a tool for scripts ends at the first problem"
+)]
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
@@ -117,7 +122,8 @@ fn check(folder: &str, ledger: &str) -> ExitCode {
     for line in File::open(ledger).map(BufReader::new).into_iter().flat_map(|file| file.lines()) {
         let line = line.unwrap();
         // The last line may be cut.
-        if let Some((Ok(writer), Ok(number))) = line.split_once(' ').map(|(w, n)| (w.parse::<u32>(), n.parse::<u64>())) {
+        if let Some((Ok(writer), Ok(number))) = line.split_once(' ').map(|(w, n)| (w.parse::<u32>(), n.parse::<u64>()))
+        {
             acknowledged.insert(writer, number);
             lines += 1;
         }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::suite::{block_on, open, put, writes};
-use super::{Contents, OnLoss, Record, SledOptions, SledStore, Store, StoreError};
+use super::{Contents, Hook, OnLoss, Record, SledOptions, SledStore, Store, StoreError, verify};
 
 /// A small generator, so that every run damages the same bytes.
 struct Random(u64);
@@ -105,6 +105,11 @@ fn complete_or_damaged(path: &Path, expected: &Contents, what: &str) -> bool {
     }
 }
 
+/// More rounds in the long form.
+fn rounds(short: u64) -> u64 {
+    if cfg!(feature = "slow") { short * 9 } else { short }
+}
+
 /// Cuts one file of a fresh store per round.
 fn truncation_rounds(seed: u64, rounds: u64, choose: impl Fn(&Path) -> PathBuf) {
     let mut random = Random(seed);
@@ -132,17 +137,17 @@ fn truncation_rounds(seed: u64, rounds: u64, choose: impl Fn(&Path) -> PathBuf) 
 
 #[test]
 fn a_cut_newest_file_is_never_a_smaller_healthy_store() {
-    truncation_rounds(1, 60, newest_file);
+    truncation_rounds(1, rounds(60), newest_file);
 }
 
 #[test]
 fn a_cut_data_file_is_never_a_smaller_healthy_store() {
-    truncation_rounds(2, 30, |path| path.join("1/db"));
+    truncation_rounds(2, rounds(30), |path| path.join("1/db"));
 }
 
 #[test]
 fn a_cut_witness_is_never_a_smaller_healthy_store() {
-    truncation_rounds(3, 10, |path| path.join("1/HEAD"));
+    truncation_rounds(3, rounds(10), |path| path.join("1/HEAD"));
 }
 
 #[test]
@@ -184,7 +189,8 @@ fn flipped_bits_never_change_the_content_silently() {
     let mut random = Random(5);
     let original = directory.path().join("original");
     let expected = filled(&original, &mut random);
-    for round in 0..60 {
+    let (mut whole, mut damaged) = (0, 0);
+    for round in 0..rounds(60) {
         let path = directory.path().join(format!("copy-{round}"));
         copy(&original, &path);
         let files = files(&path);
@@ -200,19 +206,65 @@ fn flipped_bits_never_change_the_content_silently() {
         match read_only(&path) {
             Ok(store) if store.status().writable => {
                 assert_eq!(block_on(store.load()).unwrap(), expected, "{}", file.display());
+                whole += 1;
             }
             // With a stated problem it may serve less, and must not panic.
             Ok(store) => {
                 assert!(store.status().problem.is_some());
+                damaged += 1;
                 let _ = block_on(store.load());
                 let _ = block_on(store.changes_since(0, usize::MAX));
                 let _ = block_on(store.record_as_of(b"models/0/1", u64::MAX));
             }
-            Err(StoreError::Damaged { .. } | StoreError::NewerFormat { .. }) => {}
+            Err(StoreError::Damaged { .. } | StoreError::NewerFormat { .. }) => damaged += 1,
             Err(error) => panic!("{}: {error}", file.display()),
         }
         fs::remove_dir_all(&path).unwrap();
     }
+    println!("{} flips: {damaged} found damaged, {whole} harmless", whole + damaged);
+}
+
+/// Rows changed or missing below the engine's own checks are named, by record and revision.
+#[test]
+fn an_audit_names_the_damaged_records() {
+    use super::rows::{log_key, version_key};
+    use super::sled::Engine;
+    let directory = tempfile::tempdir().unwrap();
+    let original = directory.path().join("original");
+    let expected = filled(&original, &mut Random(11));
+    let audited = |path: &Path| verify(&SledOptions::new(path)).unwrap();
+    let found = audited(&original);
+    assert_eq!((found.problem, found.damaged_count, found.revision), (None, 0, expected.revision));
+    assert_eq!(found.records, expected.records.len() as u64);
+    let tampered = |name: &str, tamper: &dyn Fn(&Engine)| {
+        let path = directory.path().join(name);
+        copy(&original, &path);
+        let engine = Engine::open(&path.join("1"), 1 << 20, Hook::default()).unwrap();
+        tamper(&engine);
+        engine.make_durable().unwrap();
+        drop(engine);
+        let found = audited(&path);
+        assert!(found.problem.is_some(), "{name}");
+        assert!(matches!(open_error(&path), StoreError::Damaged { .. }));
+        found
+    };
+    let changed = tampered("changed", &|engine| {
+        for row_key in [version_key(b"models/3/7", 4), log_key(6)] {
+            let mut row = engine.get(&row_key).unwrap().unwrap().to_vec();
+            row[9] ^= 4;
+            engine.insert(&row_key, &row).unwrap();
+        }
+    });
+    assert_eq!(changed.damaged, ["the log entry of revision 6", "`models/3/7` of revision 4"]);
+    let missing = tampered("missing", &|engine| engine.remove(&version_key(b"models/3/7", 4)).unwrap());
+    assert_eq!(missing.damaged_count, 0);
+    assert!(missing.problem.unwrap().contains("320 of 321 records are left"));
+    let many = tampered("many", &|engine| {
+        for number in 0..150 {
+            engine.insert(&version_key(format!("models/x/{number:03}").as_bytes(), 3), b"").unwrap();
+        }
+    });
+    assert_eq!((many.damaged.len(), many.damaged_count), (100, 150));
 }
 
 #[test]
