@@ -118,7 +118,7 @@ impl Registry {
         }
         let oldest = self.store.status().oldest_revision;
         if revision < oldest {
-            return Err(StoreError::Compacted { asked: revision, oldest }.into());
+            return Err(StoreError::Compacted { asked: Some(revision), oldest }.into());
         }
         self.past.sweep();
         let found = self.past.find(revision);

@@ -165,7 +165,6 @@ impl Drop for Alone {
 }
 
 /// What is to be done with a request.
-#[expect(clippy::large_enum_variant, reason = "it is moved once a write, and a write waits for the disk")]
 pub(super) enum Turn<T> {
     /// Nothing: it was done.
     Done(T),

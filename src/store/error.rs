@@ -91,10 +91,10 @@ pub enum StoreError {
     },
 
     /// The revision lies before the history that is kept.
-    #[error("revision {asked} is no longer kept: the oldest that can be read is {oldest}")]
+    #[error("{} is no longer kept: the oldest that can be read is revision {oldest}", asked.map_or_else(|| "that time".to_owned(), |asked| format!("revision {asked}")))]
     Compacted {
-        /// The revision that was asked for; that of a time that was asked for is not known, and 0.
-        asked: Revision,
+        /// The revision that was asked for; that of a time that was asked for is not known.
+        asked: Option<Revision>,
         /// The oldest revision that can be read.
         oldest: Revision,
     },

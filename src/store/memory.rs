@@ -125,7 +125,7 @@ impl Store for MemoryStore {
     fn revision_at(&self, time_ms: i64) -> BoxFuture<'_, Result<Revision, StoreError>> {
         let data = self.data();
         let revision = if data.floor > 0 && time_ms < data.floor_time_ms {
-            Err(StoreError::Compacted { asked: 0, oldest: data.floor })
+            Err(StoreError::Compacted { asked: None, oldest: data.floor })
         } else {
             let after = data.log.partition_point(|commit| commit.time_ms <= time_ms);
             Ok(after.checked_sub(1).and_then(|at| data.log.get(at)).map_or(data.floor, |commit| commit.revision))
@@ -191,7 +191,7 @@ impl Data {
         if revision >= self.floor {
             return Ok(());
         }
-        Err(StoreError::Compacted { asked: revision, oldest: self.floor })
+        Err(StoreError::Compacted { asked: Some(revision), oldest: self.floor })
     }
 
     fn last(&self, key: &[u8]) -> Option<Last> {

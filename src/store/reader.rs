@@ -211,7 +211,7 @@ impl Reader {
         let head = self.feed.head();
         let (mut low, mut high) = (head.floor, head.revision);
         if low > 0 && time_ms < head.floor_time_ms {
-            return Err(StoreError::Compacted { asked: 0, oldest: low });
+            return Err(StoreError::Compacted { asked: None, oldest: low });
         }
         // INVARIANT: `low` was committed by then, and nothing above `high` was.
         while low < high {
@@ -279,7 +279,7 @@ impl Reader {
     /// INVARIANT: the floor is published before anything below it is removed, so this is asked after reading.
     fn check_kept(&self, revision: Revision) -> Result<(), StoreError> {
         let oldest = self.feed.head().floor;
-        if revision >= oldest { Ok(()) } else { Err(StoreError::Compacted { asked: revision, oldest }) }
+        if revision >= oldest { Ok(()) } else { Err(StoreError::Compacted { asked: Some(revision), oldest }) }
     }
 
     fn hold(&self) -> RwLockReadGuard<'_, ()> {
