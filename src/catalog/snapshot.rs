@@ -144,7 +144,7 @@ pub struct Pending {
 #[derive(Clone)]
 pub struct Snapshot {
     revision: u64,
-    /// For one of the past: the day on which its revision was made, where that is known.
+    /// The day on which its revision was made, where that is known.
     made_on: Option<Date>,
     reference: Arc<Reference>,
     /// The models that show.
@@ -202,6 +202,11 @@ impl Snapshot {
             self.put(revision, change, &mut pending);
         }
         self.settle(revision, pending);
+    }
+
+    /// Says on which day its revision was made.
+    pub fn set_made_on(&mut self, day: Date) {
+        self.made_on = Some(day);
     }
 
     /// Takes it back to an earlier revision. `changes` hold every record that was changed since, as it was then; one that was
@@ -410,7 +415,7 @@ impl Snapshot {
         self.revision
     }
 
-    /// For one of the past: the day on which its revision was made, where that is known.
+    /// The day on which its revision was made, where that is known.
     #[must_use]
     pub fn made_on(&self) -> Option<Date> {
         self.made_on

@@ -23,9 +23,9 @@ pub(super) struct RestoreArguments {
     /// The backup; `-` is standard input.
     file: PathBuf,
     /// The data directory; made when it is not there.
-    #[arg(long, default_value = "./weighbridge-data", env = "WEIGHBRIDGE_DATA_DIR", conflicts_with = "server")]
+    #[arg(long, default_value = "./weighbridge-data", env = "WEIGHBRIDGE_DATA_DIR")]
     data_dir: PathBuf,
-    /// Address of a running server to restore into; it restarts by itself.
+    /// Address of a running server to restore into, in place of a data directory; it restarts by itself.
     #[arg(long)]
     server: Option<String>,
 }

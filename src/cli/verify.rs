@@ -70,7 +70,7 @@ pub(super) fn run(arguments: VerifyArguments, out: &Output) -> Result<u8, Failur
 fn backup(file: &Path) -> Result<Result<Vec<(String, Audited)>, String>, Failure> {
     let unread = |error: std::io::Error| Failure::new(format!("`{}` could not be read: {error}", file.display()));
     let input = BufReader::with_capacity(1 << 20, File::open(file).map_err(unread)?);
-    match verify_backup(input) {
+    match verify_backup(input, super::REGISTRY_STORE) {
         Ok(stores) => Ok(Ok(stores)),
         Err(error @ StoreError::BadBackup { .. }) => Ok(Err(error.to_string())),
         Err(error) => Err(Failure::new(error.to_string())),

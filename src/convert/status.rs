@@ -64,6 +64,9 @@ pub fn status(error: &RegistryError) -> Status {
         RegistryError::NoDecisionLog => with_info(Code::FailedPrecondition, error.to_string(), "NO_DECISION_LOG", []),
         RegistryError::Incomplete => with_info(Code::Unavailable, error.to_string(), "RECORDS_MISSING", []),
         RegistryError::SlowReader => with_info(Code::ResourceExhausted, error.to_string(), "SLOW_READER", []),
+        RegistryError::TooManyBackups { .. } => {
+            with_info(Code::ResourceExhausted, error.to_string(), "TOO_MANY_BACKUPS", [])
+        }
         RegistryError::NotPristine => with_info(Code::FailedPrecondition, error.to_string(), "STORE_NOT_EMPTY", []),
         RegistryError::Superseded => with_info(Code::Unavailable, error.to_string(), "RESTORING", []),
         RegistryError::LineageCycle { path } => {
@@ -167,7 +170,10 @@ fn store(error: &StoreError) -> Status {
         StoreError::ReadOnly { .. } => {
             (Code::Unavailable, "STORE_READ_ONLY", "the store takes no writes: see GetStatus for the reason")
         }
-        StoreError::Full { .. } => (Code::Unavailable, "STORE_FULL", "the store's disk is full: nothing was written"),
+        StoreError::Full { .. } => {
+            let message = "the store's disk is full, and whether this was written is not known: try again with the same request id";
+            (Code::Unavailable, "STORE_FULL", message)
+        }
         StoreError::Busy { .. } => {
             let message = "too many writes wait to be committed: try again in a moment, nothing was written";
             (Code::ResourceExhausted, "STORE_BUSY", message)

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::{Registry, RegistryError, day_of, records, violation};
+use super::{Registry, RegistryError, day_of_ms, records, violation};
 use crate::catalog::Snapshot;
 use crate::convert::AsOf;
 use crate::domain::date::Date;
@@ -178,6 +178,6 @@ impl Registry {
             }
             Err(error) => return Err(error.into()),
         };
-        Ok(time_ms.and_then(|time_ms| jiff::Timestamp::from_millisecond(time_ms).ok()).map(day_of))
+        Ok(time_ms.and_then(day_of_ms))
     }
 }

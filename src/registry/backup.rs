@@ -17,6 +17,10 @@ pub(super) const REGISTRY_SECTION: &str = "registry";
 pub(super) const DECISION_SECTIONS: [&str; 2] = ["decisions/0", "decisions/1"];
 /// How long a reader may take for a part.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it may take for all of them.
+const PATIENCE_IN_ALL: Duration = Duration::from_secs(3_600);
+/// Backups at once: each reads everything.
+pub(super) const AT_ONCE: usize = 2;
 
 /// What a backup came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +39,7 @@ struct Outlet {
     hasher: Sha256,
     size_bytes: u64,
     waiting: Vec<u8>,
+    until: Instant,
     dropped: bool,
 }
 
@@ -44,7 +49,7 @@ impl Outlet {
 
     /// Waits for the reader, but not without end: what is read here holds up the compaction of the store.
     fn send(&mut self, part: Bytes) -> io::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = (Instant::now() + PATIENCE).min(self.until);
         let mut part = part;
         loop {
             match self.parts.try_send(part) {
@@ -83,19 +88,27 @@ impl Write for Outlet {
 }
 
 impl Registry {
-    /// Writes a backup into a channel. Reads and writes go on meanwhile; the decision log begins no new generation.
+    /// Writes a backup into a channel. Reads and writes go on meanwhile; no history is let go of, and the decision log begins no
+    /// new generation.
     ///
     /// # Errors
-    /// The store's; the reader is gone, or takes nothing for a minute.
+    /// The store's; the reader is gone, takes nothing for a minute, or more than an hour in all; two others are under way.
     pub async fn backup(&self, parts: mpsc::Sender<Bytes>) -> Result<BackupSummary, RegistryError> {
-        let outlet = Outlet { parts, hasher: Sha256::new(), size_bytes: 0, waiting: Vec::new(), dropped: false };
+        let _turn = self.backups.try_acquire().map_err(|_| RegistryError::TooManyBackups { most: AT_ONCE })?;
+        let outlet = Outlet {
+            parts,
+            hasher: Sha256::new(),
+            size_bytes: 0,
+            waiting: Vec::new(),
+            until: Instant::now() + PATIENCE_IN_ALL,
+            dropped: false,
+        };
         let archive = Arc::new(Mutex::new(ArchiveWriter::new(outlet).map_err(|_| RegistryError::Closed)?));
         let revision = section(&archive, REGISTRY_SECTION, &*self.store).await?;
         if let Some(log) = &self.decision_log {
-            let generations = log.generations().await;
-            for (label, store) in DECISION_SECTIONS.iter().zip(&generations.stores) {
+            for (label, store) in DECISION_SECTIONS.iter().zip(log.stores().await) {
                 if let Some(store) = store {
-                    section(&archive, label, &**store).await?;
+                    section(&archive, label, &*store).await?;
                 }
             }
         }

@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 
 use super::licenses::near_licenses;
 use super::resolve::{Resolved, resolve};
-use super::{Registry, RegistryError, violation};
+use super::{Registry, RegistryError, present, violation};
 use crate::catalog::Snapshot;
 use crate::convert::{self, Asked, UseRequest};
 use crate::domain::eligibility::{Decision, Hosting, Requirements, Use, Waiver, Waivers, evaluate, unresolved};
@@ -52,7 +52,7 @@ impl Registry {
                 let use_ = by_offering(&request.use_, served_by);
                 let list = waivers(snapshot, &entry.record.name, &request.use_profile);
                 let waivers = Waivers { list: &list, at };
-                let decision = evaluate(&**snapshot, &entry.record, &use_, self.present_day(snapshot), waivers);
+                let decision = evaluate(&**snapshot, &entry.record, &use_, present(snapshot, at), waivers);
                 let asked = Asked { use_: &use_, ..asked };
                 Ok(then(&Checked { decision, name: entry.record.name.as_str(), revision, asked, served_by }))
             }

@@ -67,11 +67,19 @@ pub struct DecisionLog {
     sequence: AtomicU64,
 }
 
-pub(super) struct Generations {
+struct Generations {
     active: usize,
     /// Entries of the active one, those under way included.
     used: AtomicUsize,
-    pub(super) stores: [Option<Arc<dyn Store>>; 2],
+    stores: [Option<Arc<dyn Store>>; 2],
+}
+
+impl Generations {
+    /// Whether a backup reads the one that would be begun anew: the log grows beyond its bound meanwhile.
+    fn is_held(&self) -> bool {
+        let next = self.stores.get(1 - self.active).and_then(Option::as_ref);
+        next.is_some_and(|store| Arc::strong_count(store) > 1)
+    }
 }
 
 struct Entry {
@@ -129,9 +137,9 @@ impl DecisionLog {
         })
     }
 
-    /// Both generations; none is begun anew while this is held.
-    pub(super) async fn generations(&self) -> tokio::sync::RwLockReadGuard<'_, Generations> {
-        self.generations.read().await
+    /// The stores of both generations; none is begun anew while somebody has them.
+    pub(super) async fn stores(&self) -> [Option<Arc<dyn Store>>; 2] {
+        self.generations.read().await.stores.clone()
     }
 
     /// Whether the level asks for a decision.
@@ -156,7 +164,7 @@ impl DecisionLog {
         let half = (self.settings.decisions_max / 2).max(1);
         loop {
             let generations = self.generations.read().await;
-            if generations.used.fetch_add(1, Ordering::Relaxed) >= half {
+            if generations.used.fetch_add(1, Ordering::Relaxed) >= half && !generations.is_held() {
                 drop(generations);
                 self.turn(half).await?;
                 continue;
@@ -177,8 +185,8 @@ impl DecisionLog {
     /// Drops the older generation and goes on in its place, once the newer one is full.
     async fn turn(&self, half: usize) -> Result<(), RegistryError> {
         let mut generations = self.generations.write().await;
-        if generations.used.load(Ordering::Relaxed) < half {
-            // Somebody else has done it.
+        if generations.used.load(Ordering::Relaxed) < half || generations.is_held() {
+            // Somebody else has done it, or a backup has begun to read.
             return Ok(());
         }
         let next = 1 - generations.active;
@@ -249,7 +257,9 @@ impl Registry {
     pub async fn keep(&self, record: bool, decision: pb::Decision) -> Result<pb::Decision, RegistryError> {
         let Some(id) = decision.name.strip_prefix("decisions/").map(str::to_owned) else { return Ok(decision) };
         let Some(log) = &self.decision_log else { return Ok(decision) };
-        if *self.superseded.read().await {
+        // Held until the entry is durable, so that a restore knows of it.
+        let superseded = self.superseded.clone().read_owned().await;
+        if *superseded {
             // What takes this one's place has a log of its own.
             return if record || log.settings.strict { Err(RegistryError::Superseded) } else { Ok(unnamed(decision)) };
         }
@@ -268,6 +278,7 @@ impl Registry {
                     tracing::error!(%error, "a decision could not be logged");
                 }
                 log.waiting.fetch_sub(1, Ordering::Relaxed);
+                drop(superseded);
             });
         }
         Ok(unnamed(decision))

@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use roaring::RoaringBitmap;
 
 use super::check::{check_lists, waivers};
 use super::list::{ListRequest, Start};
 use super::models::{parent_of, selected};
-use super::{Registry, RegistryError, day_of};
+use super::{Registry, RegistryError, present};
 use crate::catalog::fields::ModelField;
 use crate::catalog::index::Group;
 use crate::catalog::{Entry, Snapshot};
 use crate::convert::{self, EligibleRequest};
 use crate::domain::date::Date;
-use crate::domain::eligibility::{Hosting, Records as _, Requirements, Use, Verdict, Waivers, evaluate, verdict};
+use crate::domain::eligibility::{
+    Hosting, Present, Records as _, Requirements, Use, Verdict, Waivers, evaluate, verdict,
+};
 use crate::domain::model::Model;
 use crate::domain::name::ModelName;
 use crate::pb::weighbridge::v1 as pb;
@@ -53,15 +54,9 @@ impl Registry {
             Some(Some((second, name))) => (second.parse().map_err(|_| RegistryError::PageToken)?, Some(name)),
             Some(None) => return Err(RegistryError::PageToken),
         };
-        let now = Timestamp::from_second(second).map_err(|_| RegistryError::PageToken)?;
         let at = asked.at.unwrap_or(second);
-        let judge = Judge {
-            snapshot,
-            use_: &asked.use_,
-            profile: &asked.use_profile,
-            now: snapshot.made_on().unwrap_or_else(|| day_of(now)),
-            at,
-        };
+        let present = present(snapshot, at);
+        let judge = Judge { snapshot, use_: &asked.use_, profile: &asked.use_profile, present, at };
         let judged = judge.all(&rows);
         let wanted = request.verdicts.iter().filter_map(|verdict| judged.get(verdict));
         let wanted = wanted.fold(RoaringBitmap::new(), |all, rows| all | rows);
@@ -94,7 +89,7 @@ struct Judge<'a> {
     snapshot: &'a Snapshot,
     use_: &'a Use,
     profile: &'a str,
-    now: Date,
+    present: Present,
     at: i64,
 }
 
@@ -163,13 +158,13 @@ impl Judge<'_> {
     fn verdict(&self, entry: &Entry<Model>) -> Verdict {
         let concerning = waivers(self.snapshot, &entry.record.name, self.profile);
         let waivers = Waivers { list: &concerning, at: self.at };
-        verdict(self.snapshot, &entry.record, self.use_, self.now, waivers)
+        verdict(self.snapshot, &entry.record, self.use_, self.present, waivers)
     }
 
     fn decided(&self, entry: &Entry<Model>) -> pb::EligibleModel {
         let concerning = waivers(self.snapshot, &entry.record.name, self.profile);
         let waivers = Waivers { list: &concerning, at: self.at };
-        let decision = evaluate(self.snapshot, &entry.record, self.use_, self.now, waivers);
+        let decision = evaluate(self.snapshot, &entry.record, self.use_, self.present, waivers);
         convert::eligible_model(&decision, entry.record.name.as_str())
     }
 }

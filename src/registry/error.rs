@@ -156,6 +156,12 @@ pub enum RegistryError {
     /// A reader of a stream takes nothing.
     #[error("the stream was not read for too long: read it faster, or begin again")]
     SlowReader,
+    /// More backups are asked for than are made at once.
+    #[error("{most} backups are under way already: try again when one of them is done")]
+    TooManyBackups {
+        /// How many are made at once.
+        most: usize,
+    },
     /// A backup is to be restored where something would be lost.
     #[error(
         "the registry holds records that are not built in, or decisions: restore into a new one, or `weighbridge restore` into an empty directory"

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use super::check::{Checked, waivers};
 use super::resolve::{Resolved, resolve};
-use super::{Registry, RegistryError, violation};
+use super::{Registry, RegistryError, present, violation};
 use crate::catalog::Snapshot;
 use crate::convert;
 use crate::domain::eligibility::{
@@ -31,7 +31,7 @@ impl Registry {
         });
         let found = {
             let served_by = checked.served_by;
-            let case = Case { use_: asked.use_, now: self.present_day(snapshot), waivers: list, served_by };
+            let case = Case { use_: asked.use_, present: present(snapshot, asked.at), waivers: list, served_by };
             remedies(snapshot, &checked.decision, case, others)
         };
         // A profile's list comes back where a request leaves its own empty.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::once::Requests;
-use super::{Published, records};
+use super::{Published, day_of_ms, records};
 use crate::catalog::{Change, Snapshot};
 use crate::convert::RecordError;
 use crate::store::{Commit, Revision};
@@ -148,6 +148,9 @@ fn apply(snapshot: &mut Snapshot, commit: &Commit) -> Result<(), RecordError> {
     }
     let read = changes(snapshot, commit)?;
     snapshot.apply(commit.revision, read);
+    if let Some(day) = day_of_ms(commit.time_ms) {
+        snapshot.set_made_on(day);
+    }
     Ok(())
 }
 

@@ -53,20 +53,16 @@ const PINNED_FOR: Duration = Duration::from_secs(300);
 impl Pinned {
     fn keep(&self, snapshot: &Arc<Snapshot>) {
         let Ok(mut kept) = self.0.lock() else { return };
-        kept.retain(|(_, other)| !same(other, snapshot));
+        kept.retain(|(_, other)| other.revision() != snapshot.revision());
         kept.push_back((Instant::now(), snapshot.clone()));
         while kept.len() > PINNED_MAX {
             kept.pop_front();
         }
     }
 
-    /// The snapshot of a revision, of the present or of the past as another one is.
-    fn find(&self, revision: u64, like: &Snapshot) -> Option<Arc<Snapshot>> {
+    fn find(&self, revision: u64) -> Option<Arc<Snapshot>> {
         let kept = self.0.lock().ok()?;
-        let is_it = |snapshot: &&Arc<Snapshot>| {
-            snapshot.revision() == revision && snapshot.made_on().is_some() == like.made_on().is_some()
-        };
-        kept.iter().map(|(_, snapshot)| snapshot).find(is_it).cloned()
+        kept.iter().map(|(_, snapshot)| snapshot).find(|snapshot| snapshot.revision() == revision).cloned()
     }
 
     /// Lets go of what nobody has asked for in a while.
@@ -74,11 +70,6 @@ impl Pinned {
         let Ok(mut kept) = self.0.lock() else { return };
         kept.retain(|(used, _)| used.elapsed() < PINNED_FOR);
     }
-}
-
-/// Whether two snapshots answer the same. One of the past has another present day than the one that was current.
-fn same(a: &Snapshot, b: &Snapshot) -> bool {
-    a.revision() == b.revision() && a.made_on() == b.made_on()
 }
 
 /// Where a page starts: in which snapshot, and after which name.
@@ -99,7 +90,7 @@ impl Registry {
         let revision: u64 = revision.parse().map_err(|_| RegistryError::PageToken)?;
         let snapshot = match revision == current.revision() {
             true => Some(current),
-            false => self.pinned.find(revision, &current),
+            false => self.pinned.find(revision),
         };
         let snapshot = snapshot.ok_or(RegistryError::PageTokenExpired { revision })?;
         Ok(Start { snapshot, after: Some(name.to_owned()), list })

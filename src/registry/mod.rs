@@ -70,6 +70,7 @@ use tokio::sync::watch::Receiver;
 use crate::catalog::{Layer, Snapshot};
 use crate::convert::Violation;
 use crate::domain::date::Date;
+use crate::domain::eligibility::Present;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::store::{Revision, Store, StoreError, Take, Write};
 use builtin::Builtin;
@@ -97,7 +98,10 @@ pub struct Registry {
     importing: tokio::sync::Mutex<()>,
     decision_log: Option<Arc<DecisionLog>>,
     /// Another store is about to take the place of this one: nothing is written any more.
-    superseded: tokio::sync::RwLock<bool>,
+    superseded: Arc<tokio::sync::RwLock<bool>>,
+    /// Held by the restore that is under way.
+    restoring: tokio::sync::Mutex<()>,
+    backups: tokio::sync::Semaphore,
     pinned: list::Pinned,
     past: as_of::Past,
     requests: Arc<once::Requests>,
@@ -147,13 +151,20 @@ impl Registry {
         };
         let requests = Arc::<once::Requests>::default();
         let recent = Arc::<feed::Recent>::default();
+        let mut snapshot = snapshot;
+        let status = store.status();
+        if let Some(day) = day_of_ms(status.time_ms).filter(|_| status.revision > 0) {
+            snapshot.set_made_on(day);
+        }
         let (snapshot, published) = feed::start(snapshot, changes, requests.clone(), recent.clone());
         let started = clock();
-        let incomplete = store.status().problem.is_some();
+        let incomplete = status.problem.is_some();
         let importing = tokio::sync::Mutex::new(());
         let decision_log = None;
         let pinned = list::Pinned::default();
-        let superseded = tokio::sync::RwLock::new(false);
+        let superseded = Arc::default();
+        let restoring = tokio::sync::Mutex::new(());
+        let backups = tokio::sync::Semaphore::new(backup::AT_ONCE);
         let watches = watch::Watches::new(WatchLimits::default());
         let registry = Self {
             store,
@@ -166,6 +177,8 @@ impl Registry {
             importing,
             decision_log,
             superseded,
+            restoring,
+            backups,
             pinned,
             past: as_of::Past::default(),
             requests,
@@ -237,16 +250,19 @@ impl Registry {
             _ => Err(RegistryError::Closed),
         }
     }
+}
 
-    /// The day that a check on a snapshot takes for the present one: the license that a record calls current held then. It
-    /// stands in for an absent `at`, and an `at` before it is looked up among the license periods of a record.
-    ///
-    /// On a snapshot of the past it is the day on which its revision was made, and not today: a recorded decision came on that
-    /// day or later, so its `at` is no past day there, and the check repeated gives the same answer however late. The exception
-    /// is one that was asked with an `at` between that day and its own.
-    fn present_day(&self, snapshot: &Snapshot) -> Date {
-        snapshot.made_on().unwrap_or_else(|| day_of((self.clock)()))
-    }
+/// What counts as the present in a check at a time, in seconds since 1970, on a snapshot. It depends on the two alone, so that a
+/// check on the snapshot of a revision has the same answer whenever it is made.
+fn present(snapshot: &Snapshot, at: i64) -> Present {
+    // INVARIANT: a time of a request or a clock, which was read already; the fallback is never taken.
+    let day = day_of(Timestamp::from_second(at).unwrap_or(Timestamp::UNIX_EPOCH));
+    Present { day, known: snapshot.made_on().unwrap_or(day) }
+}
+
+/// The day of a time in milliseconds since 1970, in UTC.
+fn day_of_ms(time_ms: i64) -> Option<Date> {
+    Timestamp::from_millisecond(time_ms).ok().map(day_of)
 }
 
 /// The day of a time, in UTC.

@@ -62,40 +62,37 @@ pub(super) fn backup(registry: &Arc<Registry>) -> Response<BackupStream> {
 }
 
 pub(super) async fn restore(
-    registry: &Registry,
-    target: Option<&RestoreTarget>,
-    mut stream: Streaming<pb::RestoreRequest>,
+    registry: Arc<Registry>,
+    target: Option<RestoreTarget>,
+    stream: Streaming<pb::RestoreRequest>,
 ) -> Answer<pb::RestoreResponse> {
     let Some(target) = target else {
         let text = "the registry keeps its records in memory: there is nothing to restore into";
         return Err(failed_precondition(text, "NO_DATA_DIRECTORY"));
     };
+    // A task of its own: a client that goes away must not leave it half done.
+    let restoring = tokio::spawn(async move { take_in(&registry, &target, stream).await });
+    restoring.await.map_err(|_| Status::internal("the restore ended early: see the server's log"))?
+}
+
+async fn take_in(
+    registry: &Registry,
+    target: &RestoreTarget,
+    stream: Streaming<pb::RestoreRequest>,
+) -> Answer<pb::RestoreResponse> {
     let (chunks, taken) = mpsc::channel::<Result<Vec<u8>, ()>>(WAITING_MAX);
-    let input = Chunks { taken, current: io::Cursor::new(Vec::new()) };
-    let feed = async move {
-        loop {
-            match stream.message().await {
-                Ok(Some(pb::RestoreRequest { chunk })) if chunk.len() > CHUNK_BYTES_MAX => {
-                    let description = format!("it has {} bytes and {CHUNK_BYTES_MAX} are allowed", chunk.len());
-                    let _ = chunks.send(Err(())).await;
-                    return Err(invalid(&[Violation { field: "chunk".into(), description }]));
-                }
-                Ok(Some(pb::RestoreRequest { chunk })) => {
-                    // The other side has found a mistake, which is what is answered.
-                    if chunks.send(Ok(chunk)).await.is_err() {
-                        return Ok(());
-                    }
-                }
-                Ok(None) => return Ok(()),
-                Err(status) => {
-                    let _ = chunks.send(Err(())).await;
-                    return Err(status);
-                }
-            }
+    let feeding = feed(stream, chunks);
+    let restoring = registry.restore(&target.data_dir, Chunks { taken, current: io::Cursor::new(Vec::new()) });
+    tokio::pin!(feeding, restoring);
+    // What ends early is answered at once, and not with the next chunk.
+    let restored = tokio::select! {
+        restored = &mut restoring => restored,
+        fed = &mut feeding => {
+            let restored = restoring.await;
+            fed?;
+            restored
         }
     };
-    let (restored, fed) = tokio::join!(registry.restore(&target.data_dir, input), feed);
-    fed?;
     let restored = restored.map(|stores| {
         let wide = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let stores = stores.into_iter().map(|(store, found)| pb::restore_response::RestoredStore {
@@ -109,6 +106,32 @@ pub(super) async fn restore(
         pb::RestoreResponse { stores: stores.collect() }
     });
     answer(restored)
+}
+
+/// Hands the chunks on until the stream ends, or nobody takes them any more.
+async fn feed(
+    mut stream: Streaming<pb::RestoreRequest>,
+    chunks: mpsc::Sender<Result<Vec<u8>, ()>>,
+) -> Result<(), Status> {
+    loop {
+        match stream.message().await {
+            Ok(Some(pb::RestoreRequest { chunk })) if chunk.len() > CHUNK_BYTES_MAX => {
+                let description = format!("it has {} bytes and {CHUNK_BYTES_MAX} are allowed", chunk.len());
+                let _ = chunks.send(Err(())).await;
+                return Err(invalid(&[Violation { field: "chunk".into(), description }]));
+            }
+            Ok(Some(pb::RestoreRequest { chunk })) => {
+                if chunks.send(Ok(chunk)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Ok(None) => return Ok(()),
+            Err(status) => {
+                let _ = chunks.send(Err(())).await;
+                return Err(status);
+            }
+        }
+    }
 }
 
 /// The chunks of a stream, as a reader on a thread that may block.

@@ -341,6 +341,6 @@ impl pb::admin_service_server::AdminService for Services {
     }
 
     async fn restore(&self, request: Request<Streaming<pb::RestoreRequest>>) -> Answer<pb::RestoreResponse> {
-        backup::restore(&self.registry, self.restore.as_ref(), request.into_inner()).await
+        backup::restore(self.registry.clone(), self.restore.clone(), request.into_inner()).await
     }
 }

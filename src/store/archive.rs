@@ -24,7 +24,7 @@ const FORMAT: u32 = 1;
 /// A part is given out when it has grown so large.
 const PART_BYTES: usize = 256 << 10;
 /// The largest frame that is read; a part holds at least one row, whatever its size.
-const FRAME_BYTES_MAX: u32 = 1 << 30;
+const FRAME_BYTES_MAX: u32 = 256 << 20;
 const LABEL_BYTES_MAX: usize = 200;
 
 const SECTION: u8 = b'L';

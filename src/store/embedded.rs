@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 
 use super::audit::{Audit, Findings, Verdict};
 use super::feed::{Feed, Head};
@@ -24,6 +24,9 @@ use super::{
     Batch, BoxFuture, Commit, Record, Revision, Sink, Store, StoreError, StoreStatus, Take, Version, check_key, guard,
     rows,
 };
+
+/// Long reads at once; more wait.
+const READS_MAX: usize = 16;
 
 /// What to do when data is missing or changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,6 +81,7 @@ pub struct SledStore {
     queue: Option<Arc<Queue>>,
     writer: Option<JoinHandle<()>>,
     hang_after: Duration,
+    reads: Arc<Semaphore>,
     /// Without a writer, which has it otherwise, the directory's lock.
     _place: Option<Arc<Place>>,
 }
@@ -104,8 +108,9 @@ impl SledStore {
         let reader =
             Reader::new(opened.engine, Feed::new(opened.head, opened.problem.clone()), opened.problem.is_some());
         let reader = Arc::new(reader);
+        let reads = Arc::new(Semaphore::new(READS_MAX));
         let mut store =
-            SledStore { path, reader: Arc::clone(&reader), queue: None, writer: None, hang_after, _place: None };
+            SledStore { path, reader: Arc::clone(&reader), queue: None, writer: None, hang_after, reads, _place: None };
         let Some(Writing { head_file, totals, spent, complete }) = opened.writing else {
             store._place = Some(opening.place);
             return Ok((store, None));
@@ -132,7 +137,7 @@ impl SledStore {
     pub fn open_generation(folder: &Path, generation: usize, fresh: bool) -> Result<SledStore, StoreError> {
         let path = folder.join(generation.to_string());
         if fresh {
-            layout::remove(&path)?;
+            layout::discard(&path)?;
         }
         const CACHE_BYTES: u64 = 4 << 20;
         SledStore::open(SledOptions { cache_capacity_bytes: CACHE_BYTES, ..SledOptions::new(path) })
@@ -165,13 +170,15 @@ impl SledStore {
     ) -> BoxFuture<'_, Result<T, StoreError>> {
         let reader = Arc::clone(&self.reader);
         Box::pin(async move {
+            // Each has a thread: not more of them than do a disk good.
+            let turn = self.reads.clone().acquire_owned().await.map_err(|_| StoreError::Closed)?;
             let (reply, answer) = oneshot::channel();
             thread::Builder::new()
                 .name("store-read".to_owned())
                 .spawn(move || {
                     let outcome = reader.fenced(|| read(&reader));
                     // The store must be free to close once the answer is out.
-                    drop(reader);
+                    drop((reader, turn));
                     // Nobody listens when the future was dropped.
                     let _ = reply.send(outcome);
                 })
@@ -244,6 +251,7 @@ impl Store for SledStore {
             backend: "sled",
             path: Some(self.path.clone()),
             revision: head.revision,
+            time_ms: head.time_ms,
             oldest_revision: head.floor,
             oldest_time_ms: head.floor_time_ms,
             record_count: head.live,
@@ -283,14 +291,18 @@ fn watch(reader: &Arc<Reader>, queue: &Arc<Queue>, hang_after: Duration) -> std:
     thread::Builder::new().name("store-watch".to_owned()).spawn(move || {
         while !queue.is_closed_within(looks) {
             let Some(reader) = reader.upgrade() else { return };
-            let reason = format!("a commit has not come to an end within {hang_after:?}");
-            if queue.is_hung(hang_after) {
-                // First, so that nothing is submitted that nobody answers.
-                reader.feed.hang(format!("no commit is accepted for now: {reason}"));
-                if queue.give_up(hang_after, &StoreError::Unavailable { reason }) {
-                    tracing::error!("the storage engine does not answer, so the store is read-only for now");
+            if !queue.is_hung(hang_after) {
+                if reader.feed.recover_from_hang() {
+                    tracing::warn!("the storage engine answers again");
                 }
+                continue;
             }
+            let reason = format!("a commit has not come to an end within {hang_after:?}");
+            // First, so that nothing is submitted that nobody answers.
+            if reader.feed.hang(format!("no commit is accepted for now: {reason}")) {
+                tracing::error!("the storage engine does not answer, so the store is read-only for now");
+            }
+            queue.give_up(hang_after, &StoreError::Unavailable { reason });
         }
     })?;
     Ok(())
@@ -330,7 +342,7 @@ impl Opening {
         let opened = thread::scope(|scope| {
             let opening = thread::Builder::new()
                 .name("store-open".to_owned())
-                .spawn_scoped(scope, || guard::quietly(|| open_and_check(&folder, &self.options, take)));
+                .spawn_scoped(scope, || guard::quietly(|| open_and_check(&self.place, &self.options, take)));
             let opening = opening.map_err(|error| StoreError::io("start a thread to open", &folder, error))?;
             Ok(opening.join().unwrap_or_else(|_| Err("no message".to_owned())))
         })?;
@@ -356,7 +368,8 @@ fn claim(options: &SledOptions) -> Result<Place, StoreError> {
     Ok(place)
 }
 
-fn open_and_check(folder: &Path, options: &SledOptions, take: Option<&mut Take>) -> Result<Opened, StoreError> {
+fn open_and_check(place: &Place, options: &SledOptions, take: Option<&mut Take>) -> Result<Opened, StoreError> {
+    let folder = &place.folder();
     for file in [layout::DATA_FILE, "conf"] {
         if !folder.join(file).is_file() {
             return Err(damaged(folder, format!("its file `{file}` is missing")));
@@ -370,9 +383,17 @@ fn open_and_check(folder: &Path, options: &SledOptions, take: Option<&mut Take>)
     };
     let findings = audit(&engine, witnessed, take)?;
     let newest = findings.newest();
-    let (live, bytes) = (findings.totals.live, findings.totals.bytes);
-    let Loss { detail, missing_records } = match weigh(&engine, findings, seen, &options.hook)? {
+    let Totals { live, bytes, time_ms, .. } = findings.totals;
+    let weighed = if place.is_unsynced() {
+        let detail = "a sync has failed since the machine was started, so what is read may not be on the disk: \
+                      restart the machine, or back up what is served read-only and restore it to another disk";
+        Err(Loss { detail: detail.to_owned(), missing_records: None })
+    } else {
+        weigh(&engine, findings, seen, &options.hook)?
+    };
+    let Loss { detail, missing_records } = match weighed {
         Ok(writing) => {
+            place.forget_unsynced();
             let head = writing.totals.head();
             return Ok(Opened { engine, head, problem: None, writing: Some(writing) });
         }
@@ -388,7 +409,7 @@ fn open_and_check(folder: &Path, options: &SledOptions, take: Option<&mut Take>)
         });
     }
     let (floor, floor_time_ms) = witnessed.map_or((0, 0), |totals| (totals.floor, totals.floor_time_ms));
-    let head = Head { revision: newest, floor, floor_time_ms, live, bytes };
+    let head = Head { revision: newest, time_ms, floor, floor_time_ms, live, bytes };
     Ok(Opened { engine, head, problem: Some(format!("data is lost: {detail}; restore a backup")), writing: None })
 }
 

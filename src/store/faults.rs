@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::damage::copy;
 use super::suite::{block_on, put, writes};
-use super::{Batch, Contents, Hook, Revision, SledOptions, SledStore, Step, Store, StoreError, Write};
+use super::{Batch, Contents, Hook, OnLoss, Revision, SledOptions, SledStore, Step, Store, StoreError, Write};
 
 fn with_hook(path: &Path, before: impl Fn(Step) -> io::Result<()> + Send + Sync + 'static) -> SledOptions {
     SledOptions { hook: Hook::new(before), ..SledOptions::new(path) }
@@ -66,8 +66,14 @@ fn run(store: &SledStore) -> Run {
     run
 }
 
+/// As if the machine was started anew: what can be read is on the disk.
+pub(super) fn restart_machine(path: &Path) {
+    let _ = std::fs::remove_file(path.join("UNSYNCED"));
+}
+
 /// What is found afterwards holds all that was acknowledged, and of the rest whole batches.
 fn check(path: &Path, run: &Run, expected: &[Contents], what: &str) {
+    restart_machine(path);
     let store = SledStore::open(SledOptions::new(path)).unwrap_or_else(|error| panic!("{what}: {error}"));
     let found = block_on(store.load()).unwrap();
     assert!(found.revision >= run.acknowledged && found.revision <= run.acknowledged + 1, "{what}: {run:?}");
@@ -231,6 +237,74 @@ fn a_failed_sync_is_not_forgotten_while_the_process_runs() {
     std::thread::sleep(Duration::from_millis(1_500));
     assert!(store.status().problem.unwrap().contains("until a restart"));
     assert!(block_on(store.commit(writes([put("a", "2")]))).is_err());
+    drop(store);
+    // A restart of the process empties no memory of files: what is read may still not be on the disk.
+    let error = SledStore::open(SledOptions::new(directory.path())).unwrap_err();
+    assert!(error.to_string().contains("a sync has failed"), "{error}");
+    let options = SledOptions { on_loss: OnLoss::ReadOnly, ..SledOptions::new(directory.path()) };
+    let store = SledStore::open(options).unwrap();
+    assert!(!store.status().writable);
+    drop(store);
+    // After a restart of the machine what is read is on the disk.
+    std::fs::write(directory.path().join("UNSYNCED"), "another start").unwrap();
+    let store = SledStore::open(SledOptions::new(directory.path())).unwrap();
+    block_on(store.commit(writes([put("a", "3")]))).unwrap();
+    assert!(!directory.path().join("UNSYNCED").exists());
+}
+
+#[test]
+fn a_hang_that_ends_in_a_failure_is_no_hang_that_is_over() {
+    for step in [Step::Sync, Step::Flush, Step::Witness] {
+        for panics in [false, true] {
+            let directory = tempfile::tempdir().unwrap();
+            let hangs = Arc::new(AtomicBool::new(false));
+            let hanging = Arc::clone(&hangs);
+            let options = with_hook(directory.path(), move |at| {
+                if at != step || !hanging.swap(false, Ordering::SeqCst) {
+                    return Ok(());
+                }
+                std::thread::sleep(Duration::from_millis(400));
+                assert!(!panics, "the engine panics");
+                Err(io::Error::other("the disk fails"))
+            });
+            let store = SledStore::open(SledOptions { hang_after: Duration::from_millis(100), ..options }).unwrap();
+            block_on(store.commit(writes([put("a", "1")]))).unwrap();
+            hangs.store(true, Ordering::SeqCst);
+            let answer = block_on(store.commit(writes([put("a", "2")])));
+            assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
+            wait_until("the failure is known", || {
+                store.status().problem.is_some_and(|problem| problem.contains("until a restart"))
+            });
+            std::thread::sleep(Duration::from_millis(200));
+            let refused = block_on(store.commit(writes([put("a", "3")])));
+            assert!(matches!(refused, Err(StoreError::ReadOnly { .. })), "{refused:?}");
+        }
+    }
+}
+
+#[test]
+fn a_hang_outside_of_a_commit_is_noticed_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let hangs = Arc::new(AtomicBool::new(true));
+    let hanging = Arc::clone(&hangs);
+    let options = with_hook(directory.path(), move |step| {
+        while step == Step::Remove && hanging.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    });
+    let store = SledStore::open(SledOptions { hang_after: Duration::from_millis(100), ..options }).unwrap();
+    for number in 0..3 {
+        block_on(store.commit(writes([put("a", number.to_string())]))).unwrap();
+    }
+    let compacting = store.compact(3);
+    wait_until("the floor is raised", || store.status().oldest_revision == 3);
+    let waiting = store.commit(writes([put("a", "4")]));
+    assert!(matches!(block_on(waiting), Err(StoreError::Unavailable { .. } | StoreError::ReadOnly { .. })));
+    hangs.store(false, Ordering::SeqCst);
+    assert_eq!(block_on(compacting).ok(), None, "it was answered for");
+    wait_until("the store recovers", || store.status().writable);
+    block_on(store.commit(writes([put("a", "5")]))).unwrap();
 }
 
 #[test]
@@ -341,7 +415,7 @@ fn an_interrupted_restore_begins_anew() {
     for state in 0..8_u8 {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("store");
-        restore(&two[..], place_of(path.clone())).unwrap();
+        restore(&two[..], "registry", place_of(path.clone())).unwrap();
         for (at, part) in parts(&path).iter().enumerate() {
             match (state >> at & 1 == 1, part.exists()) {
                 (true, false) => drop(std::fs::File::create(part).unwrap()),
@@ -352,12 +426,12 @@ fn an_interrupted_restore_begins_anew() {
         std::fs::write(path.join("RESTORING"), "").unwrap();
         let refused = SledStore::open(SledOptions::new(&path)).unwrap_err().to_string();
         assert!(refused.contains("restore it again"), "{state}: {refused}");
-        restore(&two[..], place_of(path.clone())).unwrap_or_else(|error| panic!("{state}: {error}"));
+        restore(&two[..], "registry", place_of(path.clone())).unwrap_or_else(|error| panic!("{state}: {error}"));
         for path in [path.clone(), path.join("decisions/0")] {
             let store = SledStore::open(SledOptions::new(path)).unwrap();
             assert_eq!(store.status().record_count, 1, "{state}");
         }
-        let again = restore(&one[..], place_of(path));
+        let again = restore(&one[..], "registry", place_of(path));
         assert!(matches!(again, Err(StoreError::NotEmpty { .. })), "{again:?}");
     }
 }

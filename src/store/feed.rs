@@ -11,6 +11,8 @@ use super::{Commit, Revision};
 pub(super) struct Head {
     /// The last acknowledged revision.
     pub(super) revision: Revision,
+    /// When that was committed, in milliseconds since 1970.
+    pub(super) time_ms: i64,
     /// The oldest revision that can still be read.
     pub(super) floor: Revision,
     /// When that was committed, in milliseconds since 1970.
@@ -66,18 +68,31 @@ impl Feed {
         state.subscribers.retain(|subscriber| commits.iter().all(|commit| subscriber.send(Arc::clone(commit)).is_ok()));
     }
 
-    /// Makes the store read-only; the first problem is the one that matters.
+    /// Makes the store read-only; the first problem is the one that matters, but for a hang, which may pass.
     pub(super) fn fail(&self, problem: String) {
-        self.state().problem.get_or_insert(problem);
+        let mut state = self.state();
+        if state.hung || state.problem.is_none() {
+            state.problem = Some(problem);
+            state.hung = false;
+        }
     }
 
-    /// Makes the store read-only while its writer hangs.
-    pub(super) fn hang(&self, problem: String) {
+    /// Another problem turned out to be behind the one that is known.
+    pub(super) fn worsen(&self, problem: String) {
         let mut state = self.state();
-        if state.problem.is_none() {
+        state.problem = Some(problem);
+        state.hung = false;
+    }
+
+    /// Makes the store read-only while its writer hangs; `false`: it was already.
+    pub(super) fn hang(&self, problem: String) -> bool {
+        let mut state = self.state();
+        let first = state.problem.is_none();
+        if first {
             state.problem = Some(problem);
             state.hung = true;
         }
+        first
     }
 
     /// The problem is over.

@@ -24,8 +24,14 @@ const FORMAT_FILE: &str = "FORMAT";
 /// Where `FORMAT` is written before it gets its name.
 const FORMAT_DRAFT: &str = "FORMAT.new";
 const LOCK_FILE: &str = "LOCK";
+/// What is written and removed to see whether anything can be.
+const ROOM_DRAFT: &str = "ROOM.new";
 /// There while a backup is restored into the directory.
 const RESTORING_FILE: &str = "RESTORING";
+/// There after a sync has failed.
+const UNSYNCED_FILE: &str = "UNSYNCED";
+/// Changes with every start of the machine, which is what empties its memory of files.
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Where further stores of the same owner are, beside the store's own files.
 const NEIGHBOURS: &str = "decisions";
 /// The engine's data file.
@@ -66,20 +72,20 @@ impl Place {
             Err(error) if error.kind() == io::ErrorKind::NotFound => create(directory)?,
             Err(error) => return Err(StoreError::io("open the store", directory, error)),
         }
-        if !restoring && directory.join(RESTORING_FILE).exists() {
-            return Err(damaged(
-                directory,
-                "a backup was being restored into it and that was not finished: restore it again",
-            ));
-        }
         // Looked at before the lock is taken, so that nothing is made in a directory of something else.
         if read_format(directory)?.is_none() {
             check_empty(directory)?;
         }
         let lock = lock(directory)?;
-        if restoring && directory.join(RESTORING_FILE).exists() {
-            clear(directory)?;
+        match (directory.join(RESTORING_FILE).exists(), restoring) {
+            (true, true) => clear(directory)?,
+            (true, false) => {
+                let detail = "a backup was being restored into it and that was not finished: restore it again";
+                return Err(damaged(directory, detail));
+            }
+            (false, _) => {}
         }
+        let _ = fs::remove_file(directory.join(ROOM_DRAFT));
         // And again, since another process may have been at work before.
         match read_format(directory)? {
             Some(current) => {
@@ -147,6 +153,29 @@ impl Place {
             }
         }
         Ok(())
+    }
+
+    /// Notes that a sync has failed: what is read from now on may be in memory and not on the disk, until the machine is
+    /// restarted.
+    pub(super) fn note_unsynced(&self) {
+        let path = self.directory.join(UNSYNCED_FILE);
+        let boot = fs::read(BOOT_ID).unwrap_or_default();
+        let noted = File::create(&path).and_then(|mut file| file.write_all(&boot).and_then(|()| file.sync_all()));
+        // The disk may not take this either.
+        if let Err(error) = noted.and_then(|()| File::open(&self.directory)?.sync_all()) {
+            tracing::error!(path = %path.display(), %error, "that a sync has failed could not be noted");
+        }
+    }
+
+    /// Whether a sync has failed since the machine was started.
+    pub(super) fn is_unsynced(&self) -> bool {
+        let Ok(noted) = fs::read(self.directory.join(UNSYNCED_FILE)) else { return false };
+        fs::read(BOOT_ID).map_or(true, |boot| boot == noted)
+    }
+
+    /// What the disk holds was read from it, and is whole.
+    pub(super) fn forget_unsynced(&self) {
+        let _ = fs::remove_file(self.directory.join(UNSYNCED_FILE));
     }
 
     /// Notes that a backup is being restored: until [`Place::restored`], nobody takes the directory for a store.
@@ -220,9 +249,25 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Whether so much can be written to the file system of a folder.
-pub(super) fn has_room(folder: &Path, bytes: usize) -> bool {
-    let path = folder.join("ROOM.new");
+/// Removes a store's directory: in one step, so that no end of the process leaves a part of it.
+pub(super) fn discard(directory: &Path) -> Result<(), StoreError> {
+    let mut name = directory.file_name().unwrap_or_default().to_os_string();
+    name.push(".old");
+    let old = directory.with_file_name(name);
+    remove(&old)?;
+    match fs::rename(directory, &old) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        outcome => outcome.map_err(|error| StoreError::io("remove", directory, error))?,
+    }
+    if let Some(parent) = directory.parent() {
+        sync_directory(parent)?;
+    }
+    remove(&old)
+}
+
+/// Whether so much can be written to the file system of a directory.
+pub(super) fn has_room(directory: &Path, bytes: usize) -> bool {
+    let path = directory.join(ROOM_DRAFT);
     let written = File::create(&path).and_then(|mut file| {
         file.write_all(&vec![0x5a; bytes])?;
         file.sync_all()
@@ -238,10 +283,14 @@ fn sync(path: &Path, operation: &'static str) -> Result<(), StoreError> {
 }
 
 fn create(directory: &Path) -> Result<(), StoreError> {
+    let missing: Vec<&Path> = directory.ancestors().take_while(|path| !path.exists()).collect();
     fs::create_dir_all(directory).map_err(|error| StoreError::io("create the directory", directory, error))?;
     // A new name is durable only when its parent is synced.
-    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
-    sync_directory(parent.unwrap_or(Path::new(".")))
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+        sync_directory(parent.unwrap_or(Path::new(".")))?;
+    }
+    Ok(())
 }
 
 fn lock(directory: &Path) -> Result<File, StoreError> {

@@ -161,6 +161,7 @@ impl Store for MemoryStore {
             backend: "memory",
             path: None,
             revision: head.revision,
+            time_ms: head.time_ms,
             oldest_revision: head.floor,
             oldest_time_ms: head.floor_time_ms,
             record_count: head.live,
@@ -184,7 +185,14 @@ impl Data {
 
     fn head(&self) -> Head {
         let Data { floor, floor_time_ms, live, .. } = *self;
-        Head { revision: self.revision(), floor, floor_time_ms, live, bytes: self.bytes as u64 }
+        Head {
+            revision: self.revision(),
+            time_ms: self.time_ms(),
+            floor,
+            floor_time_ms,
+            live,
+            bytes: self.bytes as u64,
+        }
     }
 
     fn check_kept(&self, revision: Revision) -> Result<(), StoreError> {

@@ -174,6 +174,8 @@ pub struct StoreStatus {
     pub path: Option<PathBuf>,
     /// The last acknowledged revision.
     pub revision: Revision,
+    /// When that was committed, in milliseconds since 1970.
+    pub time_ms: i64,
     /// The oldest revision that can still be read.
     pub oldest_revision: Revision,
     /// When that was committed, in milliseconds since 1970; 0 where all history is kept.

@@ -35,8 +35,8 @@ pub(super) struct Totals {
 
 impl Totals {
     pub(super) fn head(self) -> Head {
-        let Totals { revision, floor, floor_time_ms, live, bytes, .. } = self;
-        Head { revision, floor, floor_time_ms, live, bytes }
+        let Totals { revision, time_ms, floor, floor_time_ms, live, bytes, .. } = self;
+        Head { revision, time_ms, floor, floor_time_ms, live, bytes }
     }
 
     /// Counts a row in.

@@ -50,7 +50,7 @@ enum Task {
 #[derive(Debug)]
 struct UnderWay {
     since: Instant,
-    /// Empty when it was given up on.
+    /// Those who wait for it, until it is given up on.
     replies: Vec<Reply>,
 }
 
@@ -121,10 +121,9 @@ impl Queue {
         }
     }
 
-    /// Answers the group under way; `false` when it was given up on, and nobody waits for an answer any more.
-    pub(super) fn finish(&self, outcome: Result<Vec<Answer>, StoreError>) -> bool {
-        let Some(UnderWay { replies, .. }) = self.state().under_way.take() else { return true };
-        let waited_for = !replies.is_empty();
+    /// Answers the group under way, if it was not given up on.
+    pub(super) fn finish(&self, outcome: Result<Vec<Answer>, StoreError>) {
+        let Some(UnderWay { replies, .. }) = self.state().under_way.take() else { return };
         match outcome {
             Ok(answers) => {
                 for (reply, answer) in replies.into_iter().zip(answers) {
@@ -138,25 +137,32 @@ impl Queue {
                 }
             }
         }
-        waited_for
     }
 
-    /// Answers everybody who waits with an error, where the writer has been busy with one group for longer than `limit`.
-    pub(super) fn give_up(&self, limit: Duration, error: &StoreError) -> bool {
+    /// Does something of the writer's own, which can hang as well.
+    pub(super) fn busy_with<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.state().under_way = Some(UnderWay { since: Instant::now(), replies: Vec::new() });
+        let done = work();
+        self.state().under_way = None;
+        done
+    }
+
+    /// Answers everybody who waits with an error, where the writer has been busy with one thing for longer than `limit`.
+    pub(super) fn give_up(&self, limit: Duration, error: &StoreError) {
         let mut state = self.state();
-        let hung = state.under_way.as_mut().filter(|group| group.since.elapsed() > limit && !group.replies.is_empty());
-        let Some(group) = hung else { return false };
-        let mut replies = std::mem::take(&mut group.replies);
+        let Some(under_way) = state.under_way.as_mut().filter(|under_way| under_way.since.elapsed() > limit) else {
+            return;
+        };
+        let mut replies = std::mem::take(&mut under_way.replies);
         replies.extend(state.jobs.drain(..).map(|job| job.reply));
         state.bytes = 0;
         drop(state);
         for reply in replies {
             let _ = reply.send(Err(error.duplicate()));
         }
-        true
     }
 
-    /// Whether the writer has been busy with one group for longer than `limit`.
+    /// Whether the writer has been busy with one thing for longer than `limit`.
     pub(super) fn is_hung(&self, limit: Duration) -> bool {
         self.state().under_way.as_ref().is_some_and(|group| group.since.elapsed() > limit)
     }

@@ -191,13 +191,14 @@ impl History<'_> {
     }
 }
 
-/// Reads a whole backup into empty directories, one a section, which `place_of` chooses by the section's label; all of them
+/// Reads a whole backup, which begins with the section `first`, into empty directories, one a section, which `place_of` chooses by the section's label; all of them
 /// become stores once all of it was checked. Those of later sections lie in that of the first, or apart from it.
 ///
 /// # Errors
 /// The backup is damaged, a directory holds something, or the disk does not take it.
 pub fn restore(
     input: impl Read,
+    first: &str,
     place_of: impl Fn(&str) -> Option<PathBuf>,
 ) -> Result<Vec<(String, Rewritten)>, StoreError> {
     let mut reader = ArchiveReader::new(input)?;
@@ -208,6 +209,9 @@ pub fn restore(
             Frame::Section(label) => {
                 if section.is_some() {
                     return Err(archive::bad("a section does not come to its end"));
+                }
+                if staged.is_empty() && label != first {
+                    return Err(archive::bad(format!("it does not begin with the section `{first}`")));
                 }
                 let Some(path) = place_of(&label) else {
                     return Err(archive::bad(format!(
@@ -237,12 +241,16 @@ pub fn restore(
                         section = Some((label, place, rewrite));
                     }
                     Some(Part::Totals(totals)) => {
-                        let draft = fenced(&path, || rewrite.finish(totals))?;
+                        let draft = fenced(&path, || rewrite.finish(totals)).map_err(|error| match error {
+                            StoreError::Damaged { detail, .. } => archive::bad(detail),
+                            other => other,
+                        })?;
                         staged.push((label, place, draft, totals));
                     }
                 }
             }
             Frame::End if section.is_some() => return Err(archive::bad("a section does not come to its end")),
+            Frame::End if staged.is_empty() => return Err(archive::bad("it holds nothing")),
             Frame::End => break,
         }
     }
@@ -309,12 +317,15 @@ pub fn verify(options: &SledOptions) -> Result<Audited, StoreError> {
 ///
 /// # Errors
 /// The backup is damaged.
-pub fn verify_backup(input: impl Read) -> Result<Vec<(String, Audited)>, StoreError> {
+pub fn verify_backup(input: impl Read, first: &str) -> Result<Vec<(String, Audited)>, StoreError> {
     let mut reader = ArchiveReader::new(input)?;
     let mut section: Option<(String, Audit<Vec<u8>>)> = None;
     let mut sections = Vec::new();
     loop {
         match (reader.frame()?, section.take()) {
+            (Frame::Section(label), None) if sections.is_empty() && label != first => {
+                return Err(archive::bad(format!("it does not begin with the section `{first}`")));
+            }
             (Frame::Section(label), None) => section = Some((label, Audit::new(None))),
             (Frame::Part(part), Some((label, mut audit))) => match archive::read_part(&part) {
                 None => return Err(archive::bad("a part of it is none")),
@@ -345,6 +356,7 @@ pub fn verify_backup(input: impl Read) -> Result<Vec<(String, Audited)>, StoreEr
                 }
             },
             (Frame::Part(_), None) => return Err(archive::bad("it has a part of no section")),
+            (Frame::End, None) if sections.is_empty() => return Err(archive::bad("it holds nothing")),
             (Frame::End, None) => return Ok(sections),
             (_, Some(_)) => return Err(archive::bad("a section does not come to its end")),
         }
@@ -412,7 +424,7 @@ fn rewritten(totals: Totals, size_before_bytes: u64, size_after_bytes: u64) -> R
 
 fn fenced<T>(path: &Path, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
     guard::quietly(work).unwrap_or_else(|panic| {
-        Err(damaged(&path.join("."), format!("the storage engine cannot read its files ({panic})")))
+        Err(damaged(&path.join("1"), format!("the storage engine cannot read its files ({panic})")))
     })
 }
 

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use tokio::task::JoinSet;
 
 use super::damage::copy;
+use super::faults::restart_machine;
 use super::{
     ArchiveWriter, Batch, Contents, Expect, Hook, MemoryStore, NOTE_SIZE_BYTES_MAX, Record, Revision, SledOptions,
     SledStore, Store, StoreError, Version, Write, compact, restore,
@@ -431,7 +432,7 @@ pub(super) fn backup(store: &dyn Store) -> Vec<u8> {
 }
 
 pub(super) fn restored(archive: &[u8], path: &Path) -> Result<SledStore, StoreError> {
-    restore(archive, |label| (label == "registry").then(|| path.to_path_buf()))?;
+    restore(archive, "registry", |label| (label == "registry").then(|| path.to_path_buf()))?;
     SledStore::open(SledOptions::new(path))
 }
 
@@ -764,6 +765,7 @@ impl Bench for OnDisk {
 
     fn reopen(&mut self) {
         self.close();
+        restart_machine(&self.path(self.number));
         self.open();
     }
 
@@ -779,6 +781,7 @@ impl Bench for OnDisk {
         if image.exists() {
             self.number += 1;
         }
+        restart_machine(&self.path(self.number));
         self.open();
     }
 

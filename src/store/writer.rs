@@ -46,9 +46,7 @@ impl Writer {
             match self.queue.take(self.patience()) {
                 Work::Group(batches) => {
                     let outcome = self.commit_group(batches);
-                    if !self.queue.finish(outcome) && self.retry_at.is_none() && !self.reader.lenient {
-                        self.after_a_hang();
-                    }
+                    self.queue.finish(outcome);
                 }
                 Work::Compact(floor, reply) => {
                     let (target, replies) = self.compacting.get_or_insert_with(|| (floor, Vec::new()));
@@ -58,12 +56,15 @@ impl Writer {
                 Work::Nothing => {}
                 Work::Closed => return,
             }
+            let queue = Arc::clone(&self.queue);
             if self.retry_at.is_some_and(|at| at <= Instant::now()) {
-                self.try_again();
+                queue.busy_with(|| self.try_again());
             }
             if self.reader.feed.problem().is_none() {
-                self.compact();
-            } else {
+                queue.busy_with(|| self.compact());
+            }
+            // It can have failed just now.
+            if self.reader.feed.problem().is_some() {
                 self.answer_compaction();
             }
         }
@@ -71,7 +72,8 @@ impl Writer {
 
     /// How long to wait for work while there is something else to do.
     fn patience(&self) -> Option<Duration> {
-        if self.compacting.is_some() || !self.spent.is_empty() {
+        let removing = self.compacting.is_some() || !self.spent.is_empty();
+        if removing && self.reader.feed.problem().is_none() {
             // A read that needs the history may hold it up: then a moment.
             let held = self.reader.history.try_write().is_err();
             return Some(if held { Duration::from_millis(20) } else { Duration::ZERO });
@@ -104,6 +106,9 @@ impl Writer {
             StoreError::Io { source, .. } => source.kind() == io::ErrorKind::ReadOnlyFilesystem,
             _ => false,
         };
+        if matches!(error, StoreError::Unsynced { .. }) {
+            self.opening.place.note_unsynced();
+        }
         let when = if passing { "until the disk takes writes again" } else { "until a restart" };
         self.reader.feed.fail(format!("no commit is accepted {when}, since one failed: {error}"));
         self.retry_at = passing.then(|| Instant::now() + RETRY_EVERY);
@@ -138,13 +143,6 @@ impl Writer {
             self.reader.feed.publish(plan.totals.head(), &plan.commits);
         }
         Ok(answers)
-    }
-
-    /// A group that everybody had given up on is durable after all.
-    fn after_a_hang(&self) {
-        if self.reader.feed.recover_from_hang() {
-            tracing::warn!("the storage engine answers again");
-        }
     }
 
     /// Lets go of a slice of the history that is not wanted any more.
@@ -198,47 +196,57 @@ impl Writer {
     /// Opens the engine anew, if the disk takes writes again: nothing but that clears its first error.
     fn try_again(&mut self) {
         self.retry_at = Some(Instant::now() + RETRY_EVERY);
-        if !layout::has_room(&self.opening.place.folder(), ROOM_BYTES) {
+        let Some(engine) = self.idle_engine() else { return };
+        if !layout::has_room(&self.opening.place.directory, ROOM_BYTES) {
+            self.reader.engine.store(engine);
             return;
         }
-        let Some(engine) = self.reader.engine.swap(None).map_or_else(|| Some(None), |e| self.last_of(e).map(Some))
-        else {
-            return;
-        };
         drop(engine);
-        match self.opening.open(None) {
+        let problem = match self.opening.open(None) {
             Ok(Opened { engine, writing: Some(writing), .. }) => {
                 self.reader.engine.store(Some(Arc::new(engine)));
                 (self.head_file, self.totals, self.spent) = (writing.head_file, writing.totals, writing.spent);
-                if let Err(error) = self.catch_up() {
-                    tracing::error!(%error, "the store was opened anew, and cannot be read");
-                    return;
+                match self.catch_up() {
+                    Ok(()) => {
+                        self.retry_at = None;
+                        self.reader.feed.recover();
+                        tracing::info!(revision = self.totals.revision, "the disk takes writes again");
+                        return;
+                    }
+                    Err(error) => error.to_string(),
                 }
-                self.retry_at = None;
-                self.reader.feed.recover();
-                tracing::info!(revision = self.totals.revision, "the disk takes writes again");
             }
             Ok(Opened { engine, problem, .. }) => {
                 self.reader.engine.store(Some(Arc::new(engine)));
-                self.retry_at = None;
-                tracing::error!(?problem, "the store was opened anew and is damaged");
+                problem.unwrap_or_default()
             }
-            Err(error) => tracing::warn!(%error, "the store could not be opened anew yet"),
-        }
+            Err(error @ StoreError::Damaged { .. }) => error.to_string(),
+            // It may still be full.
+            Err(error) => {
+                tracing::warn!(%error, "the store could not be opened anew yet");
+                return;
+            }
+        };
+        self.retry_at = None;
+        tracing::error!(problem, "the store was opened anew and is damaged");
+        self.reader.feed.worsen(problem);
     }
 
-    /// The engine, once nobody reads from it; `None`, and it stays in use, when that takes longer than a moment.
-    fn last_of(&self, engine: Arc<super::sled::Engine>) -> Option<super::sled::Engine> {
-        let mut engine = engine;
-        for _ in 0..50 {
-            match Arc::try_unwrap(engine) {
-                Ok(engine) => return Some(engine),
-                Err(shared) => engine = shared,
-            }
-            thread::sleep(Duration::from_millis(20));
+    /// Takes the engine out of use, if nobody reads from it at this moment.
+    fn idle_engine(&self) -> Option<Option<Arc<super::sled::Engine>>> {
+        let used = self.reader.engine.load_full();
+        // One is that of the place it stands in, the other this one.
+        if used.as_ref().is_some_and(|engine| Arc::strong_count(engine) > 2) {
+            return None;
         }
-        self.reader.engine.store(Some(engine));
-        None
+        drop(used);
+        let taken = self.reader.engine.swap(None);
+        if taken.as_ref().is_some_and(|engine| Arc::strong_count(engine) > 1) {
+            // Somebody came in between.
+            self.reader.engine.store(taken);
+            return None;
+        }
+        Some(taken)
     }
 
     /// Publishes what turned out to be durable of the group that failed.

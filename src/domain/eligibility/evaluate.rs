@@ -30,8 +30,23 @@ pub trait Records {
     fn vocabulary(&self) -> &Vocabulary;
 }
 
-/// Decides whether `model` may be used as described. `now` stands in for an absent `at`. `waivers` are those that concern
-/// the check.
+/// What counts as the present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Present {
+    /// The day that stands in for an absent `at`.
+    pub day: Date,
+    /// The day of which the records tell: what they call current held then. A use before it is a past one; of what came after it
+    /// nothing is known but what they announce.
+    pub known: Date,
+}
+
+impl From<Date> for Present {
+    fn from(day: Date) -> Self {
+        Self { day, known: day }
+    }
+}
+
+/// Decides whether `model` may be used as described. `waivers` are those that concern the check.
 ///
 /// The answer depends on nothing but the arguments. It is never an error: what cannot be decided is a review.
 #[must_use]
@@ -39,10 +54,10 @@ pub fn evaluate<'a>(
     records: &'a dyn Records,
     model: &'a Model,
     use_: &'a Use,
-    now: Date,
+    present: impl Into<Present>,
     waivers: Waivers<'a>,
 ) -> Decision<'a> {
-    let context = context(records, model, use_, now, waivers);
+    let context = context(records, model, use_, present.into(), waivers);
     let mut out = Out::collecting(waivers);
     rules::judge(&context, &mut out);
     rules::assumed::note(&context, &mut out);
@@ -57,11 +72,11 @@ fn context<'a>(
     records: &'a dyn Records,
     model: &'a Model,
     use_: &'a Use,
-    now: Date,
+    present: Present,
     waivers: Waivers<'a>,
 ) -> Context<'a> {
     let activities = use_.activities;
-    let day = Day { of_use: use_.at.unwrap_or(now), is_past: use_.at.is_some_and(|at| at < now) };
+    let day = Day { of_use: use_.at.unwrap_or(present.day), known: present.known };
     let (asked, found) = (Cell::default(), Cell::default());
     Context { records, model, use_, activities, asked, found, day, tier: tier_of(model, use_, day), waivers }
 }
@@ -94,10 +109,10 @@ pub fn verdict<'a>(
     records: &'a dyn Records,
     model: &'a Model,
     use_: &'a Use,
-    now: Date,
+    present: impl Into<Present>,
     waivers: Waivers<'a>,
 ) -> Verdict {
-    let context = context(records, model, use_, now, waivers);
+    let context = context(records, model, use_, present.into(), waivers);
     let mut out = Out::counting(waivers);
     rules::judge(&context, &mut out);
     out.verdict
@@ -129,8 +144,8 @@ pub fn unresolved<'a>(reason: &'a str) -> Decision<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Day {
     pub(super) of_use: Date,
-    /// Whether it is over: other license versions may have held.
-    pub(super) is_past: bool,
+    /// The day of which the records tell. On an earlier one other license versions may have held.
+    pub(super) known: Date,
 }
 
 /// What every rule looks at.

@@ -18,7 +18,7 @@ mod waiver;
 
 pub use basis::{Basis, Outline, basis, is_measured_at_release, measures_at_release, outline};
 pub use decision::{Decision, Effect, Finding, Findings, Origin, Verdict};
-pub use evaluate::{Records, evaluate, unresolved, verdict};
+pub use evaluate::{Present, Records, evaluate, unresolved, verdict};
 pub use fact::{Fact, Facts, MeasureKey, MeasureKeys};
 pub use intended_use::{
     Activities, Activity, BusinessTypes, Hosting, Measure, Organization, OrganizationType, Purpose, Requirements, Role,

@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 
 use super::decision::{Decision, Effect, Finding, Verdict};
-use super::evaluate::{Records, verdict};
+use super::evaluate::{Present, Records, verdict};
 use super::intended_use::{Activity, Hosting, Purpose, Use};
 use super::message::Detail;
 use super::reason::{Reason, Waiving};
 use super::waiver::{Waiver, Waivers};
-use crate::domain::date::Date;
 use crate::domain::license::DutyKind;
 use crate::domain::model::Model;
 use crate::domain::name::ProviderId;
@@ -146,8 +145,8 @@ const WAIVERS_MAX: usize = 5;
 pub struct Case<'a> {
     /// The use.
     pub use_: &'a Use,
-    /// Stands in for an absent `at`.
-    pub now: Date,
+    /// The present.
+    pub present: Present,
     /// The waivers that concern it.
     pub waivers: Waivers<'a>,
     /// Who serves the model by the id that was asked for: whoever hosts it with a vendor by that id has it from there.
@@ -165,7 +164,7 @@ pub fn remedies<'a>(
     others: impl Iterator<Item = (&'a Model, Vec<&'a Waiver>)>,
 ) -> Vec<Remedy<'a>> {
     let Some(model) = decision.model else { return Vec::new() };
-    let Case { use_, now, waivers, served_by } = case;
+    let Case { use_, present, waivers, served_by } = case;
     let mut out = Vec::new();
     if decision.verdict <= Verdict::EligibleWithConditions {
         return out;
@@ -173,7 +172,7 @@ pub fn remedies<'a>(
     let tried = |edits: &[&Edit]| {
         let mut changed = use_.clone();
         edits.iter().for_each(|edit| edit.apply(&mut changed));
-        verdict(records, model, &changed, now, waivers)
+        verdict(records, model, &changed, present, waivers)
     };
     let edits = candidates(decision, use_, served_by);
     let single: Vec<(&Edit, Verdict)> = edits.iter().map(|edit| (edit, tried(&[edit]))).collect();
@@ -201,7 +200,7 @@ pub fn remedies<'a>(
     let mut offered = 0;
     for (other, list) in others.filter(|(other, _)| other.name != model.name).take(MODELS_TRIED_MAX) {
         let concerning = Waivers { list: &list, at: waivers.at };
-        let found = verdict(records, other, use_, now, concerning);
+        let found = verdict(records, other, use_, present, concerning);
         if is_yes(found) {
             out.push(Remedy { change: Change::Model(other), verdict: found });
             offered += 1;
@@ -271,7 +270,7 @@ fn candidates(decision: &Decision<'_>, use_: &Use, served_by: Option<&ProviderId
 
 /// The exceptions that would silence all that stands in the way, if there are such.
 fn by_waivers<'a>(records: &dyn Records, decision: &Decision<'_>, model: &Model, case: Case<'_>) -> Option<Remedy<'a>> {
-    let Case { use_, now, waivers, .. } = case;
+    let Case { use_, present, waivers, .. } = case;
     let mut needed: Vec<Waiver> = Vec::new();
     for finding in acting(decision) {
         let waiver = waiver_for(finding, model)?;
@@ -283,7 +282,7 @@ fn by_waivers<'a>(records: &dyn Records, decision: &Decision<'_>, model: &Model,
         return None;
     }
     let list: Vec<&Waiver> = waivers.list.iter().copied().chain(&needed).collect();
-    let found = verdict(records, model, use_, now, Waivers { list: &list, at: waivers.at });
+    let found = verdict(records, model, use_, present, Waivers { list: &list, at: waivers.at });
     let is_yes = found <= Verdict::EligibleWithConditions;
     is_yes.then_some(Remedy { change: Change::Waivers(needed), verdict: found })
 }

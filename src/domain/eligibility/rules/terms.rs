@@ -284,7 +284,13 @@ pub(in crate::domain::eligibility) enum Placed<'a> {
 
 pub(in crate::domain::eligibility) fn place<'a>(weights: &'a Component, revision: &str, day: Day) -> Placed<'a> {
     let periods = &weights.license_periods;
-    if periods.is_empty() || revision.is_empty() && !day.is_past {
+    // A change that was announced is made by the day of the use.
+    let announced = |period: &LicensePeriod| {
+        let from = period.from.map(|from| from.first_day());
+        from.is_some_and(|from| day.known < from && from <= day.of_use)
+    };
+    let is_other = day.of_use < day.known || periods.iter().any(announced);
+    if periods.is_empty() || revision.is_empty() && !is_other {
         return Placed::Current;
     }
     if revision.is_empty() {

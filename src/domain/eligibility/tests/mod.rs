@@ -369,7 +369,7 @@ fn check(world: &World, use_: &Use, expected: &str) {
 }
 
 fn case<'a>(use_: &'a Use, waivers: Waivers<'a>) -> Case<'a> {
-    Case { use_, now: date("2026-06-01"), waivers, served_by: None }
+    Case { use_, present: date("2026-06-01").into(), waivers, served_by: None }
 }
 
 fn messages(decision: &Decision<'_>) -> Vec<String> {
