@@ -53,12 +53,14 @@ impl Recent {
         Follower(self.clone())
     }
 
-    fn is_followed(&self) -> bool {
-        self.followers.load(Ordering::SeqCst) > 0
-    }
-
-    fn keep(&self, step: Step) {
+    /// Keeps a step, unless nobody follows.
+    fn keep(&self, step: impl FnOnce() -> Step) {
         let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        // Asked under the lock: whoever leaves last clears the steps after this one, or this one is not kept.
+        if self.followers.load(Ordering::SeqCst) == 0 {
+            return;
+        }
+        let step = step();
         // A gap, from a time when nobody followed: what lies before it is of no use.
         if steps.back().is_some_and(|last| last.revision != step.before) {
             steps.clear();
@@ -126,8 +128,8 @@ fn run(
                 break;
             }
             requests.enter(&commit);
-            if recent.is_followed() && next.revision() > before {
-                recent.keep(Step::new(before, &commit, next.clone()));
+            if next.revision() > before {
+                recent.keep(|| Step::new(before, &commit, next.clone()));
             }
             pending = changes.try_recv().ok();
         }
@@ -161,4 +163,30 @@ pub(super) fn changes(snapshot: &Snapshot, commit: &Commit) -> Result<Vec<Change
         read.extend(records::change(&write.key, write.value.clone(), snapshot.pool())?);
     }
     Ok(read)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalog::Reference;
+    use crate::domain::publisher::Publishers;
+    use crate::domain::vocabulary::Vocabulary;
+
+    #[test]
+    fn a_step_is_kept_only_while_somebody_follows() {
+        let recent = Arc::new(Recent::default());
+        const FRAMEWORK: &str = include_str!("../../data/openness/mof-1.0.toml");
+        let reference = Reference::new(Vocabulary::default(), FRAMEWORK, Publishers::default()).unwrap();
+        let after = Arc::new(Snapshot::new(Arc::new(reference)));
+        let commit = Commit { revision: 1, time_ms: 0, about: Bytes::new(), writes: Vec::new() };
+        let step = || Step::new(0, &commit, after.clone());
+        recent.keep(step);
+        assert!(recent.after(0).is_none());
+        let follower = recent.follow();
+        recent.keep(step);
+        assert!(recent.after(0).is_some());
+        drop(follower);
+        recent.keep(step);
+        assert!(recent.after(0).is_none());
+    }
 }

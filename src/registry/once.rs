@@ -142,7 +142,10 @@ impl Requests {
             let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
             under_way.entry(id.into()).or_default().clone()
         };
-        Alone { guard: Some(mine.lock_owned().await), id: id.into(), requests: self.clone() }
+        // Before it waits, so that whoever gives up meanwhile leaves nothing behind.
+        let mut alone = Alone { guard: None, id: id.into(), requests: self.clone() };
+        alone.guard = Some(mine.lock_owned().await);
+        alone
     }
 }
 
@@ -184,10 +187,15 @@ pub(super) struct Begun {
 
 /// An answer that is read back from what was stored.
 pub(super) trait Again: Sized {
+    /// Whether it holds anything of the record: else nothing is read.
+    const READS: bool = true;
+
     fn again(key: &Key, record: Option<Record>) -> Result<Self, RecordError>;
 }
 
 impl Again for () {
+    const READS: bool = false;
+
     fn again(_key: &Key, _record: Option<Record>) -> Result<Self, RecordError> {
         Ok(())
     }
@@ -279,16 +287,21 @@ impl Registry {
             return Err(RegistryError::Invalid(vec![violation("request_id", description)]));
         }
         let key = Key::read(&done.key).ok_or(RecordError::Empty)?;
-        let record = match self.store.record_as_of(&done.key, done.revision).await {
+        let record = if T::READS { self.written(&done).await? } else { None };
+        Ok(T::again(&key, record)?)
+    }
+
+    /// The record as a request wrote it.
+    async fn written(&self, done: &Done) -> Result<Option<Record>, RegistryError> {
+        match self.store.record_as_of(&done.key, done.revision).await {
             // What was not changed since is still there.
             Err(StoreError::Compacted { asked, oldest }) => {
                 let record = self.store.record_as_of(&done.key, oldest).await?;
                 let same = record.filter(|record| record.revision == done.revision);
-                Some(same.ok_or(StoreError::Compacted { asked, oldest })?)
+                Ok(Some(same.ok_or(StoreError::Compacted { asked, oldest })?))
             }
-            record => record?,
-        };
-        Ok(T::again(&key, record)?)
+            record => Ok(record?),
+        }
     }
 
     /// Enters the requests of before the start, from the newest commit backwards.
@@ -310,5 +323,24 @@ impl Registry {
             at_once = if found > 4_096 { 1 } else { (2 * at_once).min(512) };
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_gives_up_waiting_leaves_nothing_behind() {
+        let requests = Arc::new(Requests::default());
+        let alone = requests.wait("one").await;
+        let other = requests.clone();
+        let waiting = tokio::spawn(async move { drop(other.wait("one").await) });
+        tokio::task::yield_now().await;
+        drop(alone);
+        // It has been handed the lock by now, and is gone before it is polled.
+        waiting.abort();
+        assert!(waiting.await.unwrap_err().is_cancelled());
+        assert!(requests.under_way.lock().unwrap().is_empty());
     }
 }
