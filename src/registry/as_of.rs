@@ -49,7 +49,7 @@ impl fmt::Debug for View {
 /// Snapshots of the past that are at hand or being made.
 pub(super) struct Past {
     kept: Mutex<VecDeque<Kept>>,
-    making: Semaphore,
+    making: Arc<Semaphore>,
 }
 
 struct Kept {
@@ -61,7 +61,7 @@ struct Kept {
 
 impl Default for Past {
     fn default() -> Self {
-        Self { kept: Mutex::default(), making: Semaphore::new(MADE_AT_ONCE) }
+        Self { kept: Mutex::default(), making: Arc::new(Semaphore::new(MADE_AT_ONCE)) }
     }
 }
 
@@ -127,7 +127,7 @@ impl Registry {
     }
 
     async fn rewound(&self, current: Arc<Snapshot>, revision: Revision) -> Result<Arc<Snapshot>, RegistryError> {
-        let _turn = self.past.making.acquire().await.map_err(|_| RegistryError::Closed)?;
+        let turn = self.past.making.clone().acquire_owned().await.map_err(|_| RegistryError::Closed)?;
         if revision == 0 {
             return Ok(Arc::new(Snapshot::new(self.builtin.reference.clone())));
         }
@@ -138,8 +138,10 @@ impl Registry {
             let read = self.store.records_as_of(some.to_vec(), revision).await?;
             was.extend(some.iter().cloned().zip(read));
         }
-        // Reading and indexing many records takes longer than a serving thread should be held up.
+        // Reading and indexing many records takes longer than a serving thread should be held up. It goes on when nobody waits
+        // for it any more, and so has the turn with it.
         let made = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let mut snapshot = Snapshot::clone(&current);
             let mut changes = Vec::with_capacity(was.len());
             for (key, record) in was {
@@ -159,7 +161,8 @@ impl Registry {
         let mut after = revision;
         while after < up_to {
             let commits = self.store.changes_since(after, COMMITS_READ).await?;
-            let Some(last) = commits.last() else { break };
+            // Without all of them it would be another catalog than that of then.
+            let Some(last) = commits.last() else { return Err(RegistryError::Closed) };
             after = last.revision;
             let concerned = commits.iter().take_while(|commit| commit.revision <= up_to);
             keys.extend(concerned.flat_map(|commit| commit.writes.iter().map(|write| write.key.clone())));
