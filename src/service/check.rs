@@ -26,9 +26,10 @@ pub async fn check_eligibility(
 ) -> Result<pb::CheckEligibilityResponse, Status> {
     let (request, snapshot) = match (request.as_of_revision, request.as_of_time) {
         (0, None) => {
-            let request = read(registry, &registry.snapshot(), request).map_err(|error| status(&error))?;
-            let least = request.min_revision;
-            (request, registry.snapshot_from(least).await.map_err(|error| status(&error))?)
+            // One snapshot for the profile and the answer. A negative revision is refused where the request is read.
+            let least = u64::try_from(request.min_revision).unwrap_or(0);
+            let snapshot = registry.snapshot_from(least).await.map_err(|error| status(&error))?;
+            (read(registry, &snapshot, request).map_err(|error| status(&error))?, snapshot)
         }
         (revision, time) => {
             let as_of = convert::moment(request.min_revision, revision, time);
@@ -165,8 +166,13 @@ pub(super) async fn list_eligible_models(
     request: pb::ListEligibleModelsRequest,
 ) -> Result<pb::ListEligibleModelsResponse, Status> {
     let moment = convert::moment(request.min_revision, request.as_of_revision, request.as_of_time);
+    let least = moment.as_ref().map_or(0, |(least, _)| *least);
     let (view, refused) = past::seen(registry, moment.map(|(_, as_of)| as_of)).await?;
-    let snapshot = view.snapshot.clone();
+    // One snapshot for the profile and the answer.
+    let snapshot = match view.as_of {
+        AsOf::Now => registry.snapshot_from(least).await.map_err(|error| status(&error))?,
+        AsOf::Revision(_) | AsOf::Time(_) => view.snapshot.clone(),
+    };
     let profile = registry.profile_facts(&snapshot, &request.use_profile).map_err(|error| status(&error))?;
     let list = ListRequest {
         filter: request.filter.clone(),
@@ -179,10 +185,6 @@ pub(super) async fn list_eligible_models(
     let vocabulary = &snapshot.reference().vocabulary;
     let request = convert::eligible_request(request, profile, vocabulary).map_err(RegistryError::from);
     let request = past::joined(refused, request).map_err(|error| status(&error))?;
-    let snapshot = match request.asked.as_of {
-        AsOf::Now => registry.snapshot_from(request.asked.min_revision).await.map_err(|error| status(&error))?,
-        AsOf::Revision(_) | AsOf::Time(_) => snapshot,
-    };
     let registry = registry.clone();
     // Every model is looked at, which would hold up the connections of this worker.
     let listed =
