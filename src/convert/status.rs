@@ -105,11 +105,22 @@ pub fn status(error: &RegistryError) -> Status {
             let metadata = [("resume_revision", resume_revision.to_string())];
             with_info(Code::Unavailable, error.to_string(), "CLOSED", metadata)
         }
+        RegistryError::WatchFailed { resume_revision, error } => resumable(&status(error), *resume_revision),
         RegistryError::Stopping { resume_revision } => {
             let metadata = [("resume_revision", resume_revision.to_string())];
             with_info(Code::Unavailable, error.to_string(), "STOPPING", metadata)
         }
     }
+}
+
+/// Why a watch failed, and from where it is gone on with.
+fn resumable(failed: &Status, resume_revision: u64) -> Status {
+    let mut details = failed.get_error_details();
+    if let Some(mut info) = details.error_info().cloned() {
+        info.metadata.insert("resume_revision".into(), resume_revision.to_string());
+        details.set_error_info(info.reason, info.domain, info.metadata);
+    }
+    Status::with_error_details(failed.code(), failed.message(), details)
 }
 
 /// A status as the answer to one item of a batch.
@@ -203,4 +214,20 @@ fn with_info<const N: usize>(code: Code, message: String, reason: &str, metadata
     let metadata: HashMap<String, String> = metadata.into_iter().map(|(k, v)| (k.to_owned(), v)).collect();
     let details = ErrorDetails::with_error_info(reason, DOMAIN, metadata);
     Status::with_error_details(code, message, details)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_watch_that_failed_says_why_and_from_where_to_go_on() {
+        let error = Box::new(StoreError::Compacted { asked: Some(3), oldest: 7 }.into());
+        let told = status(&RegistryError::WatchFailed { resume_revision: 3, error });
+        assert_eq!(told.code(), Code::OutOfRange);
+        let details = told.get_error_details();
+        let info = details.error_info().unwrap();
+        assert_eq!(info.reason, "REVISION_COMPACTED");
+        assert_eq!((&*info.metadata["oldest_revision"], &*info.metadata["resume_revision"]), ("7", "3"));
+    }
 }

@@ -191,6 +191,15 @@ pub enum RegistryError {
         /// The last revision that was told to its end.
         resume_revision: u64,
     },
+    /// Something that a watch was to tell could not be read.
+    #[error("{error}; the watch was told up to revision {resume_revision}")]
+    WatchFailed {
+        /// The last revision that was told to its end.
+        resume_revision: u64,
+        /// Why.
+        #[source]
+        error: Box<RegistryError>,
+    },
     /// The server stops, and its watches with it.
     #[error("the server is stopping: go on from revision {resume_revision}")]
     Stopping {

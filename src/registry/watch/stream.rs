@@ -67,7 +67,7 @@ impl<R> Watching<R> {
             End::Stopping => Some(Err(RegistryError::Stopping { resume_revision })),
             End::TooSlow => Some(Err(RegistryError::WatchTooSlow { resume_revision })),
             End::Closed => Some(Err(RegistryError::WatchClosed { resume_revision })),
-            End::Failed(error) => Some(Err(error)),
+            End::Failed(error) => Some(Err(RegistryError::WatchFailed { resume_revision, error: Box::new(error) })),
         }
     }
 }
