@@ -1,17 +1,19 @@
 //! The feeder: applies the store's log of changes, in order, and publishes a snapshot after each.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
+use super::key::Key;
 use super::once::Requests;
 use super::{Published, day_of_ms, records};
 use crate::catalog::{Change, Snapshot};
 use crate::convert::RecordError;
+use crate::domain::name::{LicenseId, ModelName};
 use crate::store::{Commit, Revision};
 
 /// Most commits that are kept at hand for those who follow; whoever is further behind reads the store.
@@ -27,13 +29,47 @@ pub(super) struct Step {
     pub(super) about: Bytes,
     pub(super) keys: Vec<Bytes>,
     pub(super) after: Arc<Snapshot>,
+    models: OnceLock<Arc<[ModelName]>>,
+    licenses: OnceLock<Arc<[LicenseId]>>,
 }
 
 impl Step {
     pub(super) fn new(before: Revision, commit: &Commit, after: Arc<Snapshot>) -> Self {
         let Commit { revision, time_ms, about, writes } = commit;
         let keys = writes.iter().map(|write| write.key.clone()).collect();
-        Self { before, revision: *revision, time_ms: *time_ms, about: about.clone(), keys, after }
+        Self {
+            before,
+            revision: *revision,
+            time_ms: *time_ms,
+            about: about.clone(),
+            keys,
+            after,
+            models: OnceLock::new(),
+            licenses: OnceLock::new(),
+        }
+    }
+
+    /// The models among what it changed, each once, in order. They are found by the first who asks, and shared.
+    pub(super) fn models(&self) -> Arc<[ModelName]> {
+        let name = |key| match key {
+            Key::Model(_, name) => Some(name),
+            _ => None,
+        };
+        self.models.get_or_init(|| self.names(name)).clone()
+    }
+
+    /// The licenses among what it changed, as the models.
+    pub(super) fn licenses(&self) -> Arc<[LicenseId]> {
+        let id = |key| match key {
+            Key::License(_, id) => Some(id),
+            _ => None,
+        };
+        self.licenses.get_or_init(|| self.names(id)).clone()
+    }
+
+    fn names<T: Ord>(&self, name: impl Fn(Key) -> Option<T>) -> Arc<[T]> {
+        let names: BTreeSet<T> = self.keys.iter().filter_map(|key| name(Key::read(key)?)).collect();
+        names.into_iter().collect()
     }
 }
 

@@ -99,6 +99,16 @@ pub(super) fn time(at: Timestamp) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: at.as_second(), nanos: at.subsec_nanosecond() }
 }
 
+/// A time of the log as a message, if it is one that a timestamp can have.
+pub(super) fn log_time(time_ms: i64) -> Option<prost_types::Timestamp> {
+    Timestamp::from_millisecond(time_ms).ok().map(time)
+}
+
+/// Who made a commit, by what the log keeps of it; empty: not known.
+pub(super) fn actor(about: &[u8]) -> String {
+    convert::decode_note(about).actor
+}
+
 /// Times of a stored record.
 pub(super) struct Times {
     pub(super) created: Option<prost_types::Timestamp>,

@@ -81,10 +81,9 @@ fn step(layers: &[Versions], revision: Revision, oldest: Revision) -> Result<Ste
         _ => pb::RevisionChange::Updated,
     };
     let (written, by) = record.map(|record| (record.update_time, record.actor)).unwrap_or_default();
-    let (time, noted) = version.origin.map_or((written, String::new()), |(time_ms, about)| {
-        let time = jiff::Timestamp::from_millisecond(time_ms).ok().map(records::time);
-        (time, convert::decode_note(&about).actor)
-    });
+    let (time, noted) = version
+        .origin
+        .map_or((written, String::new()), |(time_ms, about)| (records::log_time(time_ms), records::actor(&about)));
     let actor = if noted.is_empty() { by } else { noted };
     Ok(Step { revision, time, actor, layer, change, shown })
 }

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::stream::{End, Message, Watching};
 use super::view::{Head, View};
 use crate::catalog::Snapshot;
-use crate::convert::{self, AsOf, RecordError};
+use crate::convert::{AsOf, RecordError};
 use crate::registry::feed::{self, Follower, Step};
 use crate::registry::{Published, Registry, RegistryError, records};
 use crate::store::Revision;
@@ -120,13 +120,15 @@ impl<V: View> Watch<V> {
         if let Some(step) = self.registry.recent.after(self.position) {
             return Ok(step);
         }
+        // Before anything is read: a commit can be a whole import, and many watches may come to it at once.
+        let turn = self.registry.turn().await?;
         let commits = self.registry.store.changes_since(self.position, 1).await?;
         let Some(commit) = commits.into_iter().next() else { return Err(End::Closed) };
         let (at, before, current) = (at.clone(), self.position, self.registry.snapshot());
         if commit.revision == current.revision() {
             return Ok(Arc::new(Step::new(before, &commit, current)));
         }
-        let applied = self.registry.aside(move || {
+        let applied = beside(turn, move || {
             let changes = feed::changes(&at, &commit)?;
             let mut after = Snapshot::clone(&at);
             after.apply(commit.revision, changes);
@@ -138,10 +140,10 @@ impl<V: View> Watch<V> {
     /// Tells what a step changed, in as many messages as it takes.
     async fn tell(&mut self, at: &Arc<Snapshot>, step: &Arc<Step>) -> Result<(), End> {
         let names = if step.keys.len() <= SMALL {
-            V::names(&step.keys)
+            V::names(step)
         } else {
             let step = step.clone();
-            self.registry.aside(move || V::names(&step.keys)).await?
+            self.registry.aside(move || V::names(&step)).await?
         };
         let work = names.len().saturating_mul(1 + self.view.terms());
         let mut left = Left { names, next: 0, carried: None };
@@ -165,8 +167,8 @@ impl<V: View> Watch<V> {
             let head = Head {
                 revision: records::wire_revision(step.revision),
                 partial,
-                commit_time: Some(time(step.time_ms)),
-                actor: actor(&step.about),
+                commit_time: records::log_time(step.time_ms),
+                actor: records::actor(&step.about),
             };
             self.send((!partial).then_some(step.revision), V::response(head, changes)).await?;
             if !partial {
@@ -195,7 +197,7 @@ impl<V: View> Watch<V> {
 
 /// The records of a step that are still to be looked at, and a change that no longer fitted into the message before.
 struct Left<V: View> {
-    names: Vec<V::Name>,
+    names: Arc<[V::Name]>,
     next: usize,
     carried: Option<V::Change>,
 }
@@ -226,14 +228,27 @@ impl Registry {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, RegistryError> {
-        let turn = self.watches.heavy.clone().acquire_owned().await.map_err(|_| RegistryError::Closed)?;
-        let work = move || {
-            let done = work();
-            drop(turn);
-            done
-        };
-        tokio::task::spawn_blocking(work).await.map_err(|_| RegistryError::Closed)
+        let turn = self.turn().await?;
+        beside(turn, work).await
     }
+
+    /// Waits for one of the few turns of what takes longer.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, RegistryError> {
+        self.watches.heavy.clone().acquire_owned().await.map_err(|_| RegistryError::Closed)
+    }
+}
+
+/// Does work that has its turn beside the threads that serve, and keeps the turn until it is done.
+async fn beside<T: Send + 'static>(
+    turn: OwnedSemaphorePermit,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, RegistryError> {
+    let work = move || {
+        let done = work();
+        drop(turn);
+        done
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|_| RegistryError::Closed)
 }
 
 /// What is published, once it is more than a revision.
@@ -243,15 +258,4 @@ async fn reached(published: &mut watch::Receiver<Published>, position: Revision)
         Ok(published) if published.revision > position => Ok(published.revision),
         _ => Err(End::Closed),
     }
-}
-
-/// Who made a commit, by what the log keeps of it.
-fn actor(about: &[u8]) -> String {
-    convert::decode_note(about).actor
-}
-
-/// A time of the log as a message.
-fn time(time_ms: i64) -> prost_types::Timestamp {
-    let nanos = i32::try_from(time_ms.rem_euclid(1_000) * 1_000_000).unwrap_or(0);
-    prost_types::Timestamp { seconds: time_ms.div_euclid(1_000), nanos }
 }

@@ -1,8 +1,7 @@
 //! Models and licenses as they are watched.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use bytes::Bytes;
 use prost::Message;
 
 use crate::catalog::fields::{LicenseField, ModelField};
@@ -14,7 +13,6 @@ use crate::domain::name::{LicenseId, ModelName};
 use crate::domain::tri::Tri;
 use crate::pb::weighbridge::v1 as pb;
 use crate::registry::feed::Step;
-use crate::registry::key::Key;
 use crate::registry::{licenses, models};
 
 /// Which record shows, for telling whether another one does after a commit.
@@ -38,8 +36,8 @@ pub(super) trait View: Send + Sync + 'static {
     /// A message.
     type Response: Send + 'static;
 
-    /// The record of a key, if it is of this kind.
-    fn name(key: Key) -> Option<Self::Name>;
+    /// The records of this kind that a step may have changed, each once, in order; found once for all who watch.
+    fn names(step: &Step) -> Arc<[Self::Name]>;
     /// The record that shows under a name, if it is one of those that are watched.
     fn shown(&self, snapshot: &Snapshot, name: &Self::Name) -> Option<Shown>;
     /// A change, with the record as a snapshot has it.
@@ -49,12 +47,6 @@ pub(super) trait View: Send + Sync + 'static {
     fn terms(&self) -> usize;
     /// A message.
     fn response(head: Head, changes: Vec<Self::Change>) -> Self::Response;
-
-    /// The records of some keys, each once, in order.
-    fn names(keys: &[Bytes]) -> Vec<Self::Name> {
-        let names: BTreeSet<Self::Name> = keys.iter().filter_map(|key| Self::name(Key::read(key)?)).collect();
-        names.into_iter().collect()
-    }
 
     /// What a step did to a record, as one who watches sees it.
     fn told(&self, before: &Snapshot, step: &Step, name: &Self::Name) -> Result<Option<Self::Change>, RecordError> {
@@ -82,11 +74,8 @@ impl View for ModelView {
     type Change = pb::ModelChange;
     type Response = pb::WatchModelsResponse;
 
-    fn name(key: Key) -> Option<ModelName> {
-        match key {
-            Key::Model(_, name) => Some(name),
-            _ => None,
-        }
+    fn names(step: &Step) -> Arc<[ModelName]> {
+        step.models()
     }
 
     fn shown(&self, snapshot: &Snapshot, name: &ModelName) -> Option<Shown> {
@@ -130,11 +119,8 @@ impl View for LicenseView {
     type Change = pb::LicenseChange;
     type Response = pb::WatchLicensesResponse;
 
-    fn name(key: Key) -> Option<LicenseId> {
-        match key {
-            Key::License(_, id) => Some(id),
-            _ => None,
-        }
+    fn names(step: &Step) -> Arc<[LicenseId]> {
+        step.licenses()
     }
 
     fn shown(&self, snapshot: &Snapshot, id: &LicenseId) -> Option<Shown> {
