@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{OnceCell, OwnedMutexGuard};
 
 use super::key::Key;
-use super::revisions::Shown;
+use super::revisions::ShownRecord;
 use super::write::{By, OPERATOR};
 use super::{Registry, RegistryError, licenses, models, named, violation};
 use crate::catalog::Change;
@@ -203,7 +203,7 @@ impl Again for () {
 
 impl Again for pb::Model {
     fn again(key: &Key, record: Option<Record>) -> Result<Self, RecordError> {
-        let shown = Shown::of(key, record).ok_or(RecordError::Empty)?;
+        let shown = ShownRecord::of(key, record).ok_or(RecordError::Empty)?;
         match shown.read(key)? {
             Change::Model(_, _, Some(put)) => models::message(&shown.entry(put)),
             _ => Err(RecordError::Empty),
@@ -213,7 +213,7 @@ impl Again for pb::Model {
 
 impl Again for pb::License {
     fn again(key: &Key, record: Option<Record>) -> Result<Self, RecordError> {
-        let shown = Shown::of(key, record).ok_or(RecordError::Empty)?;
+        let shown = ShownRecord::of(key, record).ok_or(RecordError::Empty)?;
         match shown.read(key)? {
             Change::License(_, _, Some(put)) => licenses::message(&shown.entry(*put)),
             _ => Err(RecordError::Empty),

@@ -21,19 +21,19 @@ struct Versions {
 }
 
 /// A revision that changed a record.
-struct Step {
+struct Revised {
     revision: Revision,
     time: Option<prost_types::Timestamp>,
     actor: String,
     layer: Layer,
     change: pb::RevisionChange,
     /// What showed after it.
-    shown: Option<Shown>,
+    shown: Option<ShownRecord>,
 }
 
 /// A stored record that shows.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) struct Shown {
+pub(super) struct ShownRecord {
     layer: Layer,
     revision: Revision,
     value: Bytes,
@@ -56,15 +56,15 @@ impl Versions {
 }
 
 /// What showed at a revision.
-fn shown_at(layers: &[Versions], revision: Revision) -> Option<Shown> {
+fn shown_at(layers: &[Versions], revision: Revision) -> Option<ShownRecord> {
     layers.iter().rev().find_map(|versions| {
         let version = versions.at(revision)?;
         let value = version.value.clone()?;
-        Some(Shown { layer: versions.layer, revision: version.revision, value })
+        Some(ShownRecord { layer: versions.layer, revision: version.revision, value })
     })
 }
 
-fn step(layers: &[Versions], revision: Revision, oldest: Revision) -> Result<Step, RecordError> {
+fn revised(layers: &[Versions], revision: Revision, oldest: Revision) -> Result<Revised, RecordError> {
     let changed = |versions: &Versions| versions.at(revision).cloned().filter(|version| version.revision == revision);
     let found = layers.iter().rev().find_map(|versions| Some((versions.layer, changed(versions)?)));
     // INVARIANT: revisions are those of the versions themselves.
@@ -85,7 +85,7 @@ fn step(layers: &[Versions], revision: Revision, oldest: Revision) -> Result<Ste
         .origin
         .map_or((written, String::new()), |(time_ms, about)| (records::log_time(time_ms), records::actor(&about)));
     let actor = if noted.is_empty() { by } else { noted };
-    Ok(Step { revision, time, actor, layer, change, shown })
+    Ok(Revised { revision, time, actor, layer, change, shown })
 }
 
 impl Registry {
@@ -106,7 +106,7 @@ impl Registry {
         }
         let next_page_token = history.next("models", name);
         let oldest_revision = records::wire_revision(history.oldest);
-        let revisions = history.told(move |step| model_revision(&parsed, step)).await?;
+        let revisions = history.told(move |revised| model_revision(&parsed, revised)).await?;
         Ok(pb::ListModelRevisionsResponse { revisions, next_page_token, oldest_revision })
     }
 
@@ -127,7 +127,7 @@ impl Registry {
         }
         let next_page_token = history.next("licenses", name);
         let oldest_revision = records::wire_revision(history.oldest);
-        let revisions = history.told(move |step| license_revision(&parsed, step)).await?;
+        let revisions = history.told(move |revised| license_revision(&parsed, revised)).await?;
         Ok(pb::ListLicenseRevisionsResponse { revisions, next_page_token, oldest_revision })
     }
 
@@ -189,18 +189,18 @@ impl History {
     /// Reads each revision, which for many takes longer than a serving thread should be held up.
     async fn told<T: Send + 'static>(
         self,
-        tell: impl Fn(Step) -> Result<T, RecordError> + Send + 'static,
+        tell: impl Fn(Revised) -> Result<T, RecordError> + Send + 'static,
     ) -> Result<Vec<T>, RegistryError> {
         let read = tokio::task::spawn_blocking(move || {
             let Self { layers, revisions, more: _, oldest } = self;
-            revisions.into_iter().map(|revision| tell(step(&layers, revision, oldest)?)).collect::<Result<_, _>>()
+            revisions.into_iter().map(|revision| tell(revised(&layers, revision, oldest)?)).collect::<Result<_, _>>()
         });
         Ok(read.await.map_err(|_| RegistryError::Closed)??)
     }
 }
 
-fn model_revision(name: &ModelName, step: Step) -> Result<pb::ModelRevision, RecordError> {
-    let Step { revision, time, actor, layer, change, shown } = step;
+fn model_revision(name: &ModelName, revised: Revised) -> Result<pb::ModelRevision, RecordError> {
+    let Revised { revision, time, actor, layer, change, shown } = revised;
     let model = shown.map(|shown| match shown.read(&Key::Model(shown.layer, name.clone()))? {
         Change::Model(_, _, Some(put)) => models::message(&shown.entry(put)),
         _ => Err(RecordError::Empty),
@@ -215,8 +215,8 @@ fn model_revision(name: &ModelName, step: Step) -> Result<pb::ModelRevision, Rec
     })
 }
 
-fn license_revision(id: &LicenseId, step: Step) -> Result<pb::LicenseRevision, RecordError> {
-    let Step { revision, time, actor, layer, change, shown } = step;
+fn license_revision(id: &LicenseId, revised: Revised) -> Result<pb::LicenseRevision, RecordError> {
+    let Revised { revision, time, actor, layer, change, shown } = revised;
     let license = shown.map(|shown| match shown.read(&Key::License(shown.layer, id.clone()))? {
         Change::License(_, _, Some(put)) => licenses::message(&shown.entry(*put)),
         _ => Err(RecordError::Empty),
@@ -231,7 +231,7 @@ fn license_revision(id: &LicenseId, step: Step) -> Result<pb::LicenseRevision, R
     })
 }
 
-impl Shown {
+impl ShownRecord {
     /// The record of a layer.
     pub(super) fn of(key: &Key, record: Option<Record>) -> Option<Self> {
         let Record { key: _, value, revision } = record?;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::scope::{Head, Scope};
 use super::stream::{End, Message, Watching};
-use super::view::{Head, View};
 use crate::catalog::Snapshot;
 use crate::convert::{AsOf, RecordError};
 use crate::registry::feed::{self, Follower, Step};
@@ -32,7 +32,7 @@ pub(super) struct Start {
 }
 
 /// Starts the task of a watch.
-pub(super) fn start<V: View>(registry: Arc<Registry>, view: Arc<V>, start: Start) -> Watching<V::Response> {
+pub(super) fn start<S: Scope>(registry: Arc<Registry>, scope: Arc<S>, start: Start) -> Watching<S::Response> {
     let (messages, read) = mpsc::channel(WAITING);
     let (end, ended) = oneshot::channel();
     let watching = Watching::new(read, ended, start.revision, start.slot.clone());
@@ -46,7 +46,7 @@ pub(super) fn start<V: View>(registry: Arc<Registry>, view: Arc<V>, start: Start
             published: registry.published.clone(),
             beat_at: Instant::now(),
             registry,
-            view,
+            scope,
             heartbeat,
             messages,
         };
@@ -64,9 +64,9 @@ pub(super) fn start<V: View>(registry: Arc<Registry>, view: Arc<V>, start: Start
     watching
 }
 
-struct Watch<V: View> {
+struct Watch<S: Scope> {
     registry: Arc<Registry>,
-    view: Arc<V>,
+    scope: Arc<S>,
     /// Everything up to it has been told.
     position: Revision,
     /// Where the registry stood at the start: up to it, being behind is no fault of the reader.
@@ -75,13 +75,13 @@ struct Watch<V: View> {
     heartbeat: Duration,
     /// When it has been silent for long enough.
     beat_at: Instant,
-    messages: mpsc::Sender<Message<V::Response>>,
+    messages: mpsc::Sender<Message<S::Response>>,
 }
 
 /// There is always a reason to end.
 enum Never {}
 
-impl<V: View> Watch<V> {
+impl<S: Scope> Watch<S> {
     async fn run(mut self) -> End {
         let Err(why) = self.follow().await;
         why
@@ -140,20 +140,20 @@ impl<V: View> Watch<V> {
     /// Tells what a step changed, in as many messages as it takes.
     async fn tell(&mut self, at: &Arc<Snapshot>, step: &Arc<Step>) -> Result<(), End> {
         let names = if step.keys.len() <= SMALL {
-            V::names(step)
+            S::names(step)
         } else {
             let step = step.clone();
-            self.registry.aside(move || V::names(&step)).await?
+            self.registry.aside(move || S::names(&step)).await?
         };
-        let work = names.len().saturating_mul(1 + self.view.terms());
+        let work = names.len().saturating_mul(1 + self.scope.terms());
         let mut left = Left { names, next: 0, carried: None };
         let mut silent = true;
         loop {
             let (changes, rest) = if work <= SMALL {
-                left.take(&*self.view, at, step)?
+                left.take(&*self.scope, at, step)?
             } else {
-                let (view, at, step) = (self.view.clone(), at.clone(), step.clone());
-                self.registry.aside(move || left.take(&*view, &at, &step)).await??
+                let (scope, at, step) = (self.scope.clone(), at.clone(), step.clone());
+                self.registry.aside(move || left.take(&*scope, &at, &step)).await??
             };
             left = rest;
             let partial = left.carried.is_some();
@@ -170,7 +170,7 @@ impl<V: View> Watch<V> {
                 commit_time: records::log_time(step.time_ms),
                 actor: records::actor(&step.about),
             };
-            self.send((!partial).then_some(step.revision), V::response(head, changes)).await?;
+            self.send((!partial).then_some(step.revision), S::response(head, changes)).await?;
             if !partial {
                 return Ok(());
             }
@@ -180,10 +180,10 @@ impl<V: View> Watch<V> {
     /// Says that it is alive, and how far everything has been told.
     async fn beat(&mut self) -> Result<(), End> {
         let head = Head { revision: records::wire_revision(self.position), ..Head::default() };
-        self.send(Some(self.position), V::response(head, Vec::new())).await
+        self.send(Some(self.position), S::response(head, Vec::new())).await
     }
 
-    async fn send(&mut self, complete: Option<Revision>, response: V::Response) -> Result<(), End> {
+    async fn send(&mut self, complete: Option<Revision>, response: S::Response) -> Result<(), End> {
         let patience = self.registry.watches.limits.patience;
         let sent = timeout(patience, self.messages.send(Message { complete, response })).await;
         self.beat_at = Instant::now() + self.heartbeat;
@@ -196,21 +196,21 @@ impl<V: View> Watch<V> {
 }
 
 /// The records of a step that are still to be looked at, and a change that no longer fitted into the message before.
-struct Left<V: View> {
-    names: Arc<[V::Name]>,
+struct Left<S: Scope> {
+    names: Arc<[S::Name]>,
     next: usize,
-    carried: Option<V::Change>,
+    carried: Option<S::Change>,
 }
 
-impl<V: View> Left<V> {
+impl<S: Scope> Left<S> {
     /// The changes of one message. What is left begins with a change, if there is one.
-    fn take(mut self, view: &V, before: &Snapshot, step: &Step) -> Result<(Vec<V::Change>, Self), RecordError> {
+    fn take(mut self, scope: &S, before: &Snapshot, step: &Step) -> Result<(Vec<S::Change>, Self), RecordError> {
         use prost::Message as _;
-        let mut changes: Vec<V::Change> = self.carried.take().into_iter().collect();
-        let mut size: usize = changes.iter().map(V::Change::encoded_len).sum();
+        let mut changes: Vec<S::Change> = self.carried.take().into_iter().collect();
+        let mut size: usize = changes.iter().map(S::Change::encoded_len).sum();
         while let Some(name) = self.names.get(self.next) {
             self.next += 1;
-            let Some(change) = view.told(before, step, name)? else { continue };
+            let Some(change) = scope.told(before, step, name)? else { continue };
             size += change.encoded_len();
             if changes.len() >= CHANGES_MAX || !changes.is_empty() && size > CHANGES_BYTES {
                 self.carried = Some(change);

@@ -10,11 +10,11 @@
 //! | `mod.rs` | requests and limits |
 //! | `follow.rs` | the task: position, pace, heartbeats, the end |
 //! | `stream.rs` | what the caller reads, and from where a watch that ended is gone on with |
-//! | `view.rs` | models and licenses: what is watched of them, and what a change is to one who watches |
+//! | `scope.rs` | models and licenses: what is watched of them, and what a change is to one who watches |
 
 mod follow;
+mod scope;
 mod stream;
-mod view;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ use crate::convert::{self, Violation};
 use crate::pb::weighbridge::v1 as pb;
 use crate::store::Revision;
 use follow::Start;
-use view::{LicenseView, ModelView, View};
+use scope::{LicenseScope, ModelScope, Scope};
 
 /// Longest time without a message, where the request does not say one.
 const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(10);
@@ -116,8 +116,8 @@ impl Registry {
         };
         let query = noted(read_filter::<ModelField>(&filter), &mut violations).flatten();
         let asked = read("weighbridge.v1.Model", start_revision, read_mask, heartbeat_interval, violations)?;
-        let view = ModelView { publisher, query, mask: asked.mask };
-        self.watch(view, asked.start, asked.heartbeat).await
+        let scope = ModelScope { publisher, query, mask: asked.mask };
+        self.watch(scope, asked.start, asked.heartbeat).await
     }
 
     /// Watches licenses: those for which a filter holds.
@@ -132,16 +132,16 @@ impl Registry {
         let mut violations = Vec::new();
         let query = noted(read_filter::<LicenseField>(&filter), &mut violations).flatten();
         let asked = read("weighbridge.v1.License", start_revision, read_mask, heartbeat_interval, violations)?;
-        let view = LicenseView { query, mask: asked.mask };
-        self.watch(view, asked.start, asked.heartbeat).await
+        let scope = LicenseScope { query, mask: asked.mask };
+        self.watch(scope, asked.start, asked.heartbeat).await
     }
 
-    async fn watch<V: View>(
+    async fn watch<S: Scope>(
         self: &Arc<Self>,
-        view: V,
+        scope: S,
         start: Option<Revision>,
         heartbeat: Duration,
-    ) -> Result<Watching<V::Response>, RegistryError> {
+    ) -> Result<Watching<S::Response>, RegistryError> {
         self.check_complete()?;
         let most = self.watches.limits.watches_max;
         let slot = self.watches.free.clone().try_acquire_owned();
@@ -157,7 +157,7 @@ impl Registry {
         if *self.watches.stopping.borrow() {
             return Err(RegistryError::Stopping { resume_revision: start });
         }
-        Ok(follow::start(self.clone(), Arc::new(view), Start { revision: start, heartbeat, slot, follower }))
+        Ok(follow::start(self.clone(), Arc::new(scope), Start { revision: start, heartbeat, slot, follower }))
     }
 }
 

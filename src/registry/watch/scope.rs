@@ -15,8 +15,8 @@ use crate::pb::weighbridge::v1 as pb;
 use crate::registry::feed::Step;
 use crate::registry::{licenses, models};
 
-/// Which record shows, for telling whether another one does after a commit.
-pub(super) type Shown = (Layer, u64);
+/// Layer and revision of the record that shows, for telling whether another one does after a commit.
+pub(super) type Stamp = (Layer, u64);
 
 /// What a message says besides the changes.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +28,7 @@ pub(super) struct Head {
 }
 
 /// What is watched of one kind of records.
-pub(super) trait View: Send + Sync + 'static {
+pub(super) trait Scope: Send + Sync + 'static {
     /// What records are called.
     type Name: Ord + Send + Sync + 'static;
     /// A change as it is told.
@@ -39,7 +39,7 @@ pub(super) trait View: Send + Sync + 'static {
     /// The records of this kind that a step may have changed, each once, in order; found once for all who watch.
     fn names(step: &Step) -> Arc<[Self::Name]>;
     /// The record that shows under a name, if it is one of those that are watched.
-    fn shown(&self, snapshot: &Snapshot, name: &Self::Name) -> Option<Shown>;
+    fn shown(&self, snapshot: &Snapshot, name: &Self::Name) -> Option<Stamp>;
     /// A change, with the record as a snapshot has it.
     fn change(&self, kind: pb::ChangeKind, snapshot: &Snapshot, name: &Self::Name)
     -> Result<Self::Change, RecordError>;
@@ -63,13 +63,13 @@ pub(super) trait View: Send + Sync + 'static {
 }
 
 /// Models: those of a publisher or all, for which a filter holds.
-pub(super) struct ModelView {
+pub(super) struct ModelScope {
     pub(super) publisher: Option<String>,
     pub(super) query: Option<Query<ModelField>>,
     pub(super) mask: ReadMask,
 }
 
-impl View for ModelView {
+impl Scope for ModelScope {
     type Name = ModelName;
     type Change = pb::ModelChange;
     type Response = pb::WatchModelsResponse;
@@ -78,7 +78,7 @@ impl View for ModelView {
         step.models()
     }
 
-    fn shown(&self, snapshot: &Snapshot, name: &ModelName) -> Option<Shown> {
+    fn shown(&self, snapshot: &Snapshot, name: &ModelName) -> Option<Stamp> {
         if self.publisher.as_ref().is_some_and(|publisher| publisher != name.publisher()) {
             return None;
         }
@@ -109,12 +109,12 @@ impl View for ModelView {
 }
 
 /// Licenses: those for which a filter holds.
-pub(super) struct LicenseView {
+pub(super) struct LicenseScope {
     pub(super) query: Option<Query<LicenseField>>,
     pub(super) mask: ReadMask,
 }
 
-impl View for LicenseView {
+impl Scope for LicenseScope {
     type Name = LicenseId;
     type Change = pb::LicenseChange;
     type Response = pb::WatchLicensesResponse;
@@ -123,7 +123,7 @@ impl View for LicenseView {
         step.licenses()
     }
 
-    fn shown(&self, snapshot: &Snapshot, id: &LicenseId) -> Option<Shown> {
+    fn shown(&self, snapshot: &Snapshot, id: &LicenseId) -> Option<Stamp> {
         let entry = snapshot.license_entry(id)?;
         // With the restrictions of its shared policy: a filter asks for what holds.
         let license = Records::license(snapshot, id)?;
