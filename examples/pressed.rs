@@ -24,8 +24,10 @@ use weighbridge::store::{Batch, SledOptions, SledStore, Store, Write};
 const WRITERS: u32 = 4;
 /// Keys of a batch, all with the same value.
 const TOGETHER: u32 = 3;
-/// Other values are now and then as large as this: pages of their own.
-const LARGE: usize = 200_000;
+/// History that is kept, in revisions: what lies before it is let go of again and again.
+const KEPT: u64 = 100;
+/// Values are now and then as large as this: pages of their own, and a batch that fills several segments of the engine.
+const LARGE: usize = 400_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -91,6 +93,9 @@ fn write(folder: &str, ledger: &str) -> ExitCode {
                     number += 1;
                     let value = value(writer, number);
                     let put = |i| Write { key: format!("{writer}/{i}").into(), value: Some(value.clone()) };
+                    if writer == 0 && number % 25 == 0 {
+                        let _ = block_on(store.compact(store.status().revision.saturating_sub(KEPT)));
+                    }
                     match block_on(store.commit(Batch::of((0..TOGETHER).map(put)))) {
                         Ok(_) => writeln!(ledger.lock().unwrap(), "{writer} {number}").unwrap(),
                         Err(error) => {

@@ -78,7 +78,7 @@ impl Registry {
             match discard(data_dir) {
                 Ok(()) => *self.superseded.write().await = false,
                 Err(error) => {
-                    tracing::error!(%error, "a restore has failed and cannot be cleared away: nothing is written")
+                    tracing::error!(%error, "a restore has failed and cannot be cleared away: nothing is written");
                 }
             }
         }
