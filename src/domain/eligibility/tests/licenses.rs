@@ -250,6 +250,36 @@ fn the_day_of_a_past_use_picks_the_license_of_that_day() {
     check(&ended, &on("2024-01-01"), "duties: DUTY_APPLIES LICENSE_CHANGED_OVER_TIME");
 }
 
+/// The records tell of a day. What comes after it is no past day, whatever the clock says; but what they announce for it holds.
+#[test]
+fn a_change_that_is_announced_holds_from_its_day() {
+    let period = |from: &str, until: Option<&str>, expression: &str| LicensePeriod {
+        from: Some(date(from)),
+        until: until.map(date),
+        expression: Expression::parse(expression).unwrap(),
+        commit: "".into(),
+    };
+    let announced = under("LicenseRef-A", vec![license("LicenseRef-A"), owing("LicenseRef-B")]).model_with(|m| {
+        m.components[0].license_periods =
+            vec![period("2023-05", Some("2026-12-31"), "LicenseRef-A"), period("2027-01-01", None, "LicenseRef-B")];
+    });
+    let on = |day: &str| used(|u| u.at = Some(date(day)));
+    check(&announced, &on("2026-12-31"), "yes: LICENSE_CHANGED_OVER_TIME");
+    check(&announced, &on("2027-01-01"), "duties: DUTY_APPLIES LICENSE_CHANGED_OVER_TIME");
+    for (use_, day, known, verdict) in [
+        (a_use(), "2026-12-31", "2026-06-01", Verdict::Eligible),
+        (a_use(), "2027-02-01", "2026-06-01", Verdict::EligibleWithConditions),
+        (on("2027-01-15"), "2027-02-01", "2026-06-01", Verdict::EligibleWithConditions),
+        (on("2026-07-15"), "2026-09-01", "2026-06-01", Verdict::Eligible),
+        // Written since, and still under the first: what was announced did not come.
+        (a_use(), "2027-02-01", "2027-02-01", Verdict::Eligible),
+    ] {
+        let present = Present { day: date(day), known: date(known) };
+        let decision = evaluate(&announced, &announced.models[0], &use_, present, Waivers::default());
+        assert_eq!(decision.verdict, verdict, "{day} as known on {known}");
+    }
+}
+
 #[test]
 fn a_base_that_is_no_record_is_not_known_for_what_it_is() {
     let mut world = family(

@@ -13,8 +13,8 @@ mod waivers;
 
 use super::decision::{Decision, Effect, Finding, Verdict};
 use super::{
-    Activity, BusinessTypes, Case, Detail, Hosting, Measure, OrganizationType, Purpose, Reason, Records, Requirements,
-    Role, Use, Waiver, Waivers, evaluate, unresolved,
+    Activity, BusinessTypes, Case, Detail, Hosting, Measure, OrganizationType, Present, Purpose, Reason, Records,
+    Requirements, Role, Use, Waiver, Waivers, evaluate, unresolved,
 };
 use crate::domain::date::Date;
 use crate::domain::license::{
