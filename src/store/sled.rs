@@ -15,7 +15,8 @@ use std::fs::File;
 use std::io;
 use std::ops::RangeBounds;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,6 +26,8 @@ use super::hook::{Hook, Step};
 use super::layout::{self, BLOB_DIRECTORY, DATA_FILE};
 use super::{Revision, StoreError, witness};
 
+/// How long an engine that has failed may take to close.
+const CLOSE_WAIT: Duration = Duration::from_secs(3);
 /// The engine frees its lock a little after it is dropped.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
@@ -42,6 +45,8 @@ pub(super) struct Engine {
     folder: PathBuf,
     /// The files for large pages with numbers below this are synced.
     blobs_synced: AtomicU64,
+    /// It has failed, and may never finish to close.
+    failed: AtomicBool,
     hook: Hook,
 }
 
@@ -52,7 +57,14 @@ impl Engine {
         let data_path = folder.join(DATA_FILE);
         let data_file =
             File::open(&data_path).map_err(|error| StoreError::io("open the data file", &data_path, error))?;
-        Ok(Engine { db: Some(db), data_file, folder: folder.to_path_buf(), blobs_synced: AtomicU64::new(0), hook })
+        Ok(Engine {
+            db: Some(db),
+            data_file,
+            folder: folder.to_path_buf(),
+            blobs_synced: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            hook,
+        })
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -136,8 +148,32 @@ impl Engine {
     }
 }
 
+impl Engine {
+    /// From here on it is not waited for when it is closed.
+    pub(super) fn give_up(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Closes an engine that has failed: it flushes when it is dropped, and can wait for ever for what it could not write. Then
+/// it is left behind, with its lock.
+fn close_failed(db: Option<Db>, folder: &Path) {
+    let (closed, wait) = std::sync::mpsc::channel::<()>();
+    let closing = thread::Builder::new().name("store-close".to_owned()).spawn(move || {
+        let _ = super::guard::quietly(|| drop(db));
+        drop(closed);
+    });
+    let left = closing.is_ok() && wait.recv_timeout(CLOSE_WAIT) == Err(RecvTimeoutError::Timeout);
+    if left {
+        tracing::error!(path = %folder.display(), "the storage engine that failed does not close, and is left behind");
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
+        if *self.failed.get_mut() {
+            return close_failed(self.db.take(), &self.folder);
+        }
         let db = self.db.take();
         // The engine flushes when it is dropped, and may panic in it.
         if let Err(panic) = super::guard::quietly(|| drop(db)) {

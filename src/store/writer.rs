@@ -99,6 +99,9 @@ impl Writer {
     /// After a failure the engine repeats its first error for ever, and what it holds is unknown.
     fn fail(&mut self, error: &StoreError) {
         tracing::error!(%error, "a commit failed, so the store is read-only now");
+        if let Some(engine) = self.reader.engine.load_full() {
+            engine.give_up();
+        }
         // Of these the disk can recover: then the engine is opened anew. After a failed sync it would show what is in memory
         // only.
         let passing = match error {
@@ -221,6 +224,9 @@ impl Writer {
                 problem.unwrap_or_default()
             }
             Err(error @ StoreError::Damaged { .. }) => error.to_string(),
+            Err(StoreError::Locked { .. }) => {
+                "no commit is accepted until a restart: the storage engine that failed does not close".to_owned()
+            }
             // It may still be full.
             Err(error) => {
                 tracing::warn!(%error, "the store could not be opened anew yet");
@@ -228,7 +234,7 @@ impl Writer {
             }
         };
         self.retry_at = None;
-        tracing::error!(problem, "the store was opened anew and is damaged");
+        tracing::error!(problem, "the store could not be opened anew");
         self.reader.feed.worsen(problem);
     }
 
