@@ -594,20 +594,24 @@ fn run_history(steps: &[Step], bench: &mut dyn Bench) {
                 }
             }
             Step::Reopen => bench.reopen(),
-            Step::Compact(share) => match block_on(bench.store().compact(model.share(*share))) {
-                Ok(floor) => {
-                    model.floor = model.floor.max(model.share(*share));
-                    assert_eq!(floor, model.floor);
+            Step::Compact(share) => {
+                // Let go of the store before it is opened again.
+                let outcome = block_on(bench.store().compact(model.share(*share)));
+                match outcome {
+                    Ok(floor) => {
+                        model.floor = model.floor.max(model.share(*share));
+                        assert_eq!(floor, model.floor);
+                    }
+                    Err(error) => {
+                        assert!(armed, "{error}");
+                        armed = false;
+                        bench.recover();
+                        let found = bench.store().status().oldest_revision;
+                        assert!(model.floor <= found && found <= model.floor.max(model.share(*share)));
+                        model.floor = found;
+                    }
                 }
-                Err(error) => {
-                    assert!(armed, "{error}");
-                    armed = false;
-                    bench.recover();
-                    let found = bench.store().status().oldest_revision;
-                    assert!(model.floor <= found && found <= model.floor.max(model.share(*share)));
-                    model.floor = found;
-                }
-            },
+            }
             Step::Fail(after) | Step::Kill(after) => {
                 bench.arm(*after, matches!(step, Step::Kill(_)));
                 armed = true;
