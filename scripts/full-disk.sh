@@ -22,7 +22,7 @@ mkdir "$work/disk"
 one_round() {
   local kind="$1"
   # Something that can be removed later, to make room.
-  head -c 8M /dev/zero >"$work/disk/ballast"
+  head -c 20M /dev/zero >"$work/disk/ballast"
   rm -f "$work/ledger"
   timeout 120 "$binary" write "$work/disk/store" "$work/ledger" >"$work/told" || { cat "$work/told"; return 1; }
   local acknowledged

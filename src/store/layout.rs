@@ -265,6 +265,18 @@ pub(super) fn discard(directory: &Path) -> Result<(), StoreError> {
     remove(&old)
 }
 
+/// Room that a disk must have for an engine to be opened on it, beside a part of its data.
+const ROOM_TO_OPEN_BYTES: u64 = 8 << 20;
+
+/// Refuses to open an engine on a disk without room: it writes while it opens, and where that fails it damages its files.
+pub(super) fn check_room_to_open(folder: &Path) -> Result<(), StoreError> {
+    let data = fs::metadata(folder.join(DATA_FILE)).map_or(0, |found| found.len());
+    // A file system that cannot tell is not held to be full.
+    let Ok(found) = rustix::fs::statvfs(folder) else { return Ok(()) };
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
+    if free < ROOM_TO_OPEN_BYTES + data / 32 { Err(StoreError::Full { path: folder.to_path_buf() }) } else { Ok(()) }
+}
+
 /// Whether so much can be written to the file system of a directory.
 pub(super) fn has_room(directory: &Path, bytes: usize) -> bool {
     let path = directory.join(ROOM_DRAFT);

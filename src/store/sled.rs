@@ -51,8 +51,9 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Opens the files in a folder, or makes them.
+    /// Opens the files in a folder, or makes them; not on a disk without room.
     pub(super) fn open(folder: &Path, cache_capacity_bytes: u64, hook: Hook) -> Result<Engine, StoreError> {
+        layout::check_room_to_open(folder)?;
         let db = open_db(folder, cache_capacity_bytes)?;
         let data_path = folder.join(DATA_FILE);
         let data_file =

@@ -199,11 +199,11 @@ impl Writer {
     /// Opens the engine anew, if the disk takes writes again: nothing but that clears its first error.
     fn try_again(&mut self) {
         self.retry_at = Some(Instant::now() + RETRY_EVERY);
-        let Some(engine) = self.idle_engine() else { return };
-        if !layout::has_room(&self.opening.place.directory, ROOM_BYTES) {
-            self.reader.engine.store(engine);
+        let place = &self.opening.place;
+        if layout::check_room_to_open(&place.folder()).is_err() || !layout::has_room(&place.directory, ROOM_BYTES) {
             return;
         }
+        let Some(engine) = self.idle_engine() else { return };
         drop(engine);
         let problem = match self.opening.open(None) {
             Ok(Opened { engine, writing: Some(writing), .. }) => {
