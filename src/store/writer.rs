@@ -16,6 +16,11 @@ use super::{Batch, Revision, StoreError, guard};
 
 /// How long after a failure it is seen whether the disk takes writes again.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// Bytes that are written without a sync. The engine takes what it flushed for safe, and writes over the places where the same
+/// pages were before; in a power cut it is not, so that this is to happen with little at a time.
+const UNSYNCED_BYTES_MAX: usize = 128 << 10;
+/// Rows that are removed without a sync, for the same reason.
+const REMOVED_UNSYNCED_MAX: usize = 32;
 /// Room on the disk that must be there for that.
 const ROOM_BYTES: usize = 4 << 20;
 
@@ -135,8 +140,14 @@ impl Writer {
             }
         }
         if !plan.commits.is_empty() {
+            let mut unsynced = 0;
             for (row_key, row) in &plan.rows {
                 engine.insert(row_key, row)?;
+                unsynced += row_key.len() + row.len();
+                if unsynced >= UNSYNCED_BYTES_MAX {
+                    engine.make_durable()?;
+                    unsynced = 0;
+                }
             }
             // INVARIANT: the witness is written only after everything it vouches for
             // is durable, so the data is never behind it by a crash.
@@ -179,8 +190,13 @@ impl Writer {
             self.reader.feed.publish(slice.totals.head(), &[]);
             self.spent = slice.spent;
         }
-        for row_key in &self.spent {
-            engine.remove(row_key)?;
+        // What counts must be on the disk before room is made: the engine writes over what it thinks is safe elsewhere.
+        engine.make_durable()?;
+        for some in self.spent.chunks(REMOVED_UNSYNCED_MAX) {
+            for row_key in some {
+                engine.remove(row_key)?;
+            }
+            engine.make_durable()?;
         }
         self.spent.clear();
         Ok(())
