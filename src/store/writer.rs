@@ -16,13 +16,13 @@ use super::{Batch, Revision, StoreError, guard};
 
 /// How long after a failure it is seen whether the disk takes writes again.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
+/// Room on the disk that must be there for that.
+const ROOM_BYTES: usize = 4 << 20;
 /// Bytes that are written without a sync. The engine takes what it flushed for safe, and writes over the places where the same
 /// pages were before; in a power cut it is not, so that this is to happen with little at a time.
 const UNSYNCED_BYTES_MAX: usize = 128 << 10;
 /// Rows that are removed without a sync, for the same reason.
 const REMOVED_UNSYNCED_MAX: usize = 32;
-/// Room on the disk that must be there for that.
-const ROOM_BYTES: usize = 4 << 20;
 
 /// Turns queued batches into durable commits, group by group.
 pub(super) struct Writer {

@@ -291,7 +291,7 @@ pub(in crate::domain::eligibility) fn place<'a>(weights: &'a Component, revision
     };
     let is_other = day.of_use < day.known || periods.iter().any(announced);
     if periods.is_empty() || revision.is_empty() && !is_other {
-        return Placed::Current;
+        return if is_contradicted(weights, day.of_use) { Placed::Nowhere { several: false } } else { Placed::Current };
     }
     if revision.is_empty() {
         return place_day(weights, day.of_use);
@@ -334,6 +334,17 @@ fn place_day(weights: &Component, day: Date) -> Placed<'_> {
         return Placed::Current;
     }
     only(covering())
+}
+
+/// Whether periods hold on a day, and none of them is what the record calls current: one that was announced may have begun since
+/// the record was written, and another change of the registry does not make it less so.
+fn is_contradicted(weights: &Component, day: Date) -> bool {
+    let holds = |period: &&LicensePeriod| {
+        period.from.is_some_and(|from| from.first_day() <= day)
+            && period.until.is_none_or(|until| day <= until.last_day())
+    };
+    let mut holding = weights.license_periods.iter().filter(holds).peekable();
+    holding.peek().is_some() && holding.all(|period| Some(&period.expression) != weights.expression.as_ref())
 }
 
 /// Whether two commits are the same, one of them possibly cut to seven characters or more.
