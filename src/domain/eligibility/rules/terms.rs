@@ -291,7 +291,7 @@ pub(in crate::domain::eligibility) fn place<'a>(weights: &'a Component, revision
     };
     let is_other = day.of_use < day.known || periods.iter().any(announced);
     if periods.is_empty() || revision.is_empty() && !is_other {
-        return if is_contradicted(weights, day.of_use) { Placed::Nowhere { several: false } } else { Placed::Current };
+        return current(weights, day.of_use);
     }
     if revision.is_empty() {
         return place_day(weights, day.of_use);
@@ -331,20 +331,34 @@ fn place_day(weights: &Component, day: Date) -> Placed<'_> {
     };
     let begins_later = |period: &LicensePeriod| period.from.is_some_and(|from| from.first_day() > day);
     if covering().next().is_none() && !periods.iter().any(begins_later) {
-        return Placed::Current;
+        return current(weights, day);
     }
     only(covering())
 }
 
-/// Whether periods hold on a day, and none of them is what the record calls current: one that was announced may have begun since
-/// the record was written, and another change of the registry does not make it less so.
+/// The current license, unless the periods of the record say otherwise of that day.
+fn current(weights: &Component, day: Date) -> Placed<'_> {
+    if is_contradicted(weights, day) { Placed::Nowhere { several: false } } else { Placed::Current }
+}
+
+/// Whether the periods of a record say that what it calls current does not hold on a day: another one has begun since, or the
+/// current one has come to its end. What was announced may have come since the record was written, and another change of the
+/// registry does not make it less so.
 fn is_contradicted(weights: &Component, day: Date) -> bool {
-    let holds = |period: &&LicensePeriod| {
-        period.from.is_some_and(|from| from.first_day() <= day)
-            && period.until.is_none_or(|until| day <= until.last_day())
+    let periods = &weights.license_periods;
+    let is_current = |period: &LicensePeriod| Some(&period.expression) == weights.expression.as_ref();
+    let has_ended = |period: &LicensePeriod| period.until.is_some_and(|until| until.last_day() < day);
+    // One without any date is known by its commit, and says nothing of a day.
+    let begun = |period: &LicensePeriod| match period.from {
+        Some(from) => Some(Some(from.first_day())).filter(|_| from.first_day() <= day),
+        None => period.until.map(|_| None),
     };
-    let mut holding = weights.license_periods.iter().filter(holds).peekable();
-    holding.peek().is_some() && holding.all(|period| Some(&period.expression) != weights.expression.as_ref())
+    let holding = || periods.iter().filter(|period| !has_ended(period));
+    // Of several that hold, as those with open ends and coarse dates do, the one that began last.
+    let last = holding().filter_map(begun).max();
+    let another = last.is_some() && !holding().any(|period| begun(period) == last && is_current(period));
+    let ended = periods.iter().any(is_current) && periods.iter().filter(|p| is_current(p)).all(has_ended);
+    another || ended
 }
 
 /// Whether two commits are the same, one of them possibly cut to seven characters or more.

@@ -158,7 +158,8 @@ fn a_note_is_not_waived() {
     // A tag of a few letters is a revision where it is the same.
     check(&world, &used(|u| u.model_revision = "v1".into()), "duties: DUTY_APPLIES");
     // Where every earlier license was the same, nothing changed.
-    let same = world.model_with(|m| m.components[0].license_periods = vec![period("LicenseRef-A")]);
+    let open = LicensePeriod { until: None, ..period("LicenseRef-A") };
+    let same = world.model_with(|m| m.components[0].license_periods = vec![open.clone()]);
     check(&same, &a_use(), "yes");
 }
 

@@ -280,6 +280,41 @@ fn a_change_that_is_announced_holds_from_its_day() {
     }
 }
 
+/// Another change of the registry is no reason to believe that an announced change was not made.
+#[test]
+fn a_current_license_that_the_periods_contradict_is_reviewed() {
+    let period = |from: &str, until: &str, expression: &str| LicensePeriod {
+        from: (!from.is_empty()).then(|| date(from)),
+        until: (!until.is_empty()).then(|| date(until)),
+        expression: Expression::parse(expression).unwrap(),
+        commit: "".into(),
+    };
+    let (a, b) = ("LicenseRef-A", "LicenseRef-B");
+    for (why, periods, verdict) in [
+        ("the old one is open", vec![period("2023-05", "", a), period("2027-01-01", "", b)], Verdict::NeedsReview),
+        ("both hold in the year", vec![period("2023", "2027", a), period("2027", "", b)], Verdict::NeedsReview),
+        ("it has no beginning", vec![period("", "2027-12-31", b)], Verdict::NeedsReview),
+        ("it has ended", vec![period("2023", "2026-12-31", a)], Verdict::NeedsReview),
+        ("another comes later", vec![period("2023", "", a), period("2027-06-01", "", b)], Verdict::Eligible),
+        ("it began last", vec![period("2023", "", b), period("2024", "", a)], Verdict::Eligible),
+        ("both began that day", vec![period("2023", "", b), period("2023", "", a)], Verdict::Eligible),
+        ("only the other is listed, and ended", vec![period("2023", "2024", b)], Verdict::Eligible),
+        ("known by its commit", vec![period("", "", b)], Verdict::Eligible),
+    ] {
+        let world = under(a, vec![license(a), license(b)]).model_with(|m| m.components[0].license_periods = periods);
+        let present = Present { day: date("2027-02-01"), known: date("2027-02-01") };
+        let use_ = a_use();
+        let decision = evaluate(&world, &world.models[0], &use_, present, Waivers::default());
+        assert_eq!(decision.verdict, verdict, "{why}");
+    }
+    let ended = vec![period("2023", "2026-12-31", a), period("2027-01", "2027-03", b)];
+    let world = under(a, vec![license(a), license(b)]).model_with(|m| m.components[0].license_periods = ended);
+    let present = Present { day: date("2027-04-15"), known: date("2026-06-01") };
+    let use_ = a_use();
+    let decision = evaluate(&world, &world.models[0], &use_, present, Waivers::default());
+    assert_eq!(decision.verdict, Verdict::NeedsReview, "all that was announced has ended");
+}
+
 #[test]
 fn a_base_that_is_no_record_is_not_known_for_what_it_is() {
     let mut world = family(
