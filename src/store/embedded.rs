@@ -477,10 +477,7 @@ fn weigh(engine: &Engine, findings: Findings, seen: Seen, hook: &Hook) -> Result
                 rows = findings.beyond.rows.len(),
                 "taking back a part of commits that were never acknowledged"
             );
-            for row_key in &findings.beyond.rows {
-                engine.remove(row_key)?;
-            }
-            engine.make_durable()?;
+            engine.remove_durably(&findings.beyond.rows)?;
         }
         Verdict::Loss { detail, missing_records } => return Ok(Err(Loss { detail, missing_records })),
     }

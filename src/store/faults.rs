@@ -68,7 +68,14 @@ fn run(store: &SledStore) -> Run {
 
 /// As if the machine was started anew: what can be read is on the disk.
 pub(super) fn restart_machine(path: &Path) {
-    let _ = std::fs::remove_file(path.join("UNSYNCED"));
+    for note in unsynced_notes(path) {
+        std::fs::remove_file(note).unwrap();
+    }
+}
+
+fn unsynced_notes(path: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("UNSYNCED-")).collect()
 }
 
 /// What is found afterwards holds all that was acknowledged, and of the rest whole batches.
@@ -246,10 +253,11 @@ fn a_failed_sync_is_not_forgotten_while_the_process_runs() {
     assert!(!store.status().writable);
     drop(store);
     // After a restart of the machine what is read is on the disk.
-    std::fs::write(directory.path().join("UNSYNCED"), "another start").unwrap();
+    restart_machine(directory.path());
+    std::fs::write(directory.path().join("UNSYNCED-of-another-start"), "").unwrap();
     let store = SledStore::open(SledOptions::new(directory.path())).unwrap();
     block_on(store.commit(writes([put("a", "3")]))).unwrap();
-    assert!(!directory.path().join("UNSYNCED").exists());
+    assert!(unsynced_notes(directory.path()).is_empty());
 }
 
 #[test]
@@ -434,4 +442,78 @@ fn an_interrupted_restore_begins_anew() {
         let again = restore(&one[..], "registry", place_of(path));
         assert!(matches!(again, Err(StoreError::NotEmpty { .. })), "{again:?}");
     }
+}
+
+#[test]
+fn a_flush_that_fails_is_a_failed_sync() {
+    let directory = tempfile::tempdir().unwrap();
+    let fails = Arc::new(AtomicBool::new(false));
+    let failing = Arc::clone(&fails);
+    let store = SledStore::open(with_hook(directory.path(), move |step| {
+        let fails = step == Step::Flush && failing.load(Ordering::SeqCst);
+        if fails { Err(io::Error::other("the disk fails")) } else { Ok(()) }
+    }))
+    .unwrap();
+    fails.store(true, Ordering::SeqCst);
+    let refused = block_on(store.commit(writes([put("a", "1")])));
+    assert!(matches!(refused, Err(StoreError::Unsynced { .. })), "{refused:?}");
+    drop(store);
+    let error = SledStore::open(SledOptions::new(directory.path())).unwrap_err();
+    assert!(error.to_string().contains("a sync has failed"), "{error}");
+}
+
+#[test]
+fn a_large_commit_that_was_begun_is_taken_back_a_few_rows_at_a_time() {
+    const ROWS: usize = 500;
+    let directory = tempfile::tempdir().unwrap();
+    let written = AtomicUsize::new(0);
+    let store = SledStore::open(with_hook(directory.path(), move |step| {
+        let fails = step == Step::Write && written.fetch_add(1, Ordering::SeqCst) == ROWS;
+        if fails { Err(io::Error::other("the disk fails")) } else { Ok(()) }
+    }))
+    .unwrap();
+    let many = (0..ROWS + 10).map(|number| put(&format!("key/{number}"), "1"));
+    block_on(store.commit(writes(many))).unwrap_err();
+    drop(store);
+    let steps = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&steps);
+    let store = SledStore::open(with_hook(directory.path(), move |step| {
+        seen.lock().unwrap().push(step);
+        Ok(())
+    }))
+    .unwrap();
+    assert_eq!(block_on(store.load()).unwrap().records.len(), 0);
+    let steps = steps.lock().unwrap();
+    assert_eq!(steps.iter().filter(|step| **step == Step::Remove).count(), ROWS);
+    let mut between =
+        steps.split(|step| *step == Step::Sync).map(|steps| steps.iter().filter(|step| **step == Step::Remove));
+    assert_eq!(between.next().unwrap().count(), 0, "what counts is on the disk first");
+    assert!(between.all(|removed| removed.count() <= 32));
+}
+
+#[test]
+fn commits_come_in_between_while_much_history_is_let_go_of() {
+    const ROWS: usize = 3_000;
+    let directory = tempfile::tempdir().unwrap();
+    let slow = Arc::new(AtomicBool::new(false));
+    let slowing = Arc::clone(&slow);
+    let options = with_hook(directory.path(), move |step| {
+        if step == Step::Flush && slowing.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    });
+    let store = SledStore::open(SledOptions { hang_after: Duration::from_millis(500), ..options }).unwrap();
+    for value in ["1", "2"] {
+        block_on(store.commit(writes((0..ROWS).map(|number| put(&format!("key/{number}"), value))))).unwrap();
+    }
+    slow.store(true, Ordering::SeqCst);
+    let compacting = store.compact(2);
+    let mut committed = 0;
+    while store.status().oldest_revision < 2 || committed < 3 {
+        block_on(store.commit(writes([put("other", "1")]))).unwrap();
+        committed += 1;
+    }
+    assert_eq!(block_on(compacting).unwrap(), 2);
+    assert_eq!(store.status().problem, None);
 }

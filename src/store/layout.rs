@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::hook::{Hook, Step};
 use super::{StoreError, witness};
 
 /// The format this version writes, and the newest it reads.
@@ -28,8 +29,9 @@ const LOCK_FILE: &str = "LOCK";
 const ROOM_DRAFT: &str = "ROOM.new";
 /// There while a backup is restored into the directory.
 const RESTORING_FILE: &str = "RESTORING";
-/// There after a sync has failed.
-const UNSYNCED_FILE: &str = "UNSYNCED";
+/// There after a sync has failed: with the [`BOOT_ID`] behind it. It is a name without content, so that it is noted whole or not
+/// at all.
+const UNSYNCED_FILE: &str = "UNSYNCED-";
 /// Changes with every start of the machine, which is what empties its memory of files.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 /// Where further stores of the same owner are, beside the store's own files.
@@ -158,9 +160,8 @@ impl Place {
     /// Notes that a sync has failed: what is read from now on may be in memory and not on the disk, until the machine is
     /// restarted.
     pub(super) fn note_unsynced(&self) {
-        let path = self.directory.join(UNSYNCED_FILE);
-        let boot = fs::read(BOOT_ID).unwrap_or_default();
-        let noted = File::create(&path).and_then(|mut file| file.write_all(&boot).and_then(|()| file.sync_all()));
+        let path = self.directory.join(format!("{UNSYNCED_FILE}{}", boot_id()));
+        let noted = File::create(&path).and_then(|file| file.sync_all());
         // The disk may not take this either.
         if let Err(error) = noted.and_then(|()| File::open(&self.directory)?.sync_all()) {
             tracing::error!(path = %path.display(), %error, "that a sync has failed could not be noted");
@@ -169,13 +170,22 @@ impl Place {
 
     /// Whether a sync has failed since the machine was started.
     pub(super) fn is_unsynced(&self) -> bool {
-        let Ok(noted) = fs::read(self.directory.join(UNSYNCED_FILE)) else { return false };
-        fs::read(BOOT_ID).map_or(true, |boot| boot == noted)
+        let boot = boot_id();
+        // Where the machine does not say when it was started, it may have been before or after.
+        self.unsynced_notes().iter().any(|noted| boot.is_empty() || noted.is_empty() || *noted == boot)
     }
 
     /// What the disk holds was read from it, and is whole.
     pub(super) fn forget_unsynced(&self) {
-        let _ = fs::remove_file(self.directory.join(UNSYNCED_FILE));
+        for noted in self.unsynced_notes() {
+            let _ = fs::remove_file(self.directory.join(format!("{UNSYNCED_FILE}{noted}")));
+        }
+    }
+
+    /// The starts of the machine since which a sync has failed.
+    fn unsynced_notes(&self) -> Vec<String> {
+        let boot = |entry: &fs::DirEntry| entry.file_name().to_str()?.strip_prefix(UNSYNCED_FILE).map(str::to_owned);
+        list(&self.directory).unwrap_or_default().iter().filter_map(boot).collect()
     }
 
     /// Notes that a backup is being restored: until [`Place::restored`], nobody takes the directory for a store.
@@ -192,6 +202,11 @@ impl Place {
     }
 }
 
+/// Which start of the machine this is; empty where that is not told.
+fn boot_id() -> String {
+    fs::read_to_string(BOOT_ID).unwrap_or_default().trim().to_owned()
+}
+
 /// Makes the names in a directory durable.
 pub(super) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
     sync(directory, "sync the directory")
@@ -205,7 +220,7 @@ pub(super) fn sync_file(path: &Path) -> Result<(), StoreError> {
 /// Syncs the files for large pages, which the engine writes without syncing;
 /// their names are numbers that only grow, and those below `synced` are done.
 /// Answers the number to go on from.
-pub(super) fn sync_blobs(path: &Path, synced: u64) -> Result<u64, StoreError> {
+pub(super) fn sync_blobs(path: &Path, synced: u64, hook: &Hook) -> Result<u64, StoreError> {
     let directory = path.join(BLOB_DIRECTORY);
     let mut next = synced;
     for entry in list(&directory)? {
@@ -214,7 +229,9 @@ pub(super) fn sync_blobs(path: &Path, synced: u64) -> Result<u64, StoreError> {
             continue;
         };
         next = next.max(number.saturating_add(1));
-        match sync_file(&entry.path()) {
+        let path = entry.path();
+        hook.before(Step::Sync).map_err(|source| StoreError::Unsynced { path: path.clone(), source })?;
+        match sync_file(&path) {
             // The engine removes a file when a newer page replaces it.
             Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
             outcome => outcome?,
@@ -290,8 +307,8 @@ pub(super) fn has_room(directory: &Path, bytes: usize) -> bool {
 }
 
 fn sync(path: &Path, operation: &'static str) -> Result<(), StoreError> {
-    let synced = File::open(path).and_then(|file| file.sync_all());
-    synced.map_err(|error| StoreError::io(operation, path, error))
+    let file = File::open(path).map_err(|error| StoreError::io(operation, path, error))?;
+    file.sync_all().map_err(|source| StoreError::Unsynced { path: path.to_path_buf(), source })
 }
 
 fn create(directory: &Path) -> Result<(), StoreError> {

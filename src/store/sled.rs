@@ -26,6 +26,8 @@ use super::hook::{Hook, Step};
 use super::layout::{self, BLOB_DIRECTORY, DATA_FILE};
 use super::{Revision, StoreError, witness};
 
+/// Rows that are removed without a sync.
+const REMOVED_UNSYNCED_MAX: usize = 32;
 /// How long an engine that has failed may take to close.
 const CLOSE_WAIT: Duration = Duration::from_secs(3);
 /// The engine frees its lock a little after it is dropped.
@@ -101,22 +103,42 @@ impl Engine {
         self.db()?.apply_batch(batch).map_err(|error| self.error("write to", error))
     }
 
-    /// Removes a row.
     pub(super) fn remove(&self, row_key: &[u8]) -> Result<(), StoreError> {
         self.step(Step::Remove, "write to")?;
         self.db()?.remove(row_key).map_err(|error| self.error("write to", error)).map(|_| ())
     }
 
+    /// Removes rows, a few at a time: what counts must be on the disk before room is made, since the engine writes over what
+    /// it thinks is safe elsewhere.
+    pub(super) fn remove_durably(&self, row_keys: &[Vec<u8>]) -> Result<(), StoreError> {
+        self.make_durable()?;
+        for some in row_keys.chunks(REMOVED_UNSYNCED_MAX) {
+            for row_key in some {
+                self.remove(row_key)?;
+            }
+            self.make_durable()?;
+        }
+        Ok(())
+    }
+
     /// Makes all rows durable.
     pub(super) fn make_durable(&self) -> Result<(), StoreError> {
         let synced = self.blobs_synced.load(Ordering::Relaxed);
-        let synced = layout::sync_blobs(&self.folder, synced)?;
+        let synced = layout::sync_blobs(&self.folder, synced, &self.hook).map_err(|error| self.failed(error))?;
         self.blobs_synced.store(synced, Ordering::Relaxed);
-        self.step(Step::Flush, "flush")?;
-        self.db()?.flush().map_err(|error| self.error("flush", error))?;
+        let flush = |db: &Db| db.flush().map(|_| ()).map_err(|error| self.error("flush", error));
+        let flushed = self.step(Step::Flush, "flush").and_then(|()| flush(self.db()?));
+        // The engine syncs as well, and what was written and not synced is not known to be on the disk. A disk that is full or
+        // read-only refuses the write itself.
+        flushed.map_err(|error| match error {
+            StoreError::Io { path, source, .. } if source.kind() != io::ErrorKind::ReadOnlyFilesystem => {
+                StoreError::Unsynced { path, source }
+            }
+            other => other,
+        })?;
         let path = self.folder.join(DATA_FILE);
         let synced = self.hook.before(Step::Sync).and_then(|()| self.data_file.sync_data());
-        synced.map_err(|error| StoreError::Unsynced { path, source: error })
+        synced.map_err(|error| self.failed(StoreError::Unsynced { path, source: error }))
     }
 
     /// Makes new files durable as a whole.
@@ -137,7 +159,7 @@ impl Engine {
     }
 
     fn step(&self, step: Step, operation: &'static str) -> Result<(), StoreError> {
-        self.hook.before(step).map_err(|error| StoreError::io(operation, &self.folder, error))
+        self.hook.before(step).map_err(|error| self.failed(StoreError::io(operation, &self.folder, error)))
     }
 
     fn db(&self) -> Result<&Db, StoreError> {
@@ -145,7 +167,12 @@ impl Engine {
     }
 
     fn error(&self, operation: &'static str, error: EngineError) -> StoreError {
-        engine_error(operation, &self.folder, error)
+        self.failed(engine_error(operation, &self.folder, error))
+    }
+
+    fn failed(&self, error: StoreError) -> StoreError {
+        self.give_up();
+        error
     }
 }
 

@@ -21,8 +21,8 @@ const ROOM_BYTES: usize = 4 << 20;
 /// Bytes that are written without a sync. The engine takes what it flushed for safe, and writes over the places where the same
 /// pages were before; in a power cut it is not, so that this is to happen with little at a time.
 const UNSYNCED_BYTES_MAX: usize = 128 << 10;
-/// Rows that are removed without a sync, for the same reason.
-const REMOVED_UNSYNCED_MAX: usize = 32;
+/// Rows that are removed at once, while others wait to be committed.
+const REMOVED_AT_ONCE: usize = 256;
 
 /// Turns queued batches into durable commits, group by group.
 pub(super) struct Writer {
@@ -163,9 +163,9 @@ impl Writer {
     fn compact(&mut self) {
         let done = |writer: &Self| {
             let target = writer.compacting.as_ref().map_or(0, |(target, _)| (*target).min(writer.totals.revision));
-            target <= writer.totals.floor
+            target <= writer.totals.floor && writer.spent.is_empty()
         };
-        if !done(self) || !self.spent.is_empty() {
+        if !done(self) {
             let reader = Arc::clone(&self.reader);
             let Ok(_alone) = reader.history.try_write() else { return };
             if let Err(error) = self.fenced(Self::compact_slice) {
@@ -190,16 +190,10 @@ impl Writer {
             self.reader.feed.publish(slice.totals.head(), &[]);
             self.spent = slice.spent;
         }
-        // What counts must be on the disk before room is made: the engine writes over what it thinks is safe elsewhere.
-        engine.make_durable()?;
-        for some in self.spent.chunks(REMOVED_UNSYNCED_MAX) {
-            for row_key in some {
-                engine.remove(row_key)?;
-            }
-            engine.make_durable()?;
-        }
-        self.spent.clear();
-        Ok(())
+        // From the front: of a key the old rows go first.
+        let some = self.spent.len().min(REMOVED_AT_ONCE);
+        let some: Vec<_> = self.spent.drain(..some).collect();
+        engine.remove_durably(&some)
     }
 
     fn answer_compaction(&mut self) {
