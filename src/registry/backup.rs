@@ -132,10 +132,16 @@ async fn section(
                 work: &mut dyn FnMut(&mut ArchiveWriter<Outlet>) -> io::Result<()>| {
         work(&mut archive.lock().unwrap_or_else(PoisonError::into_inner))
     };
-    let begun = lock(archive, &mut |archive| archive.section(label));
-    begun.map_err(|error| gone(error.kind() == io::ErrorKind::TimedOut))?;
     let target = archive.clone();
-    let sink = Box::new(move |part: Bytes| lock(&target, &mut |archive| archive.part(&part)).is_ok());
+    let mut label = Some(label.to_owned());
+    // All of it where it may wait for the reader. Each section has a part, that of its totals.
+    let sink = Box::new(move |part: Bytes| {
+        let mut add = |archive: &mut ArchiveWriter<Outlet>| {
+            label.take().map_or(Ok(()), |label| archive.section(&label))?;
+            archive.part(&part)
+        };
+        lock(&target, &mut add).is_ok()
+    });
     match store.backup(sink).await {
         Ok(revision) => Ok(revision),
         Err(StoreError::Closed) => {

@@ -51,7 +51,7 @@ impl Registry {
         // Every page is judged at the time of the first.
         let (second, after) = match start.after.as_deref().map(|after| after.split_once(' ')) {
             None => ((self.clock)().as_second(), None),
-            Some(Some((second, name))) => (second.parse().map_err(|_| RegistryError::PageToken)?, Some(name)),
+            Some(Some((second, name))) => (time_of(second)?, Some(name)),
             Some(None) => return Err(RegistryError::PageToken),
         };
         let at = asked.at.unwrap_or(second);
@@ -167,4 +167,10 @@ impl Judge<'_> {
         let decision = evaluate(self.snapshot, &entry.record, self.use_, self.present, waivers);
         convert::eligible_model(&decision, entry.record.name.as_str())
     }
+}
+
+/// A time of a page token, in seconds since 1970.
+fn time_of(second: &str) -> Result<i64, RegistryError> {
+    let at = second.parse().ok().and_then(|second| jiff::Timestamp::from_second(second).ok());
+    at.map(jiff::Timestamp::as_second).ok_or(RegistryError::PageToken)
 }

@@ -36,6 +36,10 @@ pub fn restore_into(data_dir: &Path, backup: impl Read) -> Result<Vec<(String, R
 /// # Errors
 /// A store is in use, or the disk does not take it.
 pub fn adopt_restored(data_dir: &Path) -> Result<(), StoreError> {
+    // Of one that was interrupted; it holds up nothing, but may fill the disk.
+    if let Err(error) = remove(&data_dir.join(STAGING)) {
+        tracing::warn!(%error, "what an interrupted restore left could not be removed");
+    }
     let from = data_dir.join(RESTORED);
     if !from.exists() {
         return Ok(());

@@ -3,6 +3,7 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
@@ -18,6 +19,8 @@ use crate::registry::{BackupSummary, Registry};
 
 /// Chunks that wait for the reader of a backup.
 const WAITING_MAX: usize = 4;
+/// How long a chunk of a restore may take to come.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Largest chunk, in bytes.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 
@@ -114,7 +117,12 @@ async fn feed(
     chunks: mpsc::Sender<Result<Vec<u8>, ()>>,
 ) -> Result<(), Status> {
     loop {
-        match stream.message().await {
+        // Nothing is written to the registry while it waits.
+        let Ok(message) = tokio::time::timeout(PATIENCE, stream.message()).await else {
+            let _ = chunks.send(Err(())).await;
+            return Err(Status::deadline_exceeded(format!("no chunk came for {} s", PATIENCE.as_secs())));
+        };
+        match message {
             Ok(Some(pb::RestoreRequest { chunk })) if chunk.len() > CHUNK_BYTES_MAX => {
                 let description = format!("it has {} bytes and {CHUNK_BYTES_MAX} are allowed", chunk.len());
                 let _ = chunks.send(Err(())).await;
