@@ -22,8 +22,8 @@ use bytes::Bytes;
 use weighbridge::store::{Batch, SledOptions, SledStore, Store, Write};
 
 const WRITERS: u32 = 4;
-/// Keys of a batch, all with the same value.
-const TOGETHER: u32 = 3;
+/// Keys of a batch, all with the same value: the last writer makes large ones, which are found begun after a cut.
+const TOGETHER: [u32; WRITERS as usize] = [3, 3, 3, 1_500];
 /// History that is kept, in revisions: what lies before it is let go of again and again.
 const KEPT: u64 = 100;
 /// Values are now and then as large as this: pages of their own, and a batch that fills several segments of the engine.
@@ -47,7 +47,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// The value of a writer's n-th batch: its number, and bytes that follow from it.
 fn value(writer: u32, number: u64) -> Bytes {
-    let size = if number % 97 == 96 { LARGE } else { 400 };
+    let is_large = number % 97 == 96 && TOGETHER[writer as usize] < 10;
+    let size = if is_large { LARGE } else { 400 };
     let mut seed = (u64::from(writer) << 40 | number).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = format!("{number} ").into_bytes();
     while bytes.len() < size {
@@ -98,7 +99,7 @@ fn write(folder: &str, ledger: &str) -> ExitCode {
                     if kept && writer == 0 && number % 25 == 0 {
                         let _ = block_on(store.compact(store.status().revision.saturating_sub(KEPT)));
                     }
-                    match block_on(store.commit(Batch::of((0..TOGETHER).map(put)))) {
+                    match block_on(store.commit(Batch::of((0..TOGETHER[writer as usize]).map(put)))) {
                         Ok(_) => writeln!(ledger.lock().unwrap(), "{writer} {number}").unwrap(),
                         Err(error) => {
                             println!("{error}");
@@ -142,7 +143,9 @@ fn check(folder: &str, ledger: &str) -> ExitCode {
     for writer in 0..WRITERS {
         let numbers = found.get(&writer).cloned().unwrap_or_default();
         let last = acknowledged.get(&writer).copied().unwrap_or(0);
-        if !numbers.is_empty() && (numbers.len() != TOGETHER as usize || numbers.iter().any(|n| *n != numbers[0])) {
+        if !numbers.is_empty()
+            && (numbers.len() != TOGETHER[writer as usize] as usize || numbers.iter().any(|n| *n != numbers[0]))
+        {
             problems.push(format!("writer {writer}: half a batch: {numbers:?}"));
         }
         let newest = numbers.iter().max().copied().unwrap_or(0);

@@ -517,3 +517,14 @@ fn commits_come_in_between_while_much_history_is_let_go_of() {
     assert_eq!(block_on(compacting).unwrap(), 2);
     assert_eq!(store.status().problem, None);
 }
+
+/// Otherwise a power cut under load can damage its files.
+#[cfg(target_os = "linux")]
+#[test]
+fn the_engine_syncs_what_it_takes_for_safe() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SledStore::open(SledOptions::new(directory.path())).unwrap();
+    let before = super::range_sync::calls();
+    block_on(store.commit(writes([put("a", "1")]))).unwrap();
+    assert!(super::range_sync::calls() > before);
+}

@@ -28,6 +28,7 @@
 //! | `rewrite.rs` | a whole store written anew: restored, or compacted offline |
 //! | `embedded.rs` | opening and closing a store in a directory |
 //! | `sled.rs` | the storage engine, which no other file names |
+//! | `range_sync.rs` | a sync of the engine that is one |
 //! | `hook.rs` | making the disk slow or faulty, for tests and benchmarks |
 
 mod archive;
@@ -42,6 +43,7 @@ mod layout;
 mod memory;
 mod plan;
 mod queue;
+mod range_sync;
 mod reader;
 mod rewrite;
 mod rows;

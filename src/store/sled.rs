@@ -2,8 +2,9 @@
 //!
 //! What it does not guarantee is added here and around it:
 //!
-//! - Its flush writes data without file size and disk cache, so a second handle
-//!   to its data file is synced after it, and so are files for large pages.
+//! - Its flush writes data without file size and disk cache, so each of its
+//!   writes is synced by `range_sync.rs`, a second handle to its data file after
+//!   a flush, and so are files for large pages.
 //! - Its asynchronous flush can deadlock and is never used.
 //! - It can lose the newest writes and still look healthy, so the witness
 //!   outside of it is written after each group and compared at start.
@@ -128,6 +129,8 @@ impl Engine {
         self.blobs_synced.store(synced, Ordering::Relaxed);
         let flush = |db: &Db| db.flush().map(|_| ()).map_err(|error| self.error("flush", error));
         let flushed = self.step(Step::Flush, "flush").and_then(|()| flush(self.db()?));
+        #[cfg(target_os = "linux")]
+        warn_unless_synced();
         // The engine syncs as well, and what was written and not synced is not known to be on the disk. A disk that is full or
         // read-only refuses the write itself.
         flushed.map_err(|error| match error {
@@ -207,6 +210,17 @@ impl Drop for Engine {
         if let Err(panic) = super::guard::quietly(|| drop(db)) {
             tracing::error!(path = %self.folder.display(), panic, "the storage engine panicked while it was closed");
         }
+    }
+}
+
+/// To be called after a flush.
+#[cfg(target_os = "linux")]
+fn warn_unless_synced() {
+    static WARN: std::sync::Once = std::sync::Once::new();
+    if !super::range_sync::is_in_use() {
+        WARN.call_once(|| {
+            tracing::warn!("the storage engine does not sync as it should: a power cut can damage the store");
+        });
     }
 }
 

@@ -19,7 +19,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(1);
 /// Room on the disk that must be there for that.
 const ROOM_BYTES: usize = 4 << 20;
 /// Bytes that are written without a sync. The engine takes what it flushed for safe, and writes over the places where the same
-/// pages were before; in a power cut it is not, so that this is to happen with little at a time.
+/// pages were before; but a page that has a file of its own is not on the disk until that is synced, which only happens here.
 const UNSYNCED_BYTES_MAX: usize = 128 << 10;
 /// Rows that are removed at once, while others wait to be committed.
 const REMOVED_AT_ONCE: usize = 256;
