@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::backup::{DECISION_SECTIONS, REGISTRY_SECTION};
 use super::{Registry, RegistryError};
 use crate::convert;
-use crate::store::{Commit, Rewritten, StoreError, restore, take_over};
+use crate::store::{Commit, Rewritten, StoreError, restore, take_over, while_unused};
 
 /// Where a backup is taken in before it takes the place of the stores in the data directory.
 const STAGING: &str = "restored.new";
@@ -36,8 +36,11 @@ pub fn restore_into(data_dir: &Path, backup: impl Read) -> Result<Vec<(String, R
 /// # Errors
 /// A store is in use, or the disk does not take it.
 pub fn adopt_restored(data_dir: &Path) -> Result<(), StoreError> {
-    // Of one that was interrupted; it holds up nothing, but may fill the disk.
-    if let Err(error) = remove(&data_dir.join(STAGING)) {
+    // Of one that was interrupted; it holds up nothing, but may fill the disk. One that is under way has the store open.
+    let staging = data_dir.join(STAGING);
+    if staging.exists()
+        && let Err(error) = while_unused(data_dir, || remove(&staging))?
+    {
         tracing::warn!(%error, "what an interrupted restore left could not be removed");
     }
     let from = data_dir.join(RESTORED);

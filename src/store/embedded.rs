@@ -346,9 +346,14 @@ impl Opening {
             let opening = opening.map_err(|error| StoreError::io("start a thread to open", &folder, error))?;
             Ok(opening.join().unwrap_or_else(|_| Err("no message".to_owned())))
         })?;
-        opened.unwrap_or_else(|panic| {
+        let opened = opened.unwrap_or_else(|panic| {
             Err(damaged(&folder, format!("the storage engine cannot read its files ({panic})")))
-        })
+        });
+        // The operating system tells of it once: the next attempt would seem to succeed.
+        if let Err(StoreError::Unsynced { .. }) = &opened {
+            self.place.note_unsynced();
+        }
+        opened
     }
 }
 

@@ -493,17 +493,17 @@ fn a_large_commit_that_was_begun_is_taken_back_a_few_rows_at_a_time() {
 
 #[test]
 fn commits_come_in_between_while_much_history_is_let_go_of() {
-    const ROWS: usize = 3_000;
+    const ROWS: usize = 1_500;
     let directory = tempfile::tempdir().unwrap();
     let slow = Arc::new(AtomicBool::new(false));
     let slowing = Arc::clone(&slow);
     let options = with_hook(directory.path(), move |step| {
         if step == Step::Flush && slowing.load(Ordering::SeqCst) {
-            std::thread::sleep(Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(60));
         }
         Ok(())
     });
-    let store = SledStore::open(SledOptions { hang_after: Duration::from_millis(500), ..options }).unwrap();
+    let store = SledStore::open(SledOptions { hang_after: Duration::from_secs(2), ..options }).unwrap();
     for value in ["1", "2"] {
         block_on(store.commit(writes((0..ROWS).map(|number| put(&format!("key/{number}"), value))))).unwrap();
     }

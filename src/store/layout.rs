@@ -212,6 +212,22 @@ pub(super) fn sync_directory(directory: &Path) -> Result<(), StoreError> {
     sync(directory, "sync the directory")
 }
 
+/// Makes all files of an engine's folder durable.
+pub(super) fn sync_all(folder: &Path) -> Result<(), StoreError> {
+    for directory in [folder.join(BLOB_DIRECTORY), folder.to_path_buf()] {
+        if !directory.is_dir() {
+            continue;
+        }
+        for entry in list(&directory)? {
+            if entry.path().is_file() {
+                sync_file(&entry.path())?;
+            }
+        }
+        sync_directory(&directory)?;
+    }
+    Ok(())
+}
+
 /// Makes one file durable.
 pub(super) fn sync_file(path: &Path) -> Result<(), StoreError> {
     sync(path, "sync the file")
@@ -309,6 +325,15 @@ pub(super) fn has_room(directory: &Path, bytes: usize) -> bool {
 fn sync(path: &Path, operation: &'static str) -> Result<(), StoreError> {
     let file = File::open(path).map_err(|error| StoreError::io(operation, path, error))?;
     file.sync_all().map_err(|source| StoreError::Unsynced { path: path.to_path_buf(), source })
+}
+
+/// Does something in the directory of a store that nobody has open.
+///
+/// # Errors
+/// Somebody has.
+pub fn while_unused<T>(directory: &Path, work: impl FnOnce() -> T) -> Result<T, StoreError> {
+    let _lock = lock(directory)?;
+    Ok(work())
 }
 
 fn create(directory: &Path) -> Result<(), StoreError> {

@@ -69,6 +69,7 @@ pub use self::archive::{ArchiveReader, ArchiveWriter, Frame};
 pub use self::embedded::{OnLoss, SledOptions, SledStore};
 pub use self::error::StoreError;
 pub use self::hook::{Hook, Step};
+pub use self::layout::while_unused;
 pub use self::memory::MemoryStore;
 pub use self::rewrite::{Audited, History, Rewritten, compact, restore, take_over, verify, verify_backup};
 

@@ -12,18 +12,36 @@
 #![expect(unsafe_code, reason = "a function of the C library is replaced by a stricter one, and calls another one")]
 
 use std::ffi::{c_int, c_uint};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How often it was called.
 static CALLS: AtomicU64 = AtomicU64::new(0);
+/// Whether it has failed: the engine then fails at some later call, which need not be a flush.
+static FAILED: AtomicBool = AtomicBool::new(false);
 
 /// Syncs a file with all that is needed to read it, whatever part of it is asked for; the answer is that of `fdatasync`.
 // SAFETY: of the same name, form and meaning as that of the C library, except that it does more.
 #[unsafe(no_mangle)]
 extern "C" fn sync_file_range(file: c_int, _offset: i64, _bytes: i64, _flags: c_uint) -> c_int {
     CALLS.fetch_add(1, Ordering::Relaxed);
-    // SAFETY: takes a number and touches no memory; one that is no open file is an error in `errno`.
-    unsafe { libc::fdatasync(file) }
+    loop {
+        // SAFETY: takes a number and touches no memory; one that is no open file is an error in `errno`.
+        let synced = unsafe { libc::fdatasync(file) };
+        if synced == 0 {
+            return synced;
+        }
+        // The error stays in `errno`, for the engine.
+        if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+            FAILED.store(true, Ordering::SeqCst);
+            return synced;
+        }
+    }
+}
+
+/// Whether any file of this process could not be synced.
+pub(super) fn has_failed() -> bool {
+    FAILED.load(Ordering::SeqCst)
 }
 
 /// Whether the function above is the one that was called: a program may be linked so that it is not.

@@ -57,6 +57,8 @@ impl Engine {
     /// Opens the files in a folder, or makes them; not on a disk without room.
     pub(super) fn open(folder: &Path, cache_capacity_bytes: u64, hook: Hook) -> Result<Engine, StoreError> {
         layout::check_room_to_open(folder)?;
+        // What a process left unsynced that was killed must not be what the engine builds on: it writes while it opens.
+        layout::sync_all(folder)?;
         let db = open_db(folder, cache_capacity_bytes)?;
         let data_path = folder.join(DATA_FILE);
         let data_file =
@@ -127,18 +129,19 @@ impl Engine {
         let synced = self.blobs_synced.load(Ordering::Relaxed);
         let synced = layout::sync_blobs(&self.folder, synced, &self.hook).map_err(|error| self.failed(error))?;
         self.blobs_synced.store(synced, Ordering::Relaxed);
-        let flush = |db: &Db| db.flush().map(|_| ()).map_err(|error| self.error("flush", error));
+        let flush = |db: &Db| db.flush().map_err(|error| self.error("flush", error));
         let flushed = self.step(Step::Flush, "flush").and_then(|()| flush(self.db()?));
-        #[cfg(target_os = "linux")]
-        warn_unless_synced();
         // The engine syncs as well, and what was written and not synced is not known to be on the disk. A disk that is full or
         // read-only refuses the write itself.
-        flushed.map_err(|error| match error {
+        let bytes = flushed.map_err(|error| match error {
             StoreError::Io { path, source, .. } if source.kind() != io::ErrorKind::ReadOnlyFilesystem => {
                 StoreError::Unsynced { path, source }
             }
             other => other,
         })?;
+        if bytes > 0 {
+            warn_unless_synced();
+        }
         let path = self.folder.join(DATA_FILE);
         let synced = self.hook.before(Step::Sync).and_then(|()| self.data_file.sync_data());
         synced.map_err(|error| self.failed(StoreError::Unsynced { path, source: error }))
@@ -170,7 +173,16 @@ impl Engine {
     }
 
     fn error(&self, operation: &'static str, error: EngineError) -> StoreError {
-        self.failed(engine_error(operation, &self.folder, error))
+        let error = engine_error(operation, &self.folder, error);
+        // The engine syncs on threads of its own as well, and tells at the next call, whatever that is.
+        self.failed(match error {
+            StoreError::Io { path, source, .. } if sync_has_failed() => StoreError::Unsynced { path, source },
+            error if sync_has_failed() => {
+                let (path, source) = (self.folder.clone(), io::Error::other(error.to_string()));
+                StoreError::Unsynced { path, source }
+            }
+            error => error,
+        })
     }
 
     fn failed(&self, error: StoreError) -> StoreError {
@@ -213,10 +225,19 @@ impl Drop for Engine {
     }
 }
 
-/// To be called after a flush.
-#[cfg(target_os = "linux")]
+/// Whether a sync of the engine's own has failed in this process.
+fn sync_has_failed() -> bool {
+    #[cfg(target_os = "linux")]
+    return super::range_sync::has_failed();
+    #[cfg(not(target_os = "linux"))]
+    false
+}
+
+/// To be called after a flush that has written something.
 fn warn_unless_synced() {
+    #[cfg(target_os = "linux")]
     static WARN: std::sync::Once = std::sync::Once::new();
+    #[cfg(target_os = "linux")]
     if !super::range_sync::is_in_use() {
         WARN.call_once(|| {
             tracing::warn!("the storage engine does not sync as it should: a power cut can damage the store");

@@ -233,7 +233,7 @@ impl Writer {
                 self.reader.engine.store(Some(Arc::new(engine)));
                 problem.unwrap_or_default()
             }
-            Err(error @ StoreError::Damaged { .. }) => error.to_string(),
+            Err(error @ (StoreError::Damaged { .. } | StoreError::Unsynced { .. })) => error.to_string(),
             Err(StoreError::Locked { .. }) => {
                 "no commit is accepted until a restart: the storage engine that failed does not close".to_owned()
             }

@@ -224,7 +224,10 @@ impl<'a> Step<'a, '_> {
         };
         let inherited = if by_outputs { Inherited::Outputs(base) } else { Inherited::Weights };
         match ancestor.and_then(Model::weights) {
-            Some(weights) if weights.license_periods.iter().any(|p| p.expression != *expression) => {
+            Some(weights)
+                if weights.license_periods.iter().any(|p| p.expression != *expression)
+                    || terms::is_contradicted(weights, context.day.of_use) =>
+            {
                 // Which revision the descendant was made from, and so which license came with it, is not recorded.
                 let origin = Origin { model: Some(whose), ..Origin::default() };
                 let detail = Detail::Periods(&weights.license_periods);

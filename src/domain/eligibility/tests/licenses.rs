@@ -296,6 +296,7 @@ fn a_current_license_that_the_periods_contradict_is_reviewed() {
         ("it has no beginning", vec![period("", "2027-12-31", b)], Verdict::NeedsReview),
         ("it has ended", vec![period("2023", "2026-12-31", a)], Verdict::NeedsReview),
         ("another comes later", vec![period("2023", "", a), period("2027-06-01", "", b)], Verdict::Eligible),
+        ("the other may have come later", vec![period("2026-06", "", a), period("2026", "", b)], Verdict::NeedsReview),
         ("it began last", vec![period("2023", "", b), period("2024", "", a)], Verdict::Eligible),
         ("both began that day", vec![period("2023", "", b), period("2023", "", a)], Verdict::Eligible),
         ("only the other is listed, and ended", vec![period("2023", "2024", b)], Verdict::Eligible),

@@ -236,19 +236,21 @@ fn every_way_up_counts_and_each_ancestor_once() {
 
 #[test]
 fn an_ancestor_whose_license_changed_leaves_open_which_one_came_along() {
-    let period = |expression: &str| LicensePeriod {
+    let period = |expression: &str, until: Option<&str>| LicensePeriod {
         from: None,
-        until: Some(date("2025-03-23")),
+        until: until.map(date),
         expression: Expression::parse(expression).unwrap(),
         commit: "".into(),
     };
-    let made = |before: &str| {
+    let made = |before: &str, until| {
         let licenses = vec![license("MIT"), license("LicenseRef-B"), license("LicenseRef-C")];
         family("MIT", vec![base("meta/b", Relation::FineTune)], vec![model("meta/b", "LicenseRef-B")], licenses)
-            .with(|w| w.models[1].components[0].license_periods = vec![period(before)])
+            .with(|w| w.models[1].components[0].license_periods = vec![period(before, until)])
     };
-    check(&made("LicenseRef-C"), &a_use(), "review: LICENSE_CHANGED_OVER_TIME");
-    check(&made("LicenseRef-B"), &a_use(), "yes");
+    check(&made("LicenseRef-C", Some("2025-03-23")), &a_use(), "review: LICENSE_CHANGED_OVER_TIME");
+    check(&made("LicenseRef-B", None), &a_use(), "yes");
+    // It has ended, and what came after it is not recorded.
+    check(&made("LicenseRef-B", Some("2025-03-23")), &a_use(), "review: LICENSE_CHANGED_OVER_TIME");
 }
 
 #[test]
