@@ -53,11 +53,13 @@ impl Registry {
                 let list = waivers(snapshot, &entry.record.name, &request.use_profile);
                 let waivers = Waivers { list: &list, at };
                 let decision = evaluate(&**snapshot, &entry.record, &use_, present(snapshot, at), waivers);
+                self.counts.add(&decision);
                 let asked = Asked { use_: &use_, ..asked };
                 Ok(then(&Checked { decision, name: entry.record.name.as_str(), revision, asked, served_by }))
             }
             Resolved::Unresolved(offering) => {
                 let decision = unresolved(&offering.record.unresolved_reason);
+                self.counts.add(&decision);
                 let name = offering.record.name.resource_name();
                 Ok(then(&Checked { decision, name: &name, revision, asked, served_by: None }))
             }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
 
+use super::call::Call;
 use super::page::{PageRequest, token};
 use super::{Registry, RegistryError, records, violation};
 use crate::convert::{self, Asked};
@@ -245,6 +246,9 @@ impl Registry {
         {
             let now = (self.clock)();
             convert::complete(&mut decision, format!("decisions/{}", log.next_id(now)), asked, records::time(now));
+            if let Some(call) = Call::current() {
+                (decision.call_id, decision.actor) = (call.id.to_string(), call.actor.to_string());
+            }
         }
         decision
     }
@@ -354,6 +358,8 @@ fn unnamed(decision: pb::Decision) -> pb::Decision {
         requested_model: String::new(),
         create_time: None,
         evaluator_version: 0,
+        call_id: String::new(),
+        actor: String::new(),
         ..decision
     }
 }

@@ -7,6 +7,7 @@
 mod as_of;
 mod backup;
 pub mod builtin;
+mod call;
 mod check;
 mod compare;
 mod decisions;
@@ -33,6 +34,7 @@ mod restore;
 mod retention;
 mod revisions;
 mod status;
+mod tally;
 mod use_profiles;
 mod waivers;
 mod watch;
@@ -41,6 +43,7 @@ mod write;
 pub use crate::ingest::document::File as ImportFile;
 pub use as_of::View;
 pub use backup::BackupSummary;
+pub use call::Call;
 pub use check::Checked;
 pub use decisions::{DecisionLog, LogLevel, LogSettings, LogStatus, OpenGeneration};
 pub use error::RegistryError;
@@ -56,7 +59,9 @@ pub use resolve::Resolved;
 pub use restore::{adopt_restored, restore_into};
 pub use retention::Retention;
 pub use status::Status;
-pub use watch::{WatchLimits, Watching};
+pub use tally::Tally;
+pub use watch::{WatchFigures, WatchLimits, Watching};
+pub use write::OPERATOR;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -108,6 +113,7 @@ pub struct Registry {
     /// The last commits with their snapshots, while somebody watches.
     recent: Arc<feed::Recent>,
     watches: watch::Watches,
+    counts: tally::Counts,
 }
 
 /// How far the feeder has come.
@@ -184,6 +190,7 @@ impl Registry {
             requests,
             recent,
             watches,
+            counts: tally::Counts::default(),
         };
         registry.sync_builtin(&built_in).await?;
         registry.remerge().await?;

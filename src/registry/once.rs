@@ -12,7 +12,7 @@ use tokio::sync::{OnceCell, OwnedMutexGuard};
 
 use super::key::Key;
 use super::revisions::ShownRecord;
-use super::write::{By, OPERATOR};
+use super::write::By;
 use super::{Registry, RegistryError, licenses, models, named, violation};
 use crate::catalog::Change;
 use crate::convert::{self, RecordError, Violation};
@@ -241,7 +241,7 @@ impl Registry {
         validate_only: bool,
     ) -> Result<Turn<T>, RegistryError> {
         let refused = request.violation();
-        let by = By::of(OPERATOR);
+        let by = By::caller();
         if request.id.is_empty() || validate_only || refused.is_some() {
             // With a bad id it is checked all the same, so that what else is wrong is told as well.
             let validate_only = validate_only || refused.is_some();

@@ -106,7 +106,8 @@ pub(super) fn log_time(time_ms: i64) -> Option<prost_types::Timestamp> {
 
 /// Who made a commit, by what the log keeps of it; empty: not known.
 pub(super) fn actor(about: &[u8]) -> String {
-    convert::decode_note(about).actor
+    let storage::CommitNote { actor, caller, .. } = convert::decode_note(about);
+    if caller.is_empty() { actor } else { format!("{actor} by {caller}") }
 }
 
 /// Times of a stored record.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 
+use super::call::Call;
 use super::key::Key;
 use super::{Registry, RegistryError, records};
 use crate::convert;
@@ -10,8 +11,8 @@ use crate::pb::weighbridge::storage::v1::CommitNote;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::store::{Batch, Expect, Revision, Write};
 
-/// Who writes over the API and the command line.
-pub(super) const OPERATOR: &str = "operator";
+/// Who writes over the API and the command line without credentials.
+pub const OPERATOR: &str = "operator";
 
 /// By whom a change is made.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +23,15 @@ pub(super) struct By {
 impl By {
     /// By an actor, as its records name it.
     pub(super) fn of(actor: impl Into<String>) -> Self {
-        Self { note: CommitNote { actor: actor.into(), ..CommitNote::default() } }
+        let actor = actor.into();
+        let caller =
+            Call::current().map(|call| call.actor.to_string()).filter(|caller| *caller != actor && *caller != OPERATOR);
+        Self { note: CommitNote { actor, caller: caller.unwrap_or_default(), ..CommitNote::default() } }
+    }
+
+    /// By who calls.
+    pub(super) fn caller() -> Self {
+        Self::of(Call::current().map_or_else(|| OPERATOR.to_owned(), |call| call.actor.to_string()))
     }
 
     /// At a request that is done once.

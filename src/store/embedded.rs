@@ -260,6 +260,7 @@ impl Store for SledStore {
             writable: problem.is_none(),
             problem,
             size_on_disk_bytes: engine.and_then(|engine| engine.size_on_disk_bytes()),
+            flushes: self.reader.flushes.read(),
         }
     }
 }

@@ -170,6 +170,7 @@ impl Store for MemoryStore {
             writable: true,
             problem: None,
             size_on_disk_bytes: None,
+            flushes: super::Timed::default(),
         }
     }
 }

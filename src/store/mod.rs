@@ -29,6 +29,7 @@
 //! | `embedded.rs` | opening and closing a store in a directory |
 //! | `sled.rs` | the storage engine, which no other file names |
 //! | `range_sync.rs` | a sync of the engine that is one |
+//! | `timings.rs` | how long commits took |
 //! | `hook.rs` | making the disk slow or faulty, for tests and benchmarks |
 
 mod archive;
@@ -48,6 +49,7 @@ mod reader;
 mod rewrite;
 mod rows;
 mod sled;
+mod timings;
 mod witness;
 mod writer;
 
@@ -72,6 +74,7 @@ pub use self::hook::{Hook, Step};
 pub use self::layout::while_unused;
 pub use self::memory::MemoryStore;
 pub use self::rewrite::{Audited, History, Rewritten, compact, restore, take_over, verify, verify_backup};
+pub use self::timings::Timed;
 
 /// The number of a commit: strictly increasing, with gaps allowed; 0 is the empty store.
 pub type Revision = u64;
@@ -195,6 +198,8 @@ pub struct StoreStatus {
     pub problem: Option<String>,
     /// The size of the main data file, where there is one.
     pub size_on_disk_bytes: Option<u64>,
+    /// How long it took to make groups of commits durable.
+    pub flushes: Timed,
 }
 
 /// A durable, revisioned log of changes.

@@ -11,6 +11,7 @@ use super::feed::Feed;
 use super::plan::Totals;
 use super::rows::{self, Fate, Sieve, VERSION};
 use super::sled::Engine;
+use super::timings::Timings;
 use super::{Commit, Record, Revision, Sink, StoreError, Take, Version, Write, guard};
 
 /// The rows and what is published of them; shared by readers and the writer.
@@ -25,6 +26,8 @@ pub(super) struct Reader {
     pub(super) closing: AtomicBool,
     /// Held by reads that need all history that is there: none of it is let go of meanwhile.
     pub(super) history: RwLock<()>,
+    /// How long it took to make groups of commits durable.
+    pub(super) flushes: Timings,
 }
 
 impl Reader {
@@ -35,6 +38,7 @@ impl Reader {
             lenient,
             closing: AtomicBool::new(false),
             history: RwLock::default(),
+            flushes: Timings::default(),
         }
     }
 

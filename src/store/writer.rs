@@ -140,6 +140,7 @@ impl Writer {
             }
         }
         if !plan.commits.is_empty() {
+            let began = Instant::now();
             let mut unsynced = 0;
             for (row_key, row) in &plan.rows {
                 engine.insert(row_key, row)?;
@@ -153,6 +154,7 @@ impl Writer {
             // is durable, so the data is never behind it by a crash.
             engine.make_durable()?;
             self.head_file.advance(plan.totals)?;
+            self.reader.flushes.add(began.elapsed());
             self.totals = plan.totals;
             self.reader.feed.publish(plan.totals.head(), &plan.commits);
         }

@@ -1,6 +1,7 @@
 //! The task of a watch: from commit to commit, at the pace of its reader.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
@@ -37,11 +38,13 @@ pub(super) fn start<S: Scope>(registry: Arc<Registry>, scope: Arc<S>, start: Sta
     let (end, ended) = oneshot::channel();
     let watching = Watching::new(read, ended, start.revision, start.slot.clone());
     let Start { revision, heartbeat, slot, follower } = start;
+    let told = registry.watches.register(revision);
     tokio::spawn(async move {
         let reader = messages.clone();
         let mut stopping = registry.watches.stopping.subscribe();
         let watch = Watch {
             position: revision,
+            told,
             caught_up: registry.snapshot().revision(),
             published: registry.published.clone(),
             beat_at: Instant::now(),
@@ -69,6 +72,8 @@ struct Watch<S: Scope> {
     scope: Arc<S>,
     /// Everything up to it has been told.
     position: Revision,
+    /// The same, for those who look from outside.
+    told: Arc<AtomicU64>,
     /// Where the registry stood at the start: up to it, being behind is no fault of the reader.
     caught_up: Revision,
     published: watch::Receiver<Published>,
@@ -159,6 +164,7 @@ impl<S: Scope> Watch<S> {
             let partial = left.carried.is_some();
             if !partial {
                 self.position = step.revision;
+                self.told.store(step.revision, Ordering::Relaxed);
             }
             if changes.is_empty() && silent {
                 return Ok(());

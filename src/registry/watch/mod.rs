@@ -16,7 +16,8 @@ mod follow;
 mod scope;
 mod stream;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
@@ -64,6 +65,17 @@ pub(super) struct Watches {
     free: Arc<Semaphore>,
     heavy: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
+    /// How far each watch has come.
+    told: Mutex<Vec<Weak<AtomicU64>>>,
+}
+
+/// How many watches there are, and how they come along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WatchFigures {
+    /// Watches.
+    pub count: usize,
+    /// How many revisions the one is behind that is furthest behind.
+    pub lag: Revision,
 }
 
 impl Watches {
@@ -73,7 +85,17 @@ impl Watches {
             free: Arc::new(Semaphore::new(limits.watches_max)),
             heavy: Arc::new(Semaphore::new(HEAVY_MAX)),
             stopping: watch::Sender::new(false),
+            told: Mutex::default(),
         }
+    }
+
+    /// Has a watch seen from outside as long as it lives.
+    fn register(&self, start: Revision) -> Arc<AtomicU64> {
+        let told = Arc::new(AtomicU64::new(start));
+        let mut all = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|told| told.strong_count() > 0);
+        all.push(Arc::downgrade(&told));
+        told
     }
 }
 
@@ -89,6 +111,16 @@ impl Registry {
     #[must_use]
     pub fn with_watch_limits(self, limits: WatchLimits) -> Self {
         Self { watches: Watches::new(limits), ..self }
+    }
+
+    /// How many watches there are, and how they come along.
+    #[must_use]
+    pub fn watch_figures(&self) -> WatchFigures {
+        let all = self.watches.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let told: Vec<Revision> =
+            all.iter().filter_map(Weak::upgrade).map(|told| told.load(Ordering::Relaxed)).collect();
+        let newest = self.snapshot().revision();
+        WatchFigures { count: told.len(), lag: told.iter().min().map_or(0, |least| newest.saturating_sub(*least)) }
     }
 
     /// Ends all watches: the server stops.
