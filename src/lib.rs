@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+pub mod auth;
 pub mod catalog;
 pub mod cli;
 pub mod convert;

@@ -4,7 +4,14 @@
 //! connections over the listeners (`SO_REUSEPORT`). Registry, store and feeder are shared; their futures belong to no
 //! runtime.
 
-mod deadline;
+mod access;
+mod clients;
+mod connection;
+mod front;
+mod http;
+mod limits;
+mod metrics;
+mod tls;
 
 use std::future::Future;
 use std::io;
@@ -16,7 +23,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::sync::watch;
 use tonic::transport::Server;
-use tonic::transport::server::{Router, TcpIncoming};
+use tonic::transport::server::Router;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{Identity, Stack};
 
@@ -28,12 +35,18 @@ use crate::pb::weighbridge::v1::{
 };
 use crate::registry::Registry;
 use crate::service::{RestoreTarget, Services};
-use deadline::DeadlineLayer;
+pub use access::{Access, Reach};
+use clients::Clients;
+use front::{Front, FrontLayer, Ids};
+pub use limits::Limits;
+use limits::{
+    CALLS_PER_CONNECTION_MAX, HEADER_BYTES_MAX, KEEPALIVE_EVERY, KEEPALIVE_TIME, MESSAGE_BYTES_MAX, RESETS_PENDING_MAX,
+};
+use metrics::Metrics;
+pub use tls::{Tls, TlsError, TlsFiles};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
-/// Largest request message; the chunks of an import stay below it.
-const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// What health is told of: the server as a whole, and each service.
 const HEALTH_SERVICES: &[&str] = &[
     "",
@@ -50,23 +63,55 @@ const READING_SERVICES: &[&str] =
     &["weighbridge.v1.OfferingService", "weighbridge.v1.EligibilityService", "weighbridge.v1.AdminService"];
 /// How often it is seen whether the health has changed.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
-/// Calls at once on one connection.
-const STREAMS_MAX: u32 = 1_000;
-
-/// Limits of the server.
+/// How the server is run.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
-    /// Longest time for one call.
-    pub request_timeout: Duration,
+    /// How much is taken.
+    pub limits: Limits,
     /// Longest time to finish calls after the end was asked for.
     pub drain: Duration,
     /// Where backups are restored to; `None`: nowhere.
     pub restore: Option<RestoreTarget>,
+    /// Who is let in to what.
+    pub access: Arc<Access>,
+    /// Certificates; `None`: connections are in the clear.
+    pub tls: Option<Arc<Tls>>,
+    /// Where figures and probes are answered over HTTP.
+    pub http: Option<Arc<TcpListener>>,
+    /// It listens beyond loopback without TLS and credentials, as it was told to.
+    pub insecure: bool,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { request_timeout: Duration::from_secs(30), drain: Duration::from_secs(10), restore: None }
+        Self {
+            limits: Limits::default(),
+            drain: Duration::from_secs(10),
+            restore: None,
+            access: Arc::default(),
+            tls: None,
+            http: None,
+            insecure: false,
+        }
+    }
+}
+
+/// What all workers share.
+#[derive(Clone)]
+struct Shared {
+    registry: Arc<Registry>,
+    options: ServerOptions,
+    clients: Arc<Clients>,
+    front: Arc<Front>,
+}
+
+impl Shared {
+    fn new(registry: Arc<Registry>, options: ServerOptions) -> Shared {
+        let (clients, access) = (Clients::new(options.limits.clone()), options.access.clone());
+        let metrics = Metrics::new(registry.clone(), clients.clone(), access.clone(), options.insecure);
+        let call_time = options.limits.call_time;
+        let front = Arc::new(Front { access, metrics: Arc::new(metrics), call_time, ids: Ids::new() });
+        Shared { registry, options, clients, front }
     }
 }
 
@@ -122,19 +167,28 @@ pub async fn run(
     set_health(&health, condition).await;
     let seen = registry.clone();
     let (stop, stopped) = watch::channel(false);
+    let (ready, readiness) = watch::channel(condition.is_ready());
+    let shared = Shared::new(registry.clone(), options);
+    let drain = shared.options.drain;
+    if let Some(listener) = &shared.options.http {
+        let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
+        let (access, tls) = (shared.options.access.clone(), shared.options.tls.clone());
+        let told = http::Told { metrics: shared.front.metrics.clone(), access, tls, ready: readiness };
+        tokio::spawn(http::serve(listener, Arc::new(told), stopped.clone()));
+    }
     let (done, mut all_done) = tokio::sync::mpsc::channel::<io::Result<()>>(listeners.len().max(1));
     let workers = listeners.len();
     for (i, listener) in listeners.into_iter().enumerate() {
-        let (registry, health_server) = (registry.clone(), health_server.clone());
-        let (stopped, done, options) = (stopped.clone(), done.clone(), options.clone());
+        let (shared, health_server) = (shared.clone(), health_server.clone());
+        let (stopped, done) = (stopped.clone(), done.clone());
         thread::Builder::new().name(format!("weighbridge-{i}")).spawn(move || {
-            let served = serve(listener, registry, health_server, options, stopped);
+            let served = serve(listener, shared, health_server, stopped);
             // The receiver is gone once the drain time is over.
             let _ = done.blocking_send(served);
         })?;
     }
     drop(done);
-    let reporter = health.clone();
+    let (reporter, readying) = (health.clone(), ready.clone());
     let watching = async move {
         let mut ticks = tokio::time::interval(HEALTH_EVERY);
         loop {
@@ -143,6 +197,7 @@ pub async fn run(
             if now != condition {
                 tracing::warn!(?now, "the health has changed");
                 set_health(&reporter, now).await;
+                readying.send_replace(now.is_ready());
                 condition = now;
             }
         }
@@ -152,6 +207,7 @@ pub async fn run(
         first = all_done.recv() => first,
         () = watching => None,
     };
+    ready.send_replace(false);
     set_health(&health, Condition::Down).await;
     registry.end_watches();
     stop.send_replace(true);
@@ -165,10 +221,7 @@ pub async fn run(
     for _ in usize::from(early.is_some())..workers {
         match all_done.recv().await {
             Some(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-                tracing::warn!(
-                    drain_ms = options.drain.as_millis(),
-                    "calls were still running at the end of the drain time"
-                );
+                tracing::warn!(drain_ms = drain.as_millis(), "calls were still running at the end of the drain time");
             }
             Some(served) => served?,
             None => break,
@@ -186,6 +239,13 @@ enum Condition {
     ReadOnly,
     /// Records are missing or not up to date, or it is stopping.
     Down,
+}
+
+impl Condition {
+    /// Whether checks are answered.
+    fn is_ready(self) -> bool {
+        self != Self::Down
+    }
 }
 
 fn condition(registry: &Registry) -> Condition {
@@ -212,16 +272,17 @@ async fn set_health(health: &tonic_health::server::HealthReporter, condition: Co
 
 fn serve(
     listener: TcpListener,
-    registry: Arc<Registry>,
+    shared: Shared,
     health: HealthServer<impl Health>,
-    options: ServerOptions,
     stopped: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let drain = shared.options.drain;
     runtime.block_on(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-        let router = router(registry, health, &options)?;
+        let (tls, clients) = (shared.options.tls.clone(), shared.clients.clone());
+        let incoming = connection::incoming(listener, tls, clients, stopped.clone());
+        let router = router(shared, health)?;
         let mut asked = stopped.clone();
         let stop = async move {
             // An error means that the sender is gone, which ends the server as well.
@@ -230,7 +291,7 @@ fn serve(
         let mut ended = stopped.clone();
         let limit = async move {
             let _ = ended.wait_for(|stop| *stop).await;
-            tokio::time::sleep(options.drain).await;
+            tokio::time::sleep(drain).await;
         };
         tokio::select! {
             served = router.serve_with_incoming_shutdown(incoming, stop) => served.map_err(io::Error::other),
@@ -240,31 +301,37 @@ fn serve(
     })
 }
 
-fn router(
-    registry: Arc<Registry>,
-    health: HealthServer<impl Health>,
-    options: &ServerOptions,
-) -> io::Result<Router<Stack<DeadlineLayer, Identity>>> {
+fn router(shared: Shared, health: HealthServer<impl Health>) -> io::Result<Router<Stack<FrontLayer, Identity>>> {
+    let Shared { registry, options, front, clients: _ } = shared;
     let services = Services::new(registry).with_restore(options.restore.clone());
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(crate::pb::DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    let v1 = reflection().build_v1().map_err(io::Error::other)?;
-    let v1alpha = reflection().build_v1alpha().map_err(io::Error::other)?;
-    Ok(Server::builder()
-        .layer(DeadlineLayer(options.request_timeout))
-        .max_concurrent_streams(Some(STREAMS_MAX))
-        .http2_keepalive_interval(Some(Duration::from_secs(60)))
+    let is_served = |reach| reach != Reach::Off;
+    let mut server = Server::builder()
+        .layer(FrontLayer(front))
+        .max_concurrent_streams(Some(CALLS_PER_CONNECTION_MAX))
+        .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
+        .http2_max_pending_accept_reset_streams(Some(RESETS_PENDING_MAX))
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIME));
+    let mut router = server
         .add_service(EligibilityServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(ModelServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(OfferingServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(LicenseServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(UseProfileServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(WaiverServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(AdminServiceServer::new(services).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(health)
-        .add_service(v1)
-        .add_service(v1alpha))
+        .add_service(AdminServiceServer::new(services).max_decoding_message_size(MESSAGE_BYTES_MAX));
+    if is_served(options.access.health) {
+        router = router.add_service(health);
+    }
+    if is_served(options.access.reflection) {
+        let v1 = reflection().build_v1().map_err(io::Error::other)?;
+        let v1alpha = reflection().build_v1alpha().map_err(io::Error::other)?;
+        router = router.add_service(v1).add_service(v1alpha);
+    }
+    Ok(router)
 }

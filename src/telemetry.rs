@@ -13,6 +13,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// Says what is wrong with a filter.
+///
+/// # Errors
+/// It is not valid.
+pub fn check(filter: &str) -> Result<(), String> {
+    EnvFilter::try_new(filter).map(|_| ()).map_err(|e| format!("`{filter}` is no log filter: {e}"))
+}
+
 /// Starts logging. `filter` is that of `tracing`, for example `info` or `weighbridge=debug`.
 ///
 /// # Errors

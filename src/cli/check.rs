@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
-use super::client::ServerArguments;
+use super::client::{Channel, ServerArguments};
 use super::facts::FactArguments;
 use super::moment::MomentArguments;
 use super::output::{Output, Style, to_json};
@@ -127,14 +127,14 @@ fn worse(a: u8, b: u8) -> u8 {
 /// Answers in this process or from a server.
 enum Checker {
     Offline(Box<Registry>),
-    Online(EligibilityServiceClient<tonic::transport::Channel>),
+    Online(Box<EligibilityServiceClient<Channel>>),
 }
 
 impl Checker {
     async fn new(arguments: &CheckArguments) -> Result<Self, Failure> {
         if !arguments.offline {
             let channel = arguments.server.connect().await?;
-            return Ok(Self::Online(EligibilityServiceClient::new(channel)));
+            return Ok(Self::Online(Box::new(EligibilityServiceClient::new(channel))));
         }
         let registry = Registry::open(Arc::new(MemoryStore::new()), Arc::new(Timestamp::now)).await;
         let registry = registry.map_err(|e| Failure::new(e.to_string()))?;

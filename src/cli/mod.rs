@@ -5,6 +5,8 @@ mod check;
 mod client;
 mod compact;
 mod compare;
+mod config;
+mod credentials;
 mod decisions;
 mod document;
 mod export;
@@ -21,6 +23,7 @@ mod offerings;
 mod output;
 mod records;
 mod restore;
+mod security;
 mod serve;
 mod status;
 mod verify;
@@ -28,12 +31,11 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
-
-use tonic::transport::Channel;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::pb::weighbridge::v1::use_profile_service_client::UseProfileServiceClient;
 use crate::pb::weighbridge::v1::waiver_service_client::WaiverServiceClient;
+use client::Channel;
 use output::Output;
 
 /// May we use this AI model, this way, here, at our size, and what must we then do?
@@ -59,7 +61,7 @@ enum Format {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run the service.
-    Serve(serve::ServeArguments),
+    Serve(Box<serve::ServeArguments>),
     /// Check whether models may be used as described. Exit codes: 0 eligible or with conditions (3 with
     /// --strict-conditions), 4 review, 5 ineligible, 6 model not found, 2 usage, 1 failure; the worst of several models.
     Check(Box<check::CheckArguments>),
@@ -89,6 +91,17 @@ enum Command {
     Import(import::ImportCommand),
     /// Write licenses and models as one JSON object a line, as `weighbridge import records` reads them.
     Export(export::ExportArguments),
+    /// Look at the settings of `serve`.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Make and check the credentials that callers show.
+    #[command(subcommand)]
+    Credentials(credentials::CredentialsCommand),
+    /// Write completions for a shell to standard output.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
     /// Write a backup of a running server.
     Backup(backup::BackupArguments),
     /// Restore a backup.
@@ -137,17 +150,26 @@ impl Failure {
 /// Runs the command of the process's arguments.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
+    let given: Vec<_> = std::env::args_os().collect();
+    let read = config::matches(&Arguments::command(), &given).and_then(|(matches, settings)| {
+        let arguments = Arguments::from_arg_matches(&matches).map_err(config::Wrong::Usage)?;
+        Ok((arguments, settings))
+    });
+    let (arguments, settings) = match read {
+        Ok(read) => read,
+        Err(config::Wrong::Usage(error)) => {
             // Help and version go to standard output and succeed; usage errors exit with 2.
             let code = u8::try_from(error.exit_code()).unwrap_or(2);
             let _ = error.print();
             return ExitCode::from(code);
         }
+        Err(config::Wrong::Settings(problems)) => {
+            output::complain(&problems.join("\n"));
+            return ExitCode::from(2);
+        }
     };
     let out = Output::new(arguments.format);
-    match execute(arguments.command, &out) {
+    match execute(arguments.command, &settings, &out) {
         Ok(code) => ExitCode::from(code),
         Err(Failure { code, message }) => {
             output::complain(&message);
@@ -156,14 +178,14 @@ pub fn run() -> ExitCode {
     }
 }
 
-fn execute(command: Command, out: &Output) -> Result<u8, Failure> {
+fn execute(command: Command, settings: &[config::Setting], out: &Output) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::new(format!("a runtime could not be started: {e}")))?;
     runtime.block_on(async {
         match command {
-            Command::Serve(arguments) => serve::run(arguments, out).await,
+            Command::Serve(arguments) => serve::run(*arguments, out).await,
             Command::Check(arguments) => check::run(*arguments, out).await,
             Command::Models(command) => models::run(command, out).await,
             Command::Offerings(command) => offerings::run(command, out).await,
@@ -174,6 +196,13 @@ fn execute(command: Command, out: &Output) -> Result<u8, Failure> {
             Command::Notice(arguments) => notice::run(arguments, out).await,
             Command::Import(command) => import::run(command, out).await,
             Command::Export(arguments) => export::run(arguments, out).await,
+            Command::Config(command) => config::run(command, settings, out),
+            Command::Credentials(command) => credentials::run(command, out),
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Arguments::command(), "weighbridge", &mut script);
+                out.line(String::from_utf8_lossy(&script).trim_end()).map(|()| 0)
+            }
             Command::Backup(arguments) => backup::run(arguments, out).await,
             Command::Restore(arguments) => restore::run(arguments, out).await,
             Command::Verify(arguments) => verify::run(arguments, out),
@@ -190,7 +219,6 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        use clap::CommandFactory as _;
         Arguments::command().debug_assert();
     }
 }

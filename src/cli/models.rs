@@ -6,9 +6,8 @@ use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
-use tonic::transport::Channel;
 
-use super::client::{ListArguments, ServerArguments, failed, read_message, read_tree};
+use super::client::{Channel, ListArguments, ServerArguments, failed, read_message, read_tree};
 use super::facts::FactArguments;
 use super::moment::MomentArguments;
 use super::output::{Output, Style};

@@ -7,10 +7,9 @@ use clap::Subcommand;
 use prost::Message;
 use serde_json::Value;
 use tonic::Status;
-use tonic::transport::Channel;
 
 use super::Failure;
-use super::client::{ServerArguments, failed, read_message, read_tree};
+use super::client::{Channel, ServerArguments, failed, read_message, read_tree};
 use super::output::{Output, Style, to_json};
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::use_profile_service_client::UseProfileServiceClient;

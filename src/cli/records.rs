@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tonic::transport::Channel;
 use tonic::{Response, Status};
 
 use super::Failure;
-use super::client::ServerArguments;
+use super::client::{Channel, ServerArguments};
 use crate::convert::status::status;
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::license_service_client::LicenseServiceClient;

@@ -8,7 +8,7 @@ use clap::Args;
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::Failure;
-use super::client::{ServerArguments, failed};
+use super::client::{ServerArguments, ShownArguments, failed};
 use super::output::Output;
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::admin_service_client::AdminServiceClient;
@@ -28,13 +28,15 @@ pub(super) struct RestoreArguments {
     /// Address of a running server to restore into, in place of a data directory; it restarts by itself.
     #[arg(long)]
     server: Option<String>,
+    #[command(flatten)]
+    shown: ShownArguments,
 }
 
 pub(super) async fn run(arguments: RestoreArguments, out: &Output) -> Result<u8, Failure> {
-    let RestoreArguments { file, data_dir, server } = arguments;
+    let RestoreArguments { file, data_dir, server, shown } = arguments;
     let input = open(&file)?;
     let response = match server {
-        Some(server) => send(&file, input, ServerArguments { server }).await?,
+        Some(server) => send(&file, input, ServerArguments { server, shown }).await?,
         None => {
             let restored = restore_into(&data_dir, input).map_err(|error| Failure::new(error.to_string()))?;
             let wide = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);

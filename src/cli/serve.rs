@@ -14,15 +14,20 @@ use tokio::sync::watch;
 
 use super::Failure;
 use super::output::{Output, note};
+use super::security::{Security, SecurityArguments};
 use crate::registry::{DecisionLog, LogLevel, LogSettings, OpenGeneration, Registry, Retention, adopt_restored};
-use crate::server::{self, ServerOptions};
+use crate::server::{self, Limits, ServerOptions};
 use crate::service::RestoreTarget;
 use crate::store::{MemoryStore, OnLoss, Revision, SledOptions, SledStore, Store, StoreError, Take};
 use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, Args)]
 pub(super) struct ServeArguments {
-    /// Address to listen on. Any other than loopback needs --insecure until credentials exist.
+    /// TOML file with settings, named as these options without dashes in front. An option counts before its environment variable,
+    /// and that before the file.
+    #[arg(long, value_name = "FILE", env = "WEIGHBRIDGE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Address to listen on. Any other than loopback needs TLS and credentials, or --insecure.
     #[arg(long, default_value = "127.0.0.1:50051", env = "WEIGHBRIDGE_LISTEN")]
     listen: SocketAddr,
     /// Folder of the store; made when it is not there.
@@ -34,18 +39,12 @@ pub(super) struct ServeArguments {
     /// What to do when records are missing from the store: refuse to start, or serve what is left without taking writes.
     #[arg(long, value_enum, default_value_t = LossPolicy::Refuse, env = "WEIGHBRIDGE_ON_LOSS")]
     on_loss: LossPolicy,
-    /// Listen beyond loopback without TLS and credentials: anyone who reaches the port can read and write.
-    #[arg(long, env = "WEIGHBRIDGE_INSECURE")]
-    insecure: bool,
     /// Serving threads; the number of cores when not given.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256), env = "WEIGHBRIDGE_WORKERS")]
     workers: Option<u16>,
     /// Memory for the store's cache, in MiB.
     #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u64).range(1..=65_536), env = "WEIGHBRIDGE_CACHE_MIB")]
     cache_mib: u64,
-    /// Longest time for one call, in seconds.
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600), env = "WEIGHBRIDGE_REQUEST_TIMEOUT_S")]
-    request_timeout_s: u64,
     /// Longest time to finish running calls at the end, in seconds.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3_600), env = "WEIGHBRIDGE_DRAIN_S")]
     drain_s: u64,
@@ -65,12 +64,61 @@ pub(super) struct ServeArguments {
     /// when not given.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_048_576), env = "WEIGHBRIDGE_HISTORY_MIB")]
     history_mib: Option<u64>,
+    /// Address for figures and probes over HTTP: /metrics, /livez, /readyz. Nowhere when not given.
+    #[arg(long, value_name = "ADDRESS", env = "WEIGHBRIDGE_METRICS_LISTEN")]
+    metrics_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    limits: LimitArguments,
+    #[command(flatten)]
+    security: SecurityArguments,
     /// Form of the logs.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "WEIGHBRIDGE_LOG_FORMAT")]
     log_format: LogFormat,
     /// What is logged, for example info or weighbridge=debug.
     #[arg(long, default_value = "info,sled=warn", env = "WEIGHBRIDGE_LOG")]
     log: String,
+}
+
+/// How much is taken at once.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Limits")]
+struct LimitArguments {
+    /// Longest time for one call, in seconds.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=3_600), env = "WEIGHBRIDGE_REQUEST_TIMEOUT_S")]
+    request_timeout_s: u64,
+    /// Connections.
+    #[arg(long, default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "WEIGHBRIDGE_MAX_CONNECTIONS")]
+    max_connections: u32,
+    /// Connections of one address.
+    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "WEIGHBRIDGE_MAX_CONNECTIONS_PER_CLIENT")]
+    max_connections_per_client: u32,
+    /// Calls with one answer that are under way.
+    #[arg(long, default_value_t = 2_048, value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "WEIGHBRIDGE_MAX_REQUESTS")]
+    max_requests: u32,
+    /// The same of one address.
+    #[arg(long, default_value_t = 1_024, value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "WEIGHBRIDGE_MAX_REQUESTS_PER_CLIENT")]
+    max_requests_per_client: u32,
+    /// Watches and backups that are under way.
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "WEIGHBRIDGE_MAX_STREAMS")]
+    max_streams: u32,
+    /// The same of one address.
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1_000_000), env = "WEIGHBRIDGE_MAX_STREAMS_PER_CLIENT")]
+    max_streams_per_client: u32,
+}
+
+impl LimitArguments {
+    fn limits(&self) -> Limits {
+        let wide = |count: u32| usize::try_from(count).unwrap_or(usize::MAX);
+        Limits {
+            connections: wide(self.max_connections),
+            connections_per_client: wide(self.max_connections_per_client),
+            calls: wide(self.max_requests),
+            calls_per_client: wide(self.max_requests_per_client),
+            streams: wide(self.max_streams),
+            streams_per_client: wide(self.max_streams_per_client),
+            call_time: Duration::from_secs(self.request_timeout_s),
+        }
+    }
 }
 
 /// Where records are kept.
@@ -89,22 +137,33 @@ enum LossPolicy {
 
 pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, Failure> {
     let address = arguments.listen;
-    if !address.ip().is_loopback() && !arguments.insecure {
-        return Err(Failure::usage(format!(
-            "`{address}` can be reached from elsewhere and there are no credentials yet: listen on 127.0.0.1, or add --insecure"
-        )));
-    }
+    let security = arguments.security.load(&arguments.addresses())?;
     telemetry::init(arguments.log_format, &arguments.log).map_err(Failure::usage)?;
+    if security.insecure {
+        tracing::warn!(
+            server.address = %address,
+            "it can be reached from elsewhere without TLS and credentials: whoever reaches it can read and write everything"
+        );
+    }
     let workers = arguments.workers.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
     let listeners =
         server::bind(address, workers).map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))?;
+    let http = arguments.metrics_listen.map(|address| {
+        let bound = std::net::TcpListener::bind(address).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(Arc::new(listener))
+        });
+        bound.map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))
+    });
+    let http = http.transpose()?;
+    tokio::spawn(security.clone().watch());
     let stopped = stop_signals()?;
     let mut greeted = out.is_json() || arguments.log_format != LogFormat::Text;
     loop {
         // The sockets stay open over a restart: who connects meanwhile waits a little.
         let again: std::io::Result<Vec<_>> = listeners.iter().map(std::net::TcpListener::try_clone).collect();
         let again = again.map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))?;
-        if !serve_once(&arguments, again, stopped.clone(), &mut greeted).await? {
+        if !serve_once(&arguments, (&security, http.clone()), again, stopped.clone(), &mut greeted).await? {
             tracing::info!("stopped");
             return Ok(0);
         }
@@ -115,6 +174,7 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
 /// Serves until it is stopped, or a restored backup asks for a restart: then `true`.
 async fn serve_once(
     arguments: &ServeArguments,
+    (security, http): (&Security, Option<Arc<std::net::TcpListener>>),
     listeners: Vec<std::net::TcpListener>,
     stopped: watch::Receiver<bool>,
     greeted: &mut bool,
@@ -151,9 +211,13 @@ async fn serve_once(
     let (restart, restarting) = watch::channel(false);
     let target = RestoreTarget { data_dir: arguments.data_dir.clone(), restart };
     let options = ServerOptions {
-        request_timeout: Duration::from_secs(arguments.request_timeout_s),
+        limits: arguments.limits.limits(),
         drain: Duration::from_secs(arguments.drain_s),
         restore: (arguments.store == StoreKind::Sled).then_some(target),
+        access: security.access.clone(),
+        tls: security.tls.clone(),
+        http,
+        insecure: security.insecure,
     };
     let retaining = tokio::spawn(retain(registry.clone(), arguments.retention()));
     let restarting = Box::pin(async move {
@@ -198,6 +262,17 @@ async fn retain(registry: Arc<Registry>, retention: Retention) {
 }
 
 impl ServeArguments {
+    /// Says what is wrong with the settings and the files that they name.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        self.security.load(&self.addresses())?;
+        telemetry::check(&self.log).map_err(Failure::usage)
+    }
+
+    /// Where it listens.
+    fn addresses(&self) -> Vec<SocketAddr> {
+        std::iter::once(self.listen).chain(self.metrics_listen).collect()
+    }
+
     fn retention(&self) -> Retention {
         Retention {
             age: self.history_days.map(|days| Duration::from_secs(days * 86_400)),

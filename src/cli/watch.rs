@@ -5,11 +5,10 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
 use prost::Message;
-use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use super::Failure;
-use super::client::{ANSWER_BYTES_MAX, ServerArguments, failed};
+use super::client::{ANSWER_BYTES_MAX, Channel, ServerArguments, failed};
 use super::output::{Output, Style, note, to_json};
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::license_service_client::LicenseServiceClient;

@@ -16,6 +16,7 @@ mod packed;
 mod read_mask;
 mod record;
 mod recorded;
+pub mod refusal;
 mod schema;
 mod source_record;
 pub mod status;

@@ -11,7 +11,7 @@ use crate::pb::weighbridge::v1 as pb;
 use crate::registry::RegistryError;
 use crate::store::StoreError;
 
-const DOMAIN: &str = "weighbridge";
+pub(super) const DOMAIN: &str = "weighbridge";
 
 /// The status of an error.
 #[must_use]

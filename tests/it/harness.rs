@@ -46,7 +46,23 @@ impl TestServer {
         Self::with_limits(store, LogSettings::default(), Box::new(|_, _| Ok(Arc::new(MemoryStore::new()))), limits)
     }
 
+    /// One that forgets everything, run otherwise.
+    pub fn with_options(options: ServerOptions) -> Self {
+        let open: OpenGeneration = Box::new(|_, _| Ok(Arc::new(MemoryStore::new())));
+        Self::run(Arc::new(MemoryStore::new()), LogSettings::default(), open, WatchLimits::default(), options)
+    }
+
     fn with_limits(store: Arc<dyn Store>, log: LogSettings, open: OpenGeneration, limits: WatchLimits) -> Self {
+        Self::run(store, log, open, limits, ServerOptions::default())
+    }
+
+    fn run(
+        store: Arc<dyn Store>,
+        log: LogSettings,
+        open: OpenGeneration,
+        limits: WatchLimits,
+        options: ServerOptions,
+    ) -> Self {
         let listeners = server::bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
         let address = format!("http://{}", listeners[0].local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
@@ -58,7 +74,7 @@ impl TestServer {
                 let registry = Arc::new(registry.with_decision_log(log).with_watch_limits(limits));
                 let shutdown = async { stopped.await.unwrap_or_default() };
                 // A test that ends while its client is still connected does not wait for it.
-                let options = ServerOptions { drain: Duration::from_millis(300), ..ServerOptions::default() };
+                let options = ServerOptions { drain: Duration::from_millis(300), ..options };
                 server::run(listeners, registry, options, shutdown).await
             })
         });

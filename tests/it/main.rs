@@ -10,6 +10,7 @@
     reason = "a test stops at the first thing that is not as it expects"
 )]
 
+mod access;
 mod allocations;
 mod as_of;
 mod cases;

@@ -91,9 +91,11 @@ const ROOMS: &[Room] = &[
         never: &["tonic", "sled"],
         ..room("registry")
     },
+    // Who may call what: it knows no transport, and nothing of what is asked for.
+    Room { never: &["tonic", "prost", "sled", "tokio", "std::fs", "std::net", "std::env"], ..room("auth") },
     // Translates and has no opinion: of the rooms that decide or keep something it knows how they fail.
     Room {
-        may: &["domain", "catalog", "policy", "ingest", "pb"],
+        may: &["domain", "catalog", "policy", "ingest", "auth", "pb"],
         errors_of: &["store", "registry"],
         never: &["tokio", "sled"],
         ..room("convert")

@@ -1,0 +1,48 @@
+//! What a caller is told who is not let in, or asks for too much at once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+use crate::auth::{Caller, Refusal, Role};
+
+/// Of callers that are not let in.
+#[must_use]
+pub fn refusal(refusal: &Refusal) -> Status {
+    let (code, reason) = match refusal {
+        Refusal::Missing => (Code::Unauthenticated, "CREDENTIALS_MISSING"),
+        Refusal::Invalid { .. } => (Code::Unauthenticated, "CREDENTIALS_INVALID"),
+        Refusal::Expired => (Code::Unauthenticated, "CREDENTIALS_EXPIRED"),
+        Refusal::NoRole { .. } => (Code::PermissionDenied, "ROLE_MISSING"),
+    };
+    with_details(
+        code,
+        refusal.to_string(),
+        ErrorDetails::with_error_info(reason, super::status::DOMAIN, HashMap::new()),
+    )
+}
+
+/// Of callers whose role is not enough.
+#[must_use]
+pub fn role_too_low(caller: &Caller, needed: Role) -> Status {
+    let text = format!("`{}` has the role {} and this method asks for {needed}", caller.actor, caller.role);
+    let metadata =
+        HashMap::from([("role".to_owned(), caller.role.to_string()), ("needed".to_owned(), needed.to_string())]);
+    let details = ErrorDetails::with_error_info("ROLE_TOO_LOW", super::status::DOMAIN, metadata);
+    with_details(Code::PermissionDenied, text, details)
+}
+
+/// Of calls that come while too many others are under way.
+#[must_use]
+pub fn too_many(what: &str, most: usize, retry: Duration) -> Status {
+    let text = format!("{most} {what} are under way already: try again in {} ms", retry.as_millis());
+    let mut details = ErrorDetails::with_error_info("TOO_MANY_CALLS", super::status::DOMAIN, HashMap::new());
+    details.set_retry_info(Some(retry));
+    with_details(Code::ResourceExhausted, text, details)
+}
+
+fn with_details(code: Code, text: String, details: ErrorDetails) -> Status {
+    Status::with_error_details(code, text, details)
+}

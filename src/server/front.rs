@@ -1,0 +1,231 @@
+//! What every call passes: its id, who calls, the limits, the longest time, and what is counted.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tokio::time::timeout;
+use tonic::body::Body;
+use tonic::codegen::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use tonic::codegen::http::{HeaderMap, Request, Response};
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use super::access::{Access, Admitted};
+use super::clients::Permit;
+use super::connection::Peer;
+use super::limits::{LONG_CALLS, LONG_TIME};
+use super::metrics::Metrics;
+use crate::auth::Role;
+use crate::auth::methods::{Form, Method};
+use crate::registry::Call;
+
+/// The id of a call, in its answer.
+const CALL_ID: HeaderName = HeaderName::from_static("weighbridge-call-id");
+/// An id that the client gives.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longest id that is taken from a client.
+const ID_BYTES_MAX: usize = 64;
+
+/// What the calls of all workers pass.
+pub(super) struct Front {
+    pub(super) access: Arc<Access>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) call_time: Duration,
+    pub(super) ids: Ids,
+}
+
+/// Makes ids that no other process makes.
+pub(super) struct Ids {
+    first: u64,
+    next: AtomicU64,
+}
+
+impl Ids {
+    pub(super) fn new() -> Self {
+        use std::hash::{BuildHasher as _, RandomState};
+        // Random enough to tell processes apart; nothing rests on it that could be guessed.
+        Self { first: RandomState::new().hash_one(0), next: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> String {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        format!("{:016x}", self.first.wrapping_add(number))
+    }
+}
+
+/// Puts the front before the services.
+#[derive(Clone)]
+pub(super) struct FrontLayer(pub(super) Arc<Front>);
+
+impl<S> Layer<S> for FrontLayer {
+    type Service = Fronted<S>;
+
+    fn layer(&self, inner: S) -> Fronted<S> {
+        Fronted { inner, front: self.0.clone() }
+    }
+}
+
+#[derive(Clone)]
+pub(super) struct Fronted<S> {
+    inner: S,
+    front: Arc<Front>,
+}
+
+impl<S> Service<Request<Body>> for Fronted<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let started = Instant::now();
+        let front = self.front.clone();
+        let id = call_id(request.headers()).unwrap_or_else(|| front.ids.next());
+        let (admitted, permit) = match admit(&front.access, &request) {
+            Ok(admitted) => admitted,
+            Err(status) => {
+                let path = request.uri().path();
+                front.metrics.refused(status.code());
+                let peer = request.extensions().get::<Arc<Peer>>().map(|peer| peer.address.to_string());
+                tracing::info!(call.id = %id, method = path, peer, code = ?status.code(), message = status.message(), "refused");
+                let response = with_id(status.into_http(), &id);
+                return Box::pin(std::future::ready(Ok(response)));
+            }
+        };
+        let Admitted { method, form, actor } = admitted;
+        let is_long = LONG_CALLS.contains(&request.uri().path());
+        let limit = if is_long { front.call_time.max(LONG_TIME) } else { front.call_time };
+        let counted = Counted { front, method, started, permit, id: id.as_str().into(), actor: actor.clone() };
+        let call = Call { id: counted.id.clone(), actor };
+        let answering = call.run(self.inner.call(request));
+        Box::pin(async move {
+            let response = match timeout(limit, answering).await {
+                Ok(Ok(response)) => response,
+                Err(_) => Status::deadline_exceeded("the call took longer than the server allows").into_http(),
+            };
+            let code = Status::from_header_map(response.headers()).map(|status| status.code());
+            let response = with_id(response, &counted.id);
+            match code {
+                // The code of a stream comes at its end.
+                None if form == Form::Stream => {
+                    Ok(response.map(|body| Body::new(Counting { body, counted: Some(counted), code: Code::Cancelled })))
+                }
+                code => {
+                    counted.done(code.unwrap_or(Code::Ok));
+                    Ok(response)
+                }
+            }
+        })
+    }
+}
+
+fn admit(access: &Access, request: &Request<Body>) -> Result<(Admitted, Option<Permit>), Status> {
+    let peer = request.extensions().get::<Arc<Peer>>();
+    // What is no text is no token that anybody has.
+    let authorization = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+    let admitted = access.admit(request.uri().path(), authorization, peer.map(|peer| &**peer))?;
+    // Probes are let in while everything is full: an orchestrator must not take a busy server for a dead one.
+    let permit = match (peer, admitted.method) {
+        (Some(peer), Some(_)) => Some(peer.connected.0.call(admitted.form)?),
+        _ => None,
+    };
+    Ok((admitted, permit))
+}
+
+/// The id that a client gave, if it is one that a log takes.
+fn call_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b':');
+    ((1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(fits)).then(|| id.to_owned())
+}
+
+fn with_id(mut response: Response<Body>, id: &str) -> Response<Body> {
+    if let Ok(value) = HeaderValue::from_str(id) {
+        response.headers_mut().insert(CALL_ID, value);
+    }
+    response
+}
+
+/// A call that was let in.
+struct Counted {
+    front: Arc<Front>,
+    method: Option<&'static Method>,
+    started: Instant,
+    permit: Option<Permit>,
+    id: Arc<str>,
+    actor: Arc<str>,
+}
+
+impl Counted {
+    fn done(self, code: Code) {
+        let Some(method) = self.method else { return };
+        let took = self.started.elapsed();
+        self.front.metrics.handled(method, code, took);
+        let (id, actor, took_us) = (&self.id, &self.actor, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
+        // What changes something is said; what only asks is said where somebody wants to see it.
+        if method.role > Role::Reader || matches!(code, Code::Internal | Code::Unknown | Code::DataLoss) {
+            tracing::info!(call.id = %id, method = method.path, %actor, ?code, duration_us = took_us, "call");
+        } else {
+            tracing::debug!(call.id = %id, method = method.path, %actor, ?code, duration_us = took_us, "call");
+        }
+        drop(self.permit);
+    }
+}
+
+pin_project! {
+    /// A stream that counts as a call until its end.
+    struct Counting {
+        #[pin]
+        body: Body,
+        counted: Option<Counted>,
+        // As long as no end has come, the client has gone away.
+        code: Code,
+    }
+
+    impl PinnedDrop for Counting {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            if let Some(counted) = this.counted.take() {
+                counted.done(*this.code);
+            }
+        }
+    }
+}
+
+impl HttpBody for Counting {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.project();
+        let frame = this.body.poll_frame(context);
+        if let Poll::Ready(Some(Ok(frame))) = &frame
+            && let Some(trailers) = frame.trailers_ref()
+        {
+            *this.code = Status::from_header_map(trailers).map_or(Code::Ok, |status| status.code());
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

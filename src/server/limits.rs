@@ -1,0 +1,55 @@
+//! The limits of the server; `docs/limits.md` lists them all.
+
+use std::time::Duration;
+
+/// How much is taken, from each client and in all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections.
+    pub connections: usize,
+    /// Connections of one address.
+    pub connections_per_client: usize,
+    /// Calls with one answer that are under way.
+    pub calls: usize,
+    /// The same of one address.
+    pub calls_per_client: usize,
+    /// Streams to listeners: watches and backups.
+    pub streams: usize,
+    /// The same of one address.
+    pub streams_per_client: usize,
+    /// Longest time for one call; a client's own deadline ends it before.
+    pub call_time: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4_096,
+            connections_per_client: 1_024,
+            calls: 2_048,
+            calls_per_client: 1_024,
+            streams: 512,
+            streams_per_client: 128,
+            call_time: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Largest request message; the chunks of an import stay below it.
+pub(super) const MESSAGE_BYTES_MAX: usize = 4 << 20;
+/// Calls at once on one connection.
+pub(super) const CALLS_PER_CONNECTION_MAX: u32 = 256;
+/// Largest header list of a call, as HTTP/2 counts it.
+pub(super) const HEADER_BYTES_MAX: u32 = 16 << 10;
+/// Resets by the client that wait to be dealt with on one connection; more of them end it (rapid reset).
+pub(super) const RESETS_PENDING_MAX: usize = 20;
+/// How long a connection may take for its first bytes, and for TLS.
+pub(super) const OPENING_TIME: Duration = Duration::from_secs(10);
+/// How often a quiet connection is asked whether it is still there.
+pub(super) const KEEPALIVE_EVERY: Duration = Duration::from_secs(60);
+/// How long it may take to say so.
+pub(super) const KEEPALIVE_TIME: Duration = Duration::from_secs(20);
+/// Calls that take in more than fits into the usual time.
+pub(super) const LONG_CALLS: &[&str] = &["/weighbridge.v1.AdminService/Restore"];
+/// How long these may take.
+pub(super) const LONG_TIME: Duration = Duration::from_secs(6 * 3_600);
