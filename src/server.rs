@@ -27,6 +27,7 @@ use tonic::transport::server::Router;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{Identity, Stack};
 
+use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::{
     admin_service_server::AdminServiceServer, eligibility_service_server::EligibilityServiceServer,
     license_service_server::LicenseServiceServer, model_service_server::ModelServiceServer,
@@ -303,7 +304,12 @@ fn serve(
 
 fn router(shared: Shared, health: HealthServer<impl Health>) -> io::Result<Router<Stack<FrontLayer, Identity>>> {
     let Shared { registry, options, front, clients: _ } = shared;
-    let services = Services::new(registry).with_restore(options.restore.clone());
+    let security = pb::SecurityStatus {
+        tls: options.tls.is_some(),
+        authentication_required: options.access.required,
+        insecure: options.insecure,
+    };
+    let services = Services::new(registry).with_restore(options.restore.clone()).with_security(security);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(crate::pb::DESCRIPTORS)

@@ -52,6 +52,13 @@ pub(super) async fn run(arguments: StatusArguments, out: &Output) -> Result<u8, 
         oldest => format!("since revision {oldest}"),
     };
     out.line(&format!("history: {history}, {} bytes with the records", store.data_size_bytes))?;
+    let security = status.security.unwrap_or_default();
+    let encrypted = if security.tls { "TLS" } else { "no TLS" };
+    let asked = if security.authentication_required { "callers have to be known" } else { "everybody is let in" };
+    out.line(&format!("security: {encrypted}, {asked}"))?;
+    if security.insecure {
+        out.line(&out.styled(Style::Bad, "problem: it can be reached from elsewhere without TLS and credentials"))?;
+    }
     if !store.problem.is_empty() {
         out.line(&out.styled(Style::Bad, &format!("problem: {}", store.problem)))?;
     }

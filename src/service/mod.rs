@@ -24,19 +24,26 @@ use crate::registry::{NamedPage, Registry, RegistryError, RequestId, Update};
 pub struct Services {
     registry: Arc<Registry>,
     restore: Option<RestoreTarget>,
+    security: pb::SecurityStatus,
 }
 
 impl Services {
     /// Serves a registry.
     #[must_use]
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, restore: None }
+        Self { registry, restore: None, security: pb::SecurityStatus::default() }
     }
 
     /// The same services, which can restore a backup.
     #[must_use]
     pub fn with_restore(self, restore: Option<RestoreTarget>) -> Self {
         Self { restore, ..self }
+    }
+
+    /// The same services, which say who is let in.
+    #[must_use]
+    pub fn with_security(self, security: pb::SecurityStatus) -> Self {
+        Self { security, ..self }
     }
 }
 
@@ -331,7 +338,7 @@ impl pb::waiver_service_server::WaiverService for Services {
 #[async_trait]
 impl pb::admin_service_server::AdminService for Services {
     async fn get_status(&self, request: Request<pb::GetStatusRequest>) -> Answer<pb::GetStatusResponse> {
-        Ok(Response::new(status::get_status(&self.registry, request.into_inner())))
+        Ok(Response::new(status::get_status(&self.registry, self.security, request.into_inner())))
     }
 
     type BackupStream = backup::BackupStream;

@@ -3,7 +3,11 @@
 use crate::pb::weighbridge::v1 as pb;
 use crate::registry::{Registry, Status};
 
-pub(super) fn get_status(registry: &Registry, request: pb::GetStatusRequest) -> pb::GetStatusResponse {
+pub(super) fn get_status(
+    registry: &Registry,
+    security: pb::SecurityStatus,
+    request: pb::GetStatusRequest,
+) -> pb::GetStatusResponse {
     let Status {
         catalog_version,
         revision,
@@ -45,6 +49,7 @@ pub(super) fn get_status(registry: &Registry, request: pb::GetStatusRequest) -> 
         }),
         start_time: Some(prost_types::Timestamp { seconds: started.as_second(), nanos: started.subsec_nanosecond() }),
         attributions,
+        security: Some(security),
         coverage: request.coverage.then(|| registry.coverage()),
         decision_log: registry.decision_log_status().map(|log| pb::DecisionLogStatus {
             level: log.settings.level.as_str().to_owned(),
