@@ -19,8 +19,6 @@ use crate::convert::nearest;
 const FILE_BYTES_MAX: usize = 1 << 20;
 /// Commands with the settings of `serve`.
 const WITH_SETTINGS: &[&[&str]] = &[&["serve"], &["config", "check"], &["config", "print"]];
-/// Options that hold what nobody is to read.
-const SECRETS: &[&str] = &["otlp-headers"];
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ConfigCommand {
@@ -258,8 +256,7 @@ fn counted(option: &Arg, matches: &ArgMatches, extra: &BTreeMap<String, (Vec<Str
         ArgAction::SetTrue => Some(matches.get_flag(id).to_string()),
         _ => raw,
     };
-    let is_secret = SECRETS.contains(&long);
-    let value = value.map(|value| if is_secret { "********".to_owned() } else { value });
+    // No setting is a secret: tokens and keys are in files, which are named.
     let source = match (extra.get(long), matches.value_source(id)) {
         (Some((_, source)), _) => source.clone(),
         (None, Some(ValueSource::CommandLine)) => format!("--{long}"),

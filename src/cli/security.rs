@@ -111,7 +111,8 @@ impl SecurityArguments {
             problems
                 .push("--tls-client-ca needs --credentials, which says whose certificate has which role".to_owned());
         }
-        let is_safe = self.tls_cert.is_some() && self.asks();
+        let asks = self.credentials.is_some() || self.jwt_keys.is_some() && issuer && audience;
+        let is_safe = self.tls_cert.is_some() && self.tls_key.is_some() && asks;
         for address in addresses.iter().filter(|address| !address.ip().is_loopback()) {
             if !is_safe && !self.insecure {
                 problems.push(format!(

@@ -206,7 +206,7 @@ async fn serve_once(
         tracing::warn!(problem, "the store has a problem: no writes are taken");
     }
     if !std::mem::replace(greeted, true) {
-        note(&banner(bound, status.models, status.licenses));
+        note(&banner(bound, status.models, status.licenses, security));
     }
     let (restart, restarting) = watch::channel(false);
     let target = RestoreTarget { data_dir: arguments.data_dir.clone(), restart };
@@ -338,7 +338,22 @@ fn stop_signals() -> Result<watch::Receiver<bool>, Failure> {
     Ok(stopped)
 }
 
-fn banner(address: SocketAddr, models: usize, licenses: usize) -> String {
+fn banner(address: SocketAddr, models: usize, licenses: usize, security: &Security) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    if security.tls.is_some() || security.access.required {
+        let scheme = if security.tls.is_some() { "https" } else { "http" };
+        return format!(
+            "
+  weighbridge {version} answers at {scheme}://{address}: {models} models, {licenses} licenses.
+  It supports decisions and names its sources; it is not legal advice.
+
+  From another terminal, with a token in a file:
+
+    weighbridge status --server {scheme}://localhost:{port} --ca-cert ca.pem --token-file token
+",
+            port = address.port()
+        );
+    }
     format!(
         "
   weighbridge {version} answers at {address}: {models} models, {licenses} licenses.
@@ -350,7 +365,6 @@ fn banner(address: SocketAddr, models: usize, licenses: usize) -> String {
     grpcurl -plaintext -d '{{\"model\": \"deepseek-ai/DeepSeek-R1-Distill-Llama-70B\", \"use\": {{\"purpose\": \"PURPOSE_COMMERCIAL\"}}}}' \\
       {address} weighbridge.v1.EligibilityService/CheckEligibility
     weighbridge import models-dev https://models.dev/api.json
-",
-        version = env!("CARGO_PKG_VERSION")
+"
     )
 }

@@ -30,5 +30,6 @@ mod reasons;
 mod records;
 mod revisions;
 mod service;
+mod settings;
 mod tidy;
 mod watch;
