@@ -5,6 +5,7 @@
 //! runtime.
 
 mod access;
+mod answer;
 mod clients;
 mod connection;
 mod front;
@@ -38,10 +39,13 @@ use crate::registry::Registry;
 use crate::service::{RestoreTarget, Services};
 pub use access::{Access, Reach};
 use clients::Clients;
-use front::{Front, FrontLayer, Ids};
+use connection::Times;
+use front::{Front, FrontLayer};
+pub use http::Probes;
 pub use limits::Limits;
 use limits::{
-    CALLS_PER_CONNECTION_MAX, HEADER_BYTES_MAX, KEEPALIVE_EVERY, KEEPALIVE_TIME, MESSAGE_BYTES_MAX, RESETS_PENDING_MAX,
+    CALLS_PER_CONNECTION_MAX, FAULTS_MAX, HEADER_BYTES_MAX, KEEPALIVE_EVERY, KEEPALIVE_TIME, MESSAGE_BYTES_MAX,
+    RESETS_PENDING_MAX,
 };
 use metrics::Metrics;
 pub use tls::{Tls, TlsError, TlsFiles};
@@ -77,8 +81,8 @@ pub struct ServerOptions {
     pub access: Arc<Access>,
     /// Certificates; `None`: connections are in the clear.
     pub tls: Option<Arc<Tls>>,
-    /// Where figures and probes are answered over HTTP.
-    pub http: Option<Arc<TcpListener>>,
+    /// Figures and probes over HTTP, which tell of the server while it runs.
+    pub probes: Option<Arc<Probes>>,
     /// It listens beyond loopback without TLS and credentials, as it was told to.
     pub insecure: bool,
 }
@@ -91,7 +95,7 @@ impl Default for ServerOptions {
             restore: None,
             access: Arc::default(),
             tls: None,
-            http: None,
+            probes: None,
             insecure: false,
         }
     }
@@ -111,7 +115,7 @@ impl Shared {
         let (clients, access) = (Clients::new(options.limits.clone()), options.access.clone());
         let metrics = Metrics::new(registry.clone(), clients.clone(), access.clone(), options.insecure);
         let call_time = options.limits.call_time;
-        let front = Arc::new(Front { access, metrics: Arc::new(metrics), call_time, ids: Ids::new() });
+        let front = Arc::new(Front::new(access, Arc::new(metrics), call_time));
         Shared { registry, options, clients, front }
     }
 }
@@ -171,12 +175,7 @@ pub async fn run(
     let (ready, readiness) = watch::channel(condition.is_ready());
     let shared = Shared::new(registry.clone(), options);
     let drain = shared.options.drain;
-    if let Some(listener) = &shared.options.http {
-        let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
-        let (access, tls) = (shared.options.access.clone(), shared.options.tls.clone());
-        let told = http::Told { metrics: shared.front.metrics.clone(), access, tls, ready: readiness };
-        tokio::spawn(http::serve(listener, Arc::new(told), stopped.clone()));
-    }
+    let _telling = Probes::tell(shared.options.probes.clone(), shared.front.metrics.clone(), readiness);
     let (done, mut all_done) = tokio::sync::mpsc::channel::<io::Result<()>>(listeners.len().max(1));
     let workers = listeners.len();
     for (i, listener) in listeners.into_iter().enumerate() {
@@ -282,7 +281,8 @@ fn serve(
     runtime.block_on(async move {
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let (tls, clients) = (shared.options.tls.clone(), shared.clients.clone());
-        let incoming = connection::incoming(listener, tls, clients, stopped.clone());
+        let times = Times::of(&shared.options.limits);
+        let incoming = connection::incoming(listener, tls, clients, times, stopped.clone());
         let router = router(shared, health)?;
         let mut asked = stopped.clone();
         let stop = async move {
@@ -321,6 +321,8 @@ fn router(shared: Shared, health: HealthServer<impl Health>) -> io::Result<Route
         .max_concurrent_streams(Some(CALLS_PER_CONNECTION_MAX))
         .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
         .http2_max_pending_accept_reset_streams(Some(RESETS_PENDING_MAX))
+        // Not said, tonic lifts the limit that the layers below have of themselves.
+        .http2_max_local_error_reset_streams(Some(FAULTS_MAX))
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIME));
     let mut router = server

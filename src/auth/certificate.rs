@@ -3,11 +3,21 @@
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-/// The names in a certificate that was verified, as callers are known by: SPIFFE ids first, then `cert:` with each DNS name, then
-/// `cert:` with the common name. Empty for one that cannot be read.
+/// What a certificate says of who shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Shown {
+    /// The names that callers are known by: SPIFFE ids first, then `cert:` with each DNS name; where it has no alternative
+    /// names at all, `cert:` with the common name. Authorities look at that less closely.
+    pub names: Vec<String>,
+    /// When it ends, in seconds since 1970.
+    pub not_after: i64,
+}
+
+/// Reads a certificate that was verified. One that cannot be read has no names.
 #[must_use]
-pub fn names(der: &[u8]) -> Vec<String> {
-    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Vec::new() };
+pub fn shown(der: &[u8]) -> Shown {
+    let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Shown::default() };
+    let not_after = certificate.validity().not_after.timestamp();
     let alternatives = certificate.subject_alternative_name().ok().flatten();
     let alternatives = alternatives.map(|found| &*found.value.general_names).unwrap_or_default();
     let spiffe = alternatives.iter().filter_map(|name| match name {
@@ -20,7 +30,8 @@ pub fn names(der: &[u8]) -> Vec<String> {
     });
     let common = certificate.subject().iter_common_name().filter_map(|name| name.as_str().ok());
     let mut names: Vec<String> = spiffe.chain(dns).collect();
-    names.extend(common.map(|name| format!("cert:{name}")));
-    names.dedup();
-    names
+    if alternatives.is_empty() {
+        names.extend(common.map(|name| format!("cert:{name}")));
+    }
+    Shown { names, not_after }
 }

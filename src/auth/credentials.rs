@@ -97,9 +97,9 @@ impl Credentials {
             problems.push(format!("it has more than {ENTRIES_MAX} entries"));
         }
         for entry in &file.tokens {
-            let line = line_of(text, entry.span().start);
+            let line = || line_of(text, entry.span().start);
             let TokenEntry { name, role, sha256, expires } = entry.get_ref();
-            let mut problem = |what: String| problems.push(format!("line {line}: token `{name}`: {what}"));
+            let mut problem = |what: String| problems.push(format!("line {}: token `{name}`: {what}", line()));
             if !is_name(name) {
                 problem("`name` is 1 to 100 letters, digits and `.`, `_`, `-`".to_owned());
             }
@@ -122,9 +122,9 @@ impl Credentials {
             }
         }
         for entry in &file.certificates {
-            let line = line_of(text, entry.span().start);
+            let line = || line_of(text, entry.span().start);
             let CertificateEntry { name, role } = entry.get_ref();
-            let mut problem = |what: String| problems.push(format!("line {line}: certificate `{name}`: {what}"));
+            let mut problem = |what: String| problems.push(format!("line {}: certificate `{name}`: {what}", line()));
             let (start, is_prefix) = name.strip_suffix('*').map_or((name.as_str(), false), |start| (start, true));
             if start.contains('*') || is_prefix && !(start.starts_with("spiffe://") && start.ends_with('/')) {
                 problem(

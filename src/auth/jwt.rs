@@ -19,6 +19,8 @@ use super::{Caller, Refusal, Role};
 const LEEWAY_S: i64 = 30;
 /// Longest token.
 const TOKEN_BYTES_MAX: usize = 8 << 10;
+/// Keys of a set: a token that names none is held against each.
+const KEYS_MAX: usize = 32;
 /// Tokens that are remembered as verified.
 const VERIFIED_MAX: usize = 4_096;
 /// Longest subject that history keeps.
@@ -88,6 +90,9 @@ impl Keys {
                 Ok(key) => keys.push(key),
                 Err(problem) => problems.push(format!("keys[{i}]: {problem}")),
             }
+        }
+        if set.keys.len() > KEYS_MAX {
+            problems.push(format!("it has more than {KEYS_MAX} keys"));
         }
         if keys.is_empty() && problems.is_empty() {
             problems.push("it has no key for signatures".to_owned());

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use thiserror::Error;
 
-pub use certificate::names as certificate_names;
+pub use certificate::{Shown, shown as shown_by};
 pub use credentials::{Credentials, CredentialsError, digest_of, new_token};
 pub use jwt::{Claims, JwtError, JwtSettings, Keys};
 
@@ -126,15 +126,20 @@ impl Authenticator {
         self.credentials.load().is_some() || self.jwt.load().is_some()
     }
 
-    /// Who shows this: the value of the `authorization` header, if there is one, else the names in a verified certificate.
+    /// Who shows this: the value of the `authorization` header, if there is one, else a verified certificate.
     ///
     /// `now` is in seconds since 1970.
     ///
     /// # Errors
     /// They are not let in.
-    pub fn authenticate(&self, authorization: Option<&str>, names: &[String], now: i64) -> Result<Caller, Refusal> {
+    pub fn authenticate(
+        &self,
+        authorization: Option<&str>,
+        shown: Option<&Shown>,
+        now: i64,
+    ) -> Result<Caller, Refusal> {
         let Some(authorization) = authorization else {
-            return self.by_certificate(names);
+            return self.by_certificate(shown, now);
         };
         let token = bearer(authorization).ok_or(Refusal::Invalid { why: "the header is not `Bearer TOKEN`" })?;
         // A JSON Web Token has two dots, a token of ours none.
@@ -148,8 +153,13 @@ impl Authenticator {
         credentials.by_token(token, now)
     }
 
-    fn by_certificate(&self, names: &[String]) -> Result<Caller, Refusal> {
+    fn by_certificate(&self, shown: Option<&Shown>, now: i64) -> Result<Caller, Refusal> {
+        let names = shown.map(|shown| shown.names.as_slice()).unwrap_or_default();
         let Some(first) = names.first() else { return Err(Refusal::Missing) };
+        // It was verified when the connection began, which may be long ago.
+        if shown.is_some_and(|shown| shown.not_after < now) {
+            return Err(Refusal::Expired);
+        }
         let credentials = self.credentials.load();
         let known = credentials.as_ref().and_then(|credentials| credentials.by_names(names));
         known.ok_or_else(|| Refusal::NoRole {

@@ -3,7 +3,7 @@
 //! All three name the same settings, and the options' own readers read all of them: an entry `max-requests = 100` of the file, or
 //! `max_requests = 100`, or `requests = 100` under `[max]`, is `--max-requests=100`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -76,7 +76,9 @@ pub(super) fn matches(command: &Command, given: &[OsString]) -> Result<(ArgMatch
     let reader = Command::new("settings").args(options.iter().map(|option| (*option).clone()));
     for option in &options {
         let (Some(long), Some(variable)) = (option.get_long(), environment(command, path, option)) else { continue };
-        let Some(value) = std::env::var_os(&variable).filter(|value| !value.is_empty()) else { continue };
+        // An empty variable says nothing; of what protects the service it must not look as if it did.
+        let protects = option.get_help_heading() == Some("Security");
+        let Some(value) = std::env::var_os(&variable).filter(|value| protects || !value.is_empty()) else { continue };
         let source = variable.to_string_lossy().into_owned();
         let Some(text) = value.to_str() else {
             problems.push(format!("{source}: it is no text"));
@@ -92,8 +94,12 @@ pub(super) fn matches(command: &Command, given: &[OsString]) -> Result<(ArgMatch
         match entries(&file) {
             Err(problem) => problems.push(problem),
             Ok(entries) => {
+                let mut before = BTreeSet::new();
                 for (key, value) in entries {
                     let shown = format!("{}: `{key}`", file.display());
+                    if !before.insert(key.clone()) {
+                        problems.push(format!("{shown} is there twice, in two spellings"));
+                    }
                     let known =
                         options.iter().find(|option| option.get_long() == Some(key.as_str()) && key != "config");
                     let Some(option) =
@@ -189,6 +195,10 @@ fn add(
         (true, [value]) if matches!(value.as_str(), "false" | "0" | "no" | "off") => Vec::new(),
         (true, _) => {
             problems.push(format!("{source}: it is true or false"));
+            return;
+        }
+        (false, []) => {
+            problems.push(format!("{source}: it is empty"));
             return;
         }
         (false, values) => values.iter().map(|value| format!("--{long}={value}")).collect(),

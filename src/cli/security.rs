@@ -27,9 +27,12 @@ pub(super) struct SecurityArguments {
     /// Private key of the certificate, PEM.
     #[arg(long, value_name = "FILE", env = "WEIGHBRIDGE_TLS_KEY")]
     tls_key: Option<PathBuf>,
-    /// Roots of clients' certificates, PEM. Without other credentials a client has to show one.
+    /// Roots of clients' certificates, PEM.
     #[arg(long, value_name = "FILE", env = "WEIGHBRIDGE_TLS_CLIENT_CA")]
     tls_client_ca: Option<PathBuf>,
+    /// Let in no connection without a client's certificate, not even to show a token or to ask for the health.
+    #[arg(long, env = "WEIGHBRIDGE_TLS_CLIENT_REQUIRED")]
+    tls_client_required: bool,
     /// Tokens and names of certificates with their roles, TOML: see `weighbridge credentials new`.
     #[arg(long, value_name = "FILE", env = "WEIGHBRIDGE_CREDENTIALS")]
     credentials: Option<PathBuf>,
@@ -83,8 +86,9 @@ pub(super) struct Security {
     pub(super) access: Arc<Access>,
     pub(super) tls: Option<Arc<Tls>>,
     pub(super) insecure: bool,
-    credentials: Option<PathBuf>,
-    jwt: Option<(PathBuf, JwtSettings)>,
+    /// With the digest of what counts.
+    credentials: Option<(PathBuf, [u8; 32])>,
+    jwt: Option<(PathBuf, JwtSettings, [u8; 32])>,
 }
 
 impl SecurityArguments {
@@ -96,6 +100,9 @@ impl SecurityArguments {
         }
         if self.tls_client_ca.is_some() && self.tls_cert.is_none() {
             problems.push("--tls-client-ca needs --tls-cert and --tls-key: certificates are shown over TLS".to_owned());
+        }
+        if self.tls_client_required && self.tls_client_ca.is_none() {
+            problems.push("--tls-client-required needs --tls-client-ca".to_owned());
         }
         let issuer = self.jwt_issuer.as_deref().is_some_and(|issuer| !issuer.is_empty());
         let audience = self.jwt_audience.as_deref().is_some_and(|audience| !audience.is_empty());
@@ -139,12 +146,24 @@ impl SecurityArguments {
             _ => None,
         };
         let authenticator = Authenticator::default();
-        let mut note = |read: Result<(), String>| problems.extend(read.err());
+        let (mut credentials, mut keys) = (None, None);
         if let Some(path) = &self.credentials {
-            note(read_credentials(path).map(|(credentials, _)| authenticator.set_credentials(credentials)));
+            match read(path).and_then(|(text, digest)| Ok((parse_credentials(path, &text)?, digest))) {
+                Ok((found, digest)) => {
+                    authenticator.set_credentials(found);
+                    credentials = Some((path.clone(), digest));
+                }
+                Err(problem) => problems.push(problem),
+            }
         }
-        if let Some((path, settings)) = &jwt {
-            note(read_keys(path, settings).map(|(keys, _)| authenticator.set_keys(keys)));
+        if let Some((path, settings)) = jwt {
+            match read(&path).and_then(|(text, digest)| Ok((parse_keys(&path, &text, &settings)?, digest))) {
+                Ok((found, digest)) => {
+                    authenticator.set_keys(found);
+                    keys = Some((path, settings, digest));
+                }
+                Err(problem) => problems.push(problem),
+            }
         }
         let mut tls = None;
         if let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) {
@@ -152,7 +171,7 @@ impl SecurityArguments {
                 certificate: certificate.clone(),
                 key: key.clone(),
                 client_ca: self.tls_client_ca.clone(),
-                client_required: false,
+                client_required: self.tls_client_required,
             };
             match Tls::load(files) {
                 Ok(loaded) => tls = Some(Arc::new(loaded)),
@@ -170,79 +189,83 @@ impl SecurityArguments {
         };
         let is_exposed = addresses.iter().any(|address| !address.ip().is_loopback());
         let insecure = is_exposed && !(tls.is_some() && self.asks());
-        Ok(Security { access: Arc::new(access), tls, insecure, credentials: self.credentials.clone(), jwt })
+        Ok(Security { access: Arc::new(access), tls, insecure, credentials, jwt: keys })
     }
 }
 
 impl Security {
     /// Looks at the files again and again. What has changed and is right counts from then on; what is wrong is said, once, and
     /// what was right before goes on counting.
-    pub(super) async fn watch(self) {
+    pub(super) async fn watch(mut self) {
         let mut ticks = tokio::time::interval(LOOK_EVERY);
-        let mut seen = [None, None];
         let mut said = None;
         loop {
             ticks.tick().await;
-            let mut problems = Vec::new();
-            let [credentials_seen, keys_seen] = &mut seen;
-            if let Some(path) = &self.credentials {
-                note(credentials_seen, read_credentials(path), &mut problems, |credentials| {
-                    self.access.authenticator.set_credentials(credentials);
-                    tracing::info!(path = %path.display(), "new credentials count from now on");
-                });
-            }
-            if let Some((path, settings)) = &self.jwt {
-                note(keys_seen, read_keys(path, settings), &mut problems, |keys| {
-                    self.access.authenticator.set_keys(keys);
-                    tracing::info!(path = %path.display(), "new keys for tokens count from now on");
-                });
-            }
-            match self.tls.as_ref().map(|tls| tls.reload()) {
-                Some(Ok(true)) => tracing::info!("new certificates count for new connections"),
-                Some(Err(error)) => problems.extend(error.0),
-                Some(Ok(false)) | None => {}
-            }
+            let problems = self.look();
             let problems = (!problems.is_empty()).then(|| problems.join("; "));
             if problems != said {
                 if let Some(problems) = &problems {
-                    tracing::error!(
-                        problems,
-                        "files of credentials or certificates are wrong, those from before still count"
-                    );
+                    let text = "files of credentials or certificates are wrong, those from before still count";
+                    tracing::error!(problems, "{text}");
                 }
                 said = problems;
             }
         }
     }
-}
 
-/// Takes what was read if it is not what was seen last; the first time it is what counts already.
-fn note<T>(
-    seen: &mut Option<[u8; 32]>,
-    read: Result<(T, [u8; 32]), String>,
-    problems: &mut Vec<String>,
-    take: impl FnOnce(T),
-) {
-    match read {
-        Ok((found, digest)) => {
-            if seen.replace(digest).is_some_and(|before| before != digest) {
-                take(found);
+    fn look(&mut self) -> Vec<String> {
+        let mut problems = Vec::new();
+        let authenticator = &self.access.authenticator;
+        if let Some((path, counts)) = &mut self.credentials {
+            let parse = |text: &str| parse_credentials(path, text);
+            if let Some(found) = changed(path, counts, parse, &mut problems) {
+                authenticator.set_credentials(found);
+                tracing::info!(path = %path.display(), "new credentials count from now on");
             }
         }
-        Err(problem) => problems.push(problem),
+        if let Some((path, settings, counts)) = &mut self.jwt {
+            let parse = |text: &str| parse_keys(path, text, settings);
+            if let Some(found) = changed(path, counts, parse, &mut problems) {
+                authenticator.set_keys(found);
+                tracing::info!(path = %path.display(), "new keys for tokens count from now on");
+            }
+        }
+        match self.tls.as_ref().map(|tls| tls.reload()) {
+            Some(Ok(true)) => tracing::info!("new certificates count for new connections"),
+            Some(Err(error)) => problems.extend(error.0),
+            Some(Ok(false)) | None => {}
+        }
+        problems
     }
 }
 
-fn read_credentials(path: &Path) -> Result<(Credentials, [u8; 32]), String> {
-    let (text, digest) = read(path)?;
-    let read = Credentials::parse(&text).map_err(|error| on_lines(path, &error.0))?;
-    Ok((read, digest))
+/// What a file holds, where that is right and not what counts already.
+fn changed<T>(
+    path: &Path,
+    counts: &mut [u8; 32],
+    parse: impl FnOnce(&str) -> Result<T, String>,
+    problems: &mut Vec<String>,
+) -> Option<T> {
+    let found = read(path).and_then(|(text, digest)| {
+        if digest == *counts {
+            return Ok(None);
+        }
+        let found = parse(&text)?;
+        *counts = digest;
+        Ok(Some(found))
+    });
+    found.unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    })
 }
 
-fn read_keys(path: &Path, settings: &JwtSettings) -> Result<(Keys, [u8; 32]), String> {
-    let (text, digest) = read(path)?;
-    let read = Keys::parse(&text, settings.clone()).map_err(|error| on_lines(path, &error.0))?;
-    Ok((read, digest))
+fn parse_credentials(path: &Path, text: &str) -> Result<Credentials, String> {
+    Credentials::parse(text).map_err(|error| on_lines(path, &error.0))
+}
+
+fn parse_keys(path: &Path, text: &str, settings: &JwtSettings) -> Result<Keys, String> {
+    Keys::parse(text, settings.clone()).map_err(|error| on_lines(path, &error.0))
 }
 
 fn read(path: &Path) -> Result<(String, [u8; 32]), String> {

@@ -16,7 +16,7 @@ use super::Failure;
 use super::output::{Output, note};
 use super::security::{Security, SecurityArguments};
 use crate::registry::{DecisionLog, LogLevel, LogSettings, OpenGeneration, Registry, Retention, adopt_restored};
-use crate::server::{self, Limits, ServerOptions};
+use crate::server::{self, Limits, Probes, ServerOptions};
 use crate::service::RestoreTarget;
 use crate::store::{MemoryStore, OnLoss, Revision, SledOptions, SledStore, Store, StoreError, Take};
 use crate::telemetry::{self, LogFormat};
@@ -117,6 +117,7 @@ impl LimitArguments {
             streams: wide(self.max_streams),
             streams_per_client: wide(self.max_streams_per_client),
             call_time: Duration::from_secs(self.request_timeout_s),
+            ..Limits::default()
         }
     }
 }
@@ -148,14 +149,12 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
     let workers = arguments.workers.map_or_else(|| available_parallelism().map_or(1, usize::from), usize::from);
     let listeners =
         server::bind(address, workers).map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))?;
-    let http = arguments.metrics_listen.map(|address| {
-        let bound = std::net::TcpListener::bind(address).and_then(|listener| {
-            listener.set_nonblocking(true)?;
-            Ok(Arc::new(listener))
-        });
-        bound.map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))
+    let probes = arguments.metrics_listen.map(|address| {
+        let started = std::net::TcpListener::bind(address)
+            .and_then(|listener| Probes::start(listener, security.access.clone(), security.tls.clone()));
+        started.map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))
     });
-    let http = http.transpose()?;
+    let probes = probes.transpose()?;
     tokio::spawn(security.clone().watch());
     let stopped = stop_signals()?;
     let mut greeted = out.is_json() || arguments.log_format != LogFormat::Text;
@@ -163,7 +162,7 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
         // The sockets stay open over a restart: who connects meanwhile waits a little.
         let again: std::io::Result<Vec<_>> = listeners.iter().map(std::net::TcpListener::try_clone).collect();
         let again = again.map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))?;
-        if !serve_once(&arguments, (&security, http.clone()), again, stopped.clone(), &mut greeted).await? {
+        if !serve_once(&arguments, (&security, probes.clone()), again, stopped.clone(), &mut greeted).await? {
             tracing::info!("stopped");
             return Ok(0);
         }
@@ -174,7 +173,7 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
 /// Serves until it is stopped, or a restored backup asks for a restart: then `true`.
 async fn serve_once(
     arguments: &ServeArguments,
-    (security, http): (&Security, Option<Arc<std::net::TcpListener>>),
+    (security, probes): (&Security, Option<Arc<Probes>>),
     listeners: Vec<std::net::TcpListener>,
     stopped: watch::Receiver<bool>,
     greeted: &mut bool,
@@ -216,7 +215,7 @@ async fn serve_once(
         restore: (arguments.store == StoreKind::Sled).then_some(target),
         access: security.access.clone(),
         tls: security.tls.clone(),
-        http,
+        probes,
         insecure: security.insecure,
     };
     let retaining = tokio::spawn(retain(registry.clone(), arguments.retention()));

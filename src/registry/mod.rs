@@ -43,7 +43,7 @@ mod write;
 pub use crate::ingest::document::File as ImportFile;
 pub use as_of::View;
 pub use backup::BackupSummary;
-pub use call::Call;
+pub use call::{Call, beside};
 pub use check::Checked;
 pub use decisions::{DecisionLog, LogLevel, LogSettings, LogStatus, OpenGeneration};
 pub use error::RegistryError;
@@ -100,7 +100,7 @@ pub struct Registry {
     /// Records were missing when the store was opened.
     incomplete: bool,
     /// Held by the import that is under way.
-    importing: tokio::sync::Mutex<()>,
+    importing: Arc<tokio::sync::Mutex<()>>,
     decision_log: Option<Arc<DecisionLog>>,
     /// Another store is about to take the place of this one: nothing is written any more.
     superseded: Arc<tokio::sync::RwLock<bool>>,
@@ -165,7 +165,7 @@ impl Registry {
         let (snapshot, published) = feed::start(snapshot, changes, requests.clone(), recent.clone());
         let started = clock();
         let incomplete = status.problem.is_some();
-        let importing = tokio::sync::Mutex::new(());
+        let importing = Arc::default();
         let decision_log = None;
         let pinned = list::Pinned::default();
         let superseded = Arc::default();

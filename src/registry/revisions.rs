@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::call::beside;
 use super::key::Key;
 use super::page::{PageRequest, token};
 use super::{Registry, RegistryError, licenses, models, records, resolve, violation};
@@ -191,11 +192,11 @@ impl History {
         self,
         tell: impl Fn(Revised) -> Result<T, RecordError> + Send + 'static,
     ) -> Result<Vec<T>, RegistryError> {
-        let read = tokio::task::spawn_blocking(move || {
+        let read = beside(move || {
             let Self { layers, revisions, more: _, oldest } = self;
             revisions.into_iter().map(|revision| tell(revised(&layers, revision, oldest)?)).collect::<Result<_, _>>()
         });
-        Ok(read.await.map_err(|_| RegistryError::Closed)??)
+        Ok(read.await??)
     }
 }
 

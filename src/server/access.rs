@@ -6,7 +6,7 @@ use tonic::Status;
 
 use super::connection::Peer;
 use crate::auth::methods::{Form, Method, method};
-use crate::auth::{Authenticator, Caller, Role};
+use crate::auth::{Authenticator, Caller, Role, Shown};
 use crate::convert::refusal::{refusal, role_too_low};
 
 /// Who reaches a service that belongs to none of ours.
@@ -64,12 +64,12 @@ impl Access {
                 ((reach != Reach::Open).then_some(Role::Reader), form)
             }
             // INVARIANT: what is not in the table is not served, so that a method that was forgotten is open to nobody.
-            (None, None) => return Err(Status::unimplemented(format!("there is no method `{}`", shown(path)))),
+            (None, None) => return Err(Status::unimplemented(format!("there is no method `{}`", short(path)))),
         };
         let actor = match needed {
             Some(needed) if self.required => {
-                let names = peer.map(|peer| peer.names.as_slice()).unwrap_or_default();
-                self.known(authorization, names, needed)?.actor
+                let shown = peer.and_then(|peer| peer.shown.as_ref());
+                self.known(authorization, shown, needed)?.actor
             }
             _ => anybody(),
         };
@@ -77,17 +77,17 @@ impl Access {
     }
 
     /// Lets a reader in to what is no method: the figures.
-    pub(super) fn admit_reader(&self, authorization: Option<&str>, names: &[String]) -> Result<(), Status> {
+    pub(super) fn admit_reader(&self, authorization: Option<&str>, shown: Option<&Shown>) -> Result<(), Status> {
         if !self.required {
             return Ok(());
         }
-        self.known(authorization, names, Role::Reader).map(|_| ())
+        self.known(authorization, shown, Role::Reader).map(|_| ())
     }
 
     /// Who calls, if they may do what asks for a role.
-    fn known(&self, authorization: Option<&str>, names: &[String], needed: Role) -> Result<Caller, Status> {
+    fn known(&self, authorization: Option<&str>, shown: Option<&Shown>, needed: Role) -> Result<Caller, Status> {
         let now = jiff::Timestamp::now().as_second();
-        let caller = self.authenticator.authenticate(authorization, names, now);
+        let caller = self.authenticator.authenticate(authorization, shown, now);
         let caller = caller.map_err(|refused| refusal(&refused))?;
         if caller.role < needed { Err(role_too_low(&caller, needed)) } else { Ok(caller) }
     }
@@ -114,6 +114,7 @@ fn anybody() -> Arc<str> {
     ANYBODY.get_or_init(|| crate::registry::OPERATOR.into()).clone()
 }
 
-fn shown(path: &str) -> String {
-    path.chars().take(200).collect()
+/// A path as a log can hold it.
+pub(super) fn short(path: &str) -> String {
+    path.chars().take(100).collect()
 }

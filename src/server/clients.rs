@@ -1,7 +1,7 @@
 //! How much is under way, for each client and in all, and what is let in beside it.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -57,6 +57,7 @@ impl Clients {
 
     /// Lets a connection in; `None` where there are too many.
     pub(super) fn connect(self: &Arc<Self>, address: IpAddr) -> Option<Connected> {
+        let address = one_client(address);
         let client = {
             let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
             // Those who are gone leave a name behind; a full table is looked through.
@@ -103,6 +104,14 @@ impl Client {
             return Err(too_many(&format!("{what} of this client"), mine_max, retry));
         }
         Ok(Permit { client: self.clone(), is_stream })
+    }
+}
+
+/// Who has an address of IPv6 has, as a rule, all that begin with the same 64 bits.
+fn one_client(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        address => address,
     }
 }
 

@@ -10,19 +10,22 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected as TonicConnected;
 
+use super::answer::Waiting;
 use super::clients::{Clients, Connected};
-use super::limits::OPENING_TIME;
+use super::limits::Limits;
 use super::tls::Tls;
-use crate::auth::certificate_names;
+use crate::auth::{Shown, shown_by};
 
 /// Connections that are open and not yet served.
 const WAITING_MAX: usize = 64;
+/// What a client of HTTP/2 says first; until then nothing else bounds how long it takes.
+const PREFACE_BYTES: usize = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".len();
 /// How long to wait after none could be accepted, for example because too many files are open.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
@@ -30,9 +33,24 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) address: SocketAddr,
-    /// The names in its certificate, which was verified; none without one.
-    pub(super) names: Vec<String>,
+    /// What its certificate says, which was verified.
+    pub(super) shown: Option<Shown>,
     pub(super) connected: Connected,
+    /// What it has not taken of its answers.
+    pub(super) waiting: Waiting,
+}
+
+/// How long a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    opening: Duration,
+    reading: Duration,
+}
+
+impl Times {
+    pub(super) fn of(limits: &Limits) -> Self {
+        Self { opening: limits.opening_time, reading: limits.reading_time }
+    }
 }
 
 enum Stream {
@@ -44,8 +62,11 @@ enum Stream {
 pub(super) struct Connection {
     stream: Stream,
     peer: Arc<Peer>,
-    /// Until something was read: when it has to be.
-    opening: Option<Pin<Box<Sleep>>>,
+    /// How much is still to come of the preface of HTTP/2; from there on the keepalive watches over the other side.
+    unopened: usize,
+    /// When it has to be open; then, at what interval its answers have to be taken.
+    clock: Pin<Box<Sleep>>,
+    reading_time: Duration,
 }
 
 /// Accepts until the end; who comes while there are too many is turned away at once.
@@ -53,6 +74,7 @@ pub(super) fn incoming(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     clients: Arc<Clients>,
+    times: Times,
     stopped: watch::Receiver<bool>,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (accepted, connections) = mpsc::channel(WAITING_MAX);
@@ -79,19 +101,21 @@ pub(super) fn incoming(
             };
             match &tls {
                 None => {
-                    let peer = Peer { address, names: Vec::new(), connected };
-                    if accepted.send(Ok(Connection::new(Stream::Plain(stream), peer))).await.is_err() {
+                    let peer = Peer { address, shown: None, connected, waiting: Waiting::default() };
+                    if accepted.send(Ok(Connection::new(Stream::Plain(stream), peer, times))).await.is_err() {
                         return;
                     }
                 }
                 Some(tls) => {
                     let (acceptor, accepted) = (TlsAcceptor::from(tls.config()), accepted.clone());
                     tokio::spawn(async move {
-                        match timeout(OPENING_TIME, acceptor.accept(stream)).await {
+                        match timeout(times.opening, acceptor.accept(stream)).await {
                             Ok(Ok(stream)) => {
-                                let peer = Peer { address, names: names(&stream), connected };
+                                let peer =
+                                    Peer { address, shown: shown(&stream), connected, waiting: Waiting::default() };
                                 // The server has ended.
-                                let _ = accepted.send(Ok(Connection::new(Stream::Tls(Box::new(stream)), peer))).await;
+                                let stream = Stream::Tls(Box::new(stream));
+                                let _ = accepted.send(Ok(Connection::new(stream, peer, times))).await;
                             }
                             Ok(Err(error)) => {
                                 tracing::debug!(%address, %error, "a connection has no TLS as it must be");
@@ -106,15 +130,27 @@ pub(super) fn incoming(
     ReceiverStream::new(connections)
 }
 
-fn names(stream: &TlsStream<TcpStream>) -> Vec<String> {
+fn shown(stream: &TlsStream<TcpStream>) -> Option<Shown> {
     let (_, session) = stream.get_ref();
-    let certificate = session.peer_certificates().and_then(|chain| chain.first());
-    certificate.map(|certificate| certificate_names(certificate)).unwrap_or_default()
+    session.peer_certificates().and_then(|chain| chain.first()).map(|certificate| shown_by(certificate))
 }
 
 impl Connection {
-    fn new(stream: Stream, peer: Peer) -> Self {
-        Self { stream, peer: Arc::new(peer), opening: Some(Box::pin(sleep(OPENING_TIME))) }
+    fn new(stream: Stream, peer: Peer, times: Times) -> Self {
+        let clock = Box::pin(sleep(times.opening));
+        Self { stream, peer: Arc::new(peer), unopened: PREFACE_BYTES, clock, reading_time: times.reading }
+    }
+
+    /// Ends what has to wait, if it has waited too long.
+    fn waits<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        while self.clock.as_mut().poll(context).is_ready() {
+            if self.unopened > 0 || self.peer.waiting.tick() {
+                tracing::debug!(address = %self.peer.address, "a connection was ended: it took too long");
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
+            self.clock.as_mut().reset(Instant::now() + self.reading_time);
+        }
+        Poll::Pending
     }
 }
 
@@ -134,11 +170,13 @@ impl AsyncRead for Connection {
             Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
         };
-        if let Some(opening) = &mut this.opening {
-            if buffer.filled().len() > before {
-                this.opening = None;
-            } else if read.is_pending() && opening.as_mut().poll(context).is_ready() {
-                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        if read.is_pending() {
+            return this.waits(context);
+        }
+        if this.unopened > 0 {
+            this.unopened = this.unopened.saturating_sub(buffer.filled().len().saturating_sub(before));
+            if this.unopened == 0 {
+                this.clock.as_mut().reset(Instant::now() + this.reading_time);
             }
         }
         read
@@ -147,17 +185,21 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let written = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
+        };
+        if written.is_pending() { this.waits(context) } else { written }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let written = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
             Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
+        };
+        if written.is_pending() { this.waits(context) } else { written }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -172,10 +214,12 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut self.get_mut().stream {
+        let this = self.get_mut();
+        let written = match &mut this.stream {
             Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, parts),
             Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, parts),
-        }
+        };
+        if written.is_pending() { this.waits(context) } else { written }
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -2,14 +2,12 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body::{Body as HttpBody, Frame, SizeHint};
-use pin_project_lite::pin_project;
+use http_body::Body as _;
 use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::codegen::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -17,10 +15,11 @@ use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
-use super::access::{Access, Admitted};
+use super::access::{Access, Admitted, short};
+use super::answer::{Answer, Held};
 use super::clients::Permit;
 use super::connection::Peer;
-use super::limits::{LONG_CALLS, LONG_TIME};
+use super::limits::{LONG_CALLS, LONG_TIME, REFUSALS_LOGGED_MAX};
 use super::metrics::Metrics;
 use crate::auth::Role;
 use crate::auth::methods::{Form, Method};
@@ -35,10 +34,29 @@ const ID_BYTES_MAX: usize = 64;
 
 /// What the calls of all workers pass.
 pub(super) struct Front {
-    pub(super) access: Arc<Access>,
+    access: Arc<Access>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) call_time: Duration,
-    pub(super) ids: Ids,
+    call_time: Duration,
+    ids: Ids,
+    /// The second, since 1970, of the last refusals that were logged, and how many they were.
+    refusals: Mutex<(i64, u32)>,
+}
+
+impl Front {
+    pub(super) fn new(access: Arc<Access>, metrics: Arc<Metrics>, call_time: Duration) -> Front {
+        Front { access, metrics, call_time, ids: Ids::new(), refusals: Mutex::default() }
+    }
+
+    /// Whether one more refusal may be logged: strangers must not fill a disk. All are counted.
+    fn may_log_refusal(&self) -> bool {
+        let now = jiff::Timestamp::now().as_second();
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        if refusals.0 != now {
+            *refusals = (now, 0);
+        }
+        refusals.1 += 1;
+        refusals.1 <= REFUSALS_LOGGED_MAX
+    }
 }
 
 /// Makes ids that no other process makes.
@@ -98,10 +116,12 @@ where
         let (admitted, permit) = match admit(&front.access, &request) {
             Ok(admitted) => admitted,
             Err(status) => {
-                let path = request.uri().path();
                 front.metrics.refused(status.code());
-                let peer = request.extensions().get::<Arc<Peer>>().map(|peer| peer.address.to_string());
-                tracing::info!(call.id = %id, method = path, peer, code = ?status.code(), message = status.message(), "refused");
+                if front.may_log_refusal() {
+                    let peer = request.extensions().get::<Arc<Peer>>().map(|peer| peer.address.to_string());
+                    let (method, code, why) = (short(request.uri().path()), status.code(), status.message());
+                    tracing::info!(call.id = %id, method, peer, ?code, why, "refused");
+                }
                 let response = with_id(status.into_http(), &id);
                 return Box::pin(std::future::ready(Ok(response)));
             }
@@ -109,39 +129,47 @@ where
         let Admitted { method, form, actor } = admitted;
         let is_long = LONG_CALLS.contains(&request.uri().path());
         let limit = if is_long { front.call_time.max(LONG_TIME) } else { front.call_time };
-        let counted = Counted { front, method, started, permit, id: id.as_str().into(), actor: actor.clone() };
-        let call = Call { id: counted.id.clone(), actor };
+        let held = permit.clone().map(|permit| -> Arc<dyn std::any::Any + Send + Sync> { permit });
+        let (id, has_ended) = (Arc::<str>::from(id), false);
+        let call = Call { id: id.clone(), actor: actor.clone(), held };
+        let counted = Counted { front, method, started, permit, id, actor, has_ended };
+        let peer = request.extensions().get::<Arc<Peer>>().cloned();
         let answering = call.run(self.inner.call(request));
         Box::pin(async move {
+            let mut counted = counted;
             let response = match timeout(limit, answering).await {
                 Ok(Ok(response)) => response,
                 Err(_) => Status::deadline_exceeded("the call took longer than the server allows").into_http(),
             };
             let code = Status::from_header_map(response.headers()).map(|status| status.code());
             let response = with_id(response, &counted.id);
-            match code {
+            let held = match code {
                 // The code of a stream comes at its end.
-                None if form == Form::Stream => {
-                    Ok(response.map(|body| Body::new(Counting { body, counted: Some(counted), code: Code::Cancelled })))
-                }
+                None if form == Form::Stream => Held::Stream(counted),
                 code => {
+                    let permit = counted.permit.take();
                     counted.done(code.unwrap_or(Code::Ok));
-                    Ok(response)
+                    Held::Call { _permit: permit }
                 }
+            };
+            if response.body().is_end_stream() {
+                return Ok(response);
             }
+            Ok(response.map(|body| Body::new(Answer::new(body, peer, held))))
         })
     }
 }
 
-fn admit(access: &Access, request: &Request<Body>) -> Result<(Admitted, Option<Permit>), Status> {
+fn admit(access: &Access, request: &Request<Body>) -> Result<(Admitted, Option<Arc<Permit>>), Status> {
     let peer = request.extensions().get::<Arc<Peer>>();
     // What is no text is no token that anybody has.
     let authorization = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     let admitted = access.admit(request.uri().path(), authorization, peer.map(|peer| &**peer))?;
     // Probes are let in while everything is full: an orchestrator must not take a busy server for a dead one.
-    let permit = match (peer, admitted.method) {
-        (Some(peer), Some(_)) => Some(peer.connected.0.call(admitted.form)?),
-        _ => None,
+    let is_probe = admitted.method.is_none() && admitted.form == Form::Unary;
+    let permit = match peer.filter(|_| !is_probe) {
+        Some(peer) => Some(Arc::new(peer.connected.0.call(admitted.form)?)),
+        None => None,
     };
     Ok((admitted, permit))
 }
@@ -161,17 +189,24 @@ fn with_id(mut response: Response<Body>, id: &str) -> Response<Body> {
 }
 
 /// A call that was let in.
-struct Counted {
+pub(super) struct Counted {
     front: Arc<Front>,
     method: Option<&'static Method>,
     started: Instant,
-    permit: Option<Permit>,
+    permit: Option<Arc<Permit>>,
     id: Arc<str>,
     actor: Arc<str>,
+    has_ended: bool,
 }
 
 impl Counted {
-    fn done(self, code: Code) {
+    pub(super) fn done(mut self, code: Code) {
+        self.end(code);
+    }
+
+    fn end(&mut self, code: Code) {
+        self.has_ended = true;
+        self.permit = None;
         let Some(method) = self.method else { return };
         let took = self.started.elapsed();
         self.front.metrics.handled(method, code, took);
@@ -182,50 +217,14 @@ impl Counted {
         } else {
             tracing::debug!(call.id = %id, method = method.path, %actor, ?code, duration_us = took_us, "call");
         }
-        drop(self.permit);
     }
 }
 
-pin_project! {
-    /// A stream that counts as a call until its end.
-    struct Counting {
-        #[pin]
-        body: Body,
-        counted: Option<Counted>,
-        // As long as no end has come, the client has gone away.
-        code: Code,
-    }
-
-    impl PinnedDrop for Counting {
-        fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            if let Some(counted) = this.counted.take() {
-                counted.done(*this.code);
-            }
+impl Drop for Counted {
+    fn drop(&mut self) {
+        // The client has gone away, or its own deadline is over.
+        if !self.has_ended {
+            self.end(Code::Cancelled);
         }
-    }
-}
-
-impl HttpBody for Counting {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = self.project();
-        let frame = this.body.poll_frame(context);
-        if let Poll::Ready(Some(Ok(frame))) = &frame
-            && let Some(trailers) = frame.trailers_ref()
-        {
-            *this.code = Status::from_header_map(trailers).map_or(Code::Ok, |status| status.code());
-        }
-        frame
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

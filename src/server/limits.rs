@@ -19,6 +19,11 @@ pub struct Limits {
     pub streams_per_client: usize,
     /// Longest time for one call; a client's own deadline ends it before.
     pub call_time: Duration,
+    /// How long a connection may take for TLS, and then for the first bytes of HTTP/2.
+    pub opening_time: Duration,
+    /// How long a piece of an answer may wait for a client to take it; after twice this its connection is ended at the
+    /// latest.
+    pub reading_time: Duration,
 }
 
 impl Default for Limits {
@@ -31,6 +36,8 @@ impl Default for Limits {
             streams: 512,
             streams_per_client: 128,
             call_time: Duration::from_secs(30),
+            opening_time: OPENING_TIME,
+            reading_time: Duration::from_secs(60),
         }
     }
 }
@@ -43,12 +50,16 @@ pub(super) const CALLS_PER_CONNECTION_MAX: u32 = 256;
 pub(super) const HEADER_BYTES_MAX: u32 = 16 << 10;
 /// Resets by the client that wait to be dealt with on one connection; more of them end it (rapid reset).
 pub(super) const RESETS_PENDING_MAX: usize = 20;
-/// How long a connection may take for its first bytes, and for TLS.
+/// Calls that one connection may make the server reset by errors of its own; more of them end it.
+pub(super) const FAULTS_MAX: usize = 256;
+/// How long a connection may take for its first bytes, and for TLS, unless it is said otherwise.
 pub(super) const OPENING_TIME: Duration = Duration::from_secs(10);
 /// How often a quiet connection is asked whether it is still there.
 pub(super) const KEEPALIVE_EVERY: Duration = Duration::from_secs(60);
 /// How long it may take to say so.
 pub(super) const KEEPALIVE_TIME: Duration = Duration::from_secs(20);
+/// Refusals that are logged in a second.
+pub(super) const REFUSALS_LOGGED_MAX: u32 = 50;
 /// Calls that take in more than fits into the usual time.
 pub(super) const LONG_CALLS: &[&str] = &["/weighbridge.v1.AdminService/Restore"];
 /// How long these may take.

@@ -95,6 +95,8 @@ fn digest(files: &TlsFiles) -> Result<[u8; 32], TlsError> {
 }
 
 fn read(files: &TlsFiles) -> Result<Loaded, TlsError> {
+    // Taken first: of files that change meanwhile it is that of the ones before, and they are read again.
+    let digest = digest(files);
     let mut problems = Vec::new();
     let chain = certificates(&files.certificate).map_err(|problem| problems.push(problem)).unwrap_or_default();
     let key = key(&files.key).map_err(|problem| problems.push(problem)).ok();
@@ -112,7 +114,7 @@ fn read(files: &TlsFiles) -> Result<Loaded, TlsError> {
         }
     }
     let Some(key) = key.filter(|_| problems.is_empty()) else { return Err(TlsError(problems)) };
-    let digest = digest(files)?;
+    let digest = digest?;
     let made = |required, protocol: &[u8]| {
         let config = config(files, chain.clone(), key.clone_key(), roots.clone(), required).map(|mut config| {
             config.alpn_protocols = vec![protocol.to_vec()];

@@ -11,7 +11,7 @@ use crate::convert::{self, AsOf, UseRequest, Violation};
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::batch_check_eligibility_response::Result as Answered;
 use crate::pb::weighbridge::v1::batch_check_eligibility_response::result::Outcome;
-use crate::registry::{Checked, ListRequest, Registry, RegistryError};
+use crate::registry::{Checked, ListRequest, Registry, RegistryError, beside};
 
 /// Most checks of one batch.
 const BATCH_MAX: usize = 1_000;
@@ -187,8 +187,6 @@ pub(super) async fn list_eligible_models(
     let request = past::joined(refused, request).map_err(|error| status(&error))?;
     let registry = registry.clone();
     // Every model is looked at, which would hold up the connections of this worker.
-    let listed =
-        tokio::task::spawn_blocking(move || registry.eligible_models(&snapshot, &request, &parent, &list)).await;
-    let listed = listed.map_err(|_| status(&RegistryError::Closed))?;
-    listed.map_err(|error| status(&error))
+    let listed = beside(move || registry.eligible_models(&snapshot, &request, &parent, &list)).await;
+    listed.and_then(|listed| listed).map_err(|error| status(&error))
 }

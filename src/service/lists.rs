@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Answer, answer, past};
 use crate::convert::AsOf;
 use crate::pb::weighbridge::v1 as pb;
-use crate::registry::{ListRequest, PageRequest, Registry, RegistryError, View};
+use crate::registry::{ListRequest, PageRequest, Registry, RegistryError, View, beside};
 
 /// Records times terms up to which a list takes less time than a change of threads is worth.
 const SMALL: usize = 40_000;
@@ -59,8 +59,7 @@ async fn aside<T: Send + 'static>(
         return answer(work(registry));
     }
     let registry = registry.clone();
-    let done = tokio::task::spawn_blocking(move || work(&registry)).await;
-    answer(done.unwrap_or(Err(RegistryError::Closed)))
+    answer(beside(move || work(&registry)).await.and_then(|done| done))
 }
 
 pub(super) async fn licenses(

@@ -7,7 +7,7 @@ use std::process::Output;
 use std::sync::Arc;
 
 use weighbridge::auth::{Credentials, digest_of};
-use weighbridge::server::{Access, ServerOptions};
+use weighbridge::server::{Access, Probes, ServerOptions};
 
 use crate::cli::weighbridge;
 use crate::harness::TestServer;
@@ -123,13 +123,16 @@ fn get(address: SocketAddr, path: &str, more: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn figures_and_probes_are_answered_over_http() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
     let access = Access { required: true, ..Access::default() };
     let entry = format!("[[tokens]]\nname = \"a\"\nrole = \"reader\"\nsha256 = \"{}\"\n", digest_of("wb_a"));
     access.authenticator.set_credentials(Credentials::parse(&entry).unwrap());
-    let options =
-        ServerOptions { http: Some(Arc::new(listener)), access: Arc::new(access), ..ServerOptions::default() };
+    let access = Arc::new(access);
+    let probes = Probes::start(listener, access.clone(), None).unwrap();
+    // It is there before the server is.
+    assert!(get(address, "/livez", "").starts_with("HTTP/1.1 200"));
+    assert!(get(address, "/readyz", "").starts_with("HTTP/1.1 503"));
+    let options = ServerOptions { probes: Some(probes), access, ..ServerOptions::default() };
     let server = TestServer::with_options(options);
     // Refused, and counted as such.
     let mut status =
@@ -171,4 +174,5 @@ async fn figures_and_probes_are_answered_over_http() {
         assert!(figures.contains(&format!("# TYPE {family} ")), "the dashboard asks for {name}");
     }
     server.stop().unwrap();
+    assert!(get(address, "/readyz", "").starts_with("HTTP/1.1 503"));
 }

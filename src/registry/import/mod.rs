@@ -15,6 +15,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::builtin::Builtin;
+use super::call::beside;
 use super::write::By;
 use super::{Registry, RegistryError, records as stored};
 use crate::catalog::Snapshot;
@@ -53,14 +54,18 @@ impl Registry {
         }
         let validate_only = config.validate_only;
         // Two imports at once would each be planned on what the other is about to change.
-        let one_at_a_time = self.importing.lock().await;
+        let one_at_a_time = self.importing.clone().lock_owned().await;
         let snapshot = self.snapshot();
         let builtin = self.builtin.clone();
         let now = (self.clock)();
         // Reading a large document takes longer than a serving thread should be held up.
-        let planned =
-            tokio::task::spawn_blocking(move || plan(&snapshot, &builtin, source, &config, &files, now)).await;
-        let (mut report, writes, actor) = planned.map_err(|_| RegistryError::Closed)??;
+        let planned = beside(move || {
+            let planned = plan(&snapshot, &builtin, source, &config, &files, now);
+            // Held by the work and not by the call, which may be given up on.
+            (planned, one_at_a_time)
+        });
+        let (planned, one_at_a_time) = planned.await?;
+        let (mut report, writes, actor) = planned?;
         report.revision = stored::wire_revision(self.snapshot().revision());
         if !validate_only && !writes.is_empty() {
             let revision = self.commit(writes, Vec::new(), &By::of(actor)).await?;
@@ -82,7 +87,7 @@ impl Registry {
     /// Makes the merged models and the links of offerings anew: after an operator's change of a model's ids, and for a
     /// release that merges or resolves better.
     pub(super) async fn remerge(&self) -> Result<(), RegistryError> {
-        let _one_at_a_time = self.importing.lock().await;
+        let _one_at_a_time = self.importing.clone().lock_owned().await;
         let snapshot = self.snapshot();
         let nothing = snapshot.source_records().next().is_none() && snapshot.offering_counts().0 == 0;
         if nothing || !self.store.status().writable {
