@@ -48,8 +48,13 @@ impl TestServer {
 
     /// One that forgets everything, run otherwise.
     pub fn with_options(options: ServerOptions) -> Self {
+        Self::with_options_and_watch_limits(options, WatchLimits::default())
+    }
+
+    /// The same with other limits of watches.
+    pub fn with_options_and_watch_limits(options: ServerOptions, limits: WatchLimits) -> Self {
         let open: OpenGeneration = Box::new(|_, _| Ok(Arc::new(MemoryStore::new())));
-        Self::run(Arc::new(MemoryStore::new()), LogSettings::default(), open, WatchLimits::default(), options)
+        Self::run(Arc::new(MemoryStore::new()), LogSettings::default(), open, limits, options)
     }
 
     fn with_limits(store: Arc<dyn Store>, log: LogSettings, open: OpenGeneration, limits: WatchLimits) -> Self {

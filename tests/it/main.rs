@@ -21,6 +21,7 @@ mod durability;
 mod eligibility;
 mod grid;
 mod harness;
+mod hostile;
 mod import;
 mod malformed;
 mod normalise;
