@@ -19,6 +19,7 @@ mod cli;
 mod crash;
 mod durability;
 mod eligibility;
+mod fuzz;
 mod grid;
 mod harness;
 mod hostile;
