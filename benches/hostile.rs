@@ -14,6 +14,9 @@
     clippy::print_stdout,
     clippy::cast_precision_loss,
     missing_docs,
+    clippy::needless_pass_by_value,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
     reason = "a benchmark stops at the first thing that is not as it expects"
 )]
 
