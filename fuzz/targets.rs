@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use prost::Message;
 use tokio::runtime::Runtime;
-use weighbridge::auth::{Authenticator, Credentials, JwtSettings, Keys, certificate_names};
+use weighbridge::auth::{Authenticator, Credentials, JwtSettings, Keys, Shown, shown_by};
 use weighbridge::catalog::fields::{LicenseField, ModelField, OfferingField};
 use weighbridge::catalog::filter::{self, DEPTH_MAX, LEN_MAX, Node, Schema, words_of};
 use weighbridge::catalog::{ModelRow, Snapshot};
@@ -374,15 +374,14 @@ fn files(data: &[u8], path: &str) -> Vec<File> {
     files
 }
 
+/// How an importer reads files.
+type Read = fn(&[File], &Limits) -> Result<Reading, ImportError>;
+
 /// A document: it is read the same twice, what it says is kept as it was read, and the report of an import is the same twice.
-fn imported(
-    source: pb::ImportSource,
-    files: Vec<File>,
-    read: Option<fn(&[File], &Limits) -> Result<Reading, ImportError>>,
-) {
+fn imported(source: pb::ImportSource, files: &[File], read: Option<Read>) {
     if let Some(read) = read {
-        let first = read(&files, &Limits::default());
-        assert_eq!(read(&files, &Limits::default()), first);
+        let first = read(files, &Limits::default());
+        assert_eq!(read(files, &Limits::default()), first);
         let Ok(reading) = first else { return };
         for record in reading.records {
             let kept = convert::source_record(convert::source_record_message(&record)).expect("what was read is kept");
@@ -397,7 +396,7 @@ fn imported(
         repository: "example/model".into(),
     };
     let report = || {
-        let request = ImportRequest { config: config.clone(), files: files.clone() };
+        let request = ImportRequest { config: config.clone(), files: files.to_vec() };
         RUNTIME.block_on(REGISTRY.import(request)).map_err(|error| error.to_string())
     };
     let first = report();
@@ -407,37 +406,37 @@ fn imported(
 
 /// The API document of models.dev.
 pub fn import_models_dev(data: &[u8]) {
-    imported(pb::ImportSource::ModelsDev, files(data, "api.json"), None);
+    imported(pb::ImportSource::ModelsDev, &files(data, "api.json"), None);
 }
 
 /// The catalog of models.dev.
 pub fn import_catalog(data: &[u8]) {
-    imported(pb::ImportSource::ModelsDevCatalog, files(data, "models.json"), Some(ingest::models_dev::catalog::read));
+    imported(pb::ImportSource::ModelsDevCatalog, &files(data, "models.json"), Some(ingest::models_dev::catalog::read));
 }
 
 /// Files of the Model Openness Tool.
 pub fn import_mot(data: &[u8]) {
-    imported(pb::ImportSource::Mot, files(data, "model.yml"), Some(ingest::mot::read));
+    imported(pb::ImportSource::Mot, &files(data, "model.yml"), Some(ingest::mot::read));
 }
 
 /// Files of the European Open Source AI Index.
 pub fn import_osai(data: &[u8]) {
-    imported(pb::ImportSource::Osai, files(data, "model.yaml"), Some(ingest::osai::read));
+    imported(pb::ImportSource::Osai, &files(data, "model.yaml"), Some(ingest::osai::read));
 }
 
 /// The models of compar:IA.
 pub fn import_comparia(data: &[u8]) {
-    imported(pb::ImportSource::Comparia, files(data, "models.json"), Some(ingest::comparia::read));
+    imported(pb::ImportSource::Comparia, &files(data, "models.json"), Some(ingest::comparia::read));
 }
 
 /// The table of Epoch AI.
 pub fn import_epoch(data: &[u8]) {
-    imported(pb::ImportSource::Epoch, files(data, "all_ai_models.csv"), Some(ingest::epoch::read));
+    imported(pb::ImportSource::Epoch, &files(data, "all_ai_models.csv"), Some(ingest::epoch::read));
 }
 
 /// A model card of the hub.
 pub fn import_model_card(data: &[u8]) {
-    imported(pb::ImportSource::ModelCard, files(data, "README.md"), Some(model_card));
+    imported(pb::ImportSource::ModelCard, &files(data, "README.md"), Some(model_card));
 }
 
 fn model_card(files: &[File], limits: &Limits) -> Result<Reading, ImportError> {
@@ -448,7 +447,7 @@ fn model_card(files: &[File], limits: &Limits) -> Result<Reading, ImportError> {
 pub fn import_records(data: &[u8]) {
     let Some((which, rest)) = chosen(data) else { return };
     let path = ["records.json", "records.toml", "records.yaml", "records.ndjson"][usize::from(which % 4)];
-    imported(pb::ImportSource::Records, files(rest, path), None);
+    imported(pb::ImportSource::Records, &files(rest, path), None);
 }
 
 /// A file of tokens and certificates: it names everything that is wrong, and what it gives is asked for.
@@ -462,12 +461,13 @@ pub fn credentials(data: &[u8]) {
             for line in text.lines() {
                 let named = line.split('"').nth(1).unwrap_or_default().to_owned();
                 let header = format!("Bearer {named}");
-                let by_token = authenticator.authenticate(Some(&header), &[], 1_790_000_000);
+                let by_token = authenticator.authenticate(Some(&header), None, 1_790_000_000);
                 assert!(tokens > 0 || by_token.is_err());
-                let by_certificate = authenticator.authenticate(None, &[named], 1_790_000_000);
+                let shown = Shown { names: vec![named], not_after: i64::MAX };
+                let by_certificate = authenticator.authenticate(None, Some(&shown), 1_790_000_000);
                 assert!(certificates > 0 || by_certificate.is_err());
             }
-            let _ = authenticator.authenticate(Some(text), &[], i64::MAX);
+            let _ = authenticator.authenticate(Some(text), None, i64::MAX);
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }
@@ -483,13 +483,13 @@ pub fn jwt(data: &[u8]) {
     let authenticator = Authenticator::default();
     authenticator.set_keys(keys);
     let header = format!("Bearer {}", token.trim());
-    let first = authenticator.authenticate(Some(&header), &[], 1_790_000_000);
-    assert_eq!(authenticator.authenticate(Some(&header), &[], 1_790_000_000), first);
+    let first = authenticator.authenticate(Some(&header), None, 1_790_000_000);
+    assert_eq!(authenticator.authenticate(Some(&header), None, 1_790_000_000), first);
 }
 
 /// A client certificate.
 pub fn certificate(data: &[u8]) {
-    for name in certificate_names(data) {
+    for name in shown_by(data).names {
         assert!(name.contains(':'), "{name}");
     }
 }

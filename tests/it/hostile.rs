@@ -2,6 +2,8 @@
 //!
 //! What they send is made by hand: with `h2` where HTTP/2 is kept, else frame by frame.
 
+#![cfg_attr(not(feature = "slow"), allow(dead_code, unused_imports, reason = "some is for tests with tight times"))]
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, Once};
