@@ -400,6 +400,19 @@ impl fmt::Display for Literal {
     }
 }
 
+/// As a filter writes it: in quotes where it would be read as something else without.
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = &*self.path;
+        let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-');
+        let is_read = path.starts_with(|c: char| c != '-') && path.chars().all(plain);
+        if is_read && !matches!(path, "AND" | "OR" | "NOT") {
+            return f.write_str(path);
+        }
+        write!(f, "\"{}\"", escaped(path))
+    }
+}
+
 /// A filter that means the same.
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -424,7 +437,7 @@ impl fmt::Display for Node {
             },
             Self::Unknown(part) => write!(f, "unknown({part})"),
             Self::Word(literal) => write!(f, "{literal}"),
-            Self::Compare(Comparison { field, operator, value }) => write!(f, "{} {operator} {value}", field.path),
+            Self::Compare(Comparison { field, operator, value }) => write!(f, "{field} {operator} {value}"),
         }
     }
 }

@@ -37,6 +37,8 @@ fn fields_are_held_against_values() {
     reads("tier = OPEN_WEIGHT", r#"tier = "OPEN_WEIGHT""#);
     reads("tier=OPEN_WEIGHT AND a.b>=3", r#"tier = "OPEN_WEIGHT" AND a.b >= "3""#);
     reads("a!=-5", r#"a != "-5""#);
+    reads(r#""a b".c:1"#, r#""a b.c" : "1""#);
+    reads(r#"\\"-":1"#, r#""\\\\-" : "1""#);
     reads("input_modalities:IMAGE", r#"input_modalities : "IMAGE""#);
     reads("a:*", r#"a : "*""#);
     reads(r#"a = "x*y\*z""#, r#"a = "x*y\*z""#);
@@ -48,7 +50,7 @@ fn fields_are_held_against_values() {
     reads("tier = (NOT A B)", r#"NOT tier = "A" AND tier = "B""#);
     reads(r#"use.labels."my.key" = x"#, r#"use.labels.my.key = "x""#);
     reads("unknown(a = 1) OR unknown(b)", r#"unknown(a = "1") OR unknown("b")"#);
-    reads(r#""AND" = 1"#, r#"AND = "1""#);
+    reads(r#""AND" = 1"#, r#""AND" = "1""#);
 }
 
 #[track_caller]
