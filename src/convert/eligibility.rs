@@ -263,8 +263,10 @@ fn known_slug<'a>(
     if known.clone().any(|k| k == slug) {
         return Some(());
     }
-    let near = nearest(slug, known);
-    v.add("", format_args!("`{}` is no {what}{near}", shown(slug)));
+    if v.has_room() {
+        let near = nearest(slug, known);
+        v.add("", format_args!("`{}` is no {what}{near}", shown(slug)));
+    }
     None
 }
 

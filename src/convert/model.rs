@@ -274,8 +274,10 @@ fn expression(v: &mut Violations, field: &str, text: &str) -> Option<Expression>
     match Expression::parse(text) {
         Ok(expression) => Some(expression),
         Err(error) => {
-            let near = super::nearest_license(&error.part);
-            v.add(field, format_args!("{error}{near}"));
+            if v.has_room() {
+                let near = super::nearest_license(&error.part);
+                v.add(field, format_args!("{error}{near}"));
+            }
             None
         }
     }

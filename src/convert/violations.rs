@@ -28,9 +28,14 @@ impl Violations {
 
     /// Notes a violation of a field below the path.
     pub(super) fn add(&mut self, field: &str, description: impl Display) {
-        if self.found.len() < VIOLATIONS_MAX {
+        if self.has_room() {
             self.found.push(Violation { field: field.to_owned(), description: description.to_string() });
         }
+    }
+
+    /// Whether a further violation would be told: where not, what to say of it need not be found.
+    pub(super) fn has_room(&self) -> bool {
+        self.found.len() < VIOLATIONS_MAX
     }
 
     /// Takes the value, or notes why there is none.

@@ -177,6 +177,9 @@ pub struct Problem {
 /// Finds the end of a message about an unknown name among known ones: ", did you mean …?", or nothing.
 pub type Near<'a> = &'a dyn Fn(&str, &[&str]) -> String;
 
+/// How many problems are told with near names: finding them is the most that a filter can cost, and nobody reads as many.
+const NEAR_MAX: usize = 20;
+
 /// Checks a filter against the fields of a table.
 ///
 /// # Errors
@@ -190,6 +193,7 @@ pub fn check<S: Schema>(node: &Node, near: Near<'_>) -> Result<Query<S::Field>, 
 }
 
 fn checked<S: Schema>(node: &Node, near: Near<'_>, problems: &mut Vec<Problem>) -> Option<Query<S::Field>> {
+    let near: Near<'_> = if problems.len() < NEAR_MAX { near } else { &|_, _| String::new() };
     let mut each = |parts: &[Node]| -> Option<Vec<Query<S::Field>>> {
         // Every part is looked at, so that every problem is told.
         let parts: Vec<Option<_>> = parts.iter().map(|part| checked::<S>(part, near, problems)).collect();

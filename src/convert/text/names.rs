@@ -126,16 +126,36 @@ fn fold(name: &str) -> String {
 
 /// How far apart two folded names are, or `None` when they have little in common.
 fn nearness(wanted: &str, candidate: &str) -> Option<usize> {
-    let distance = strsim::osa_distance(wanted, candidate);
     let longest = wanted.chars().count().max(candidate.chars().count());
-    if distance <= (longest / 3).max(1) && distance < longest {
-        return Some(distance);
+    let near = (longest / 3).max(1);
+    // Most names have little in common with any other, and a glance tells so.
+    if distance_at_least(wanted, candidate) <= near {
+        let distance = strsim::osa_distance(wanted, candidate);
+        if distance <= near && distance < longest {
+            return Some(distance);
+        }
     }
     // A missing or an extra word: `metric` for `metric_name`.
     let (short, long) = if wanted.len() < candidate.len() { (wanted, candidate) } else { (candidate, wanted) };
     let whole_words = long.strip_prefix(short).is_some_and(|rest| rest.starts_with('_'))
         || long.strip_suffix(short).is_some_and(|rest| rest.ends_with('_'));
-    (short.len() >= 3 && whole_words).then_some(SHARED_WORD + distance)
+    (short.len() >= 3 && whole_words).then(|| SHARED_WORD + strsim::osa_distance(wanted, candidate))
+}
+
+/// No more than the distance of two names: how many characters of one the other lacks, wherever they stand.
+fn distance_at_least(a: &str, b: &str) -> usize {
+    const KINDS: u32 = 64;
+    let mut more = [0_isize; KINDS as usize];
+    for (text, one) in [(a, 1), (b, -1)] {
+        // Characters that share a place hide a difference, and never make one.
+        for c in text.chars() {
+            if let Some(count) = more.get_mut((u32::from(c) % KINDS) as usize) {
+                *count += one;
+            }
+        }
+    }
+    let sum = |sign: isize| more.iter().map(|count| (count * sign).max(0).unsigned_abs()).sum::<usize>();
+    sum(1).max(sum(-1))
 }
 
 fn alternatives(names: &[&str]) -> String {
@@ -150,4 +170,18 @@ fn alternatives(names: &[&str]) -> String {
 fn joined(names: &[&str], separator: &str) -> String {
     let names: Vec<String> = names.iter().map(|name| quoted(name)).collect();
     names.join(separator)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Otherwise a near name would be passed over.
+        #[test]
+        fn a_glance_never_says_more_than_the_distance(a in "[a-e_é]{0,12}|\\PC{0,12}", b in "[a-e_é]{0,12}|\\PC{0,12}") {
+            prop_assert!(distance_at_least(&a, &b) <= strsim::osa_distance(&a, &b));
+        }
+    }
 }
