@@ -508,7 +508,8 @@ fn commercial() -> pb::Use {
 
 /// What a decision stands for, whenever it is made: all but the name it is recorded under and when.
 fn told(decision: &pb::Decision) -> pb::Decision {
-    pb::Decision { name: String::new(), create_time: None, ..decision.clone() }
+    // Each call has an id of its own.
+    pb::Decision { name: String::new(), create_time: None, call_id: String::new(), ..decision.clone() }
 }
 
 /// The request that repeats a recorded decision.
