@@ -17,7 +17,7 @@ pub fn refusal(refusal: &Refusal) -> Status {
         Refusal::Expired => (Code::Unauthenticated, "CREDENTIALS_EXPIRED"),
         Refusal::NoRole { .. } => (Code::PermissionDenied, "ROLE_MISSING"),
     };
-    with_details(
+    Status::with_error_details(
         code,
         refusal.to_string(),
         ErrorDetails::with_error_info(reason, super::status::DOMAIN, HashMap::new()),
@@ -31,7 +31,7 @@ pub fn role_too_low(caller: &Caller, needed: Role) -> Status {
     let metadata =
         HashMap::from([("role".to_owned(), caller.role.to_string()), ("needed".to_owned(), needed.to_string())]);
     let details = ErrorDetails::with_error_info("ROLE_TOO_LOW", super::status::DOMAIN, metadata);
-    with_details(Code::PermissionDenied, text, details)
+    Status::with_error_details(Code::PermissionDenied, text, details)
 }
 
 /// Of calls that come while too many others are under way.
@@ -40,9 +40,5 @@ pub fn too_many(what: &str, most: usize, retry: Duration) -> Status {
     let text = format!("{most} {what} are under way already: try again in {} ms", retry.as_millis());
     let mut details = ErrorDetails::with_error_info("TOO_MANY_CALLS", super::status::DOMAIN, HashMap::new());
     details.set_retry_info(Some(retry));
-    with_details(Code::ResourceExhausted, text, details)
-}
-
-fn with_details(code: Code, text: String, details: ErrorDetails) -> Status {
-    Status::with_error_details(code, text, details)
+    Status::with_error_details(Code::ResourceExhausted, text, details)
 }

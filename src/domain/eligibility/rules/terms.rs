@@ -342,16 +342,16 @@ fn current(weights: &Component, day: Date) -> Placed<'_> {
 }
 
 /// Whether the periods of a record say that what it calls current does not hold on a day: another one has begun since, or the
-/// current one has come to its end. What was announced may have come since the record was written, and another change of the
+/// current one has come to its end or has yet to begin. What was announced may have come since the record was written, and another change of the
 /// registry does not make it less so.
 pub(super) fn is_contradicted(weights: &Component, day: Date) -> bool {
     let periods = &weights.license_periods;
     let is_current = |period: &LicensePeriod| Some(&period.expression) == weights.expression.as_ref();
     let has_ended = |period: &LicensePeriod| period.until.is_some_and(|until| until.last_day() < day);
     // One without any date is known by its commit, and says nothing of a day.
+    let has_begun = |period: &LicensePeriod| period.from.is_none_or(|from| from.first_day() <= day);
     let holds = |period: &&LicensePeriod| {
-        let has_begun = period.from.is_none_or(|from| from.first_day() <= day);
-        has_begun && !has_ended(period) && (period.from.is_some() || period.until.is_some())
+        has_begun(period) && !has_ended(period) && (period.from.is_some() || period.until.is_some())
     };
     // Several can hold, as those with open ends and coarse dates do: then the current one must be known to have begun last.
     let latest = |period: &LicensePeriod| period.from.map(|from| from.last_day().min(day));
@@ -361,8 +361,9 @@ pub(super) fn is_contradicted(weights: &Component, day: Date) -> bool {
     let current = || periods.iter().filter(holds).filter(|period| is_current(period));
     let mut others = periods.iter().filter(holds).filter(|period| !is_current(period));
     let another = others.any(|other| !current().any(|current| is_last(current, other)));
-    let ended = periods.iter().any(is_current) && periods.iter().filter(|p| is_current(p)).all(has_ended);
-    another || ended
+    let mut listed = periods.iter().filter(|period| is_current(period)).peekable();
+    let absent = listed.peek().is_some() && listed.all(|period| has_ended(period) || !has_begun(period));
+    another || absent
 }
 
 /// Whether two commits are the same, one of them possibly cut to seven characters or more.

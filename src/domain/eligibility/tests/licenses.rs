@@ -294,6 +294,7 @@ fn a_current_license_that_the_periods_contradict_is_reviewed() {
         ("the old one is open", vec![period("2023-05", "", a), period("2027-01-01", "", b)], Verdict::NeedsReview),
         ("both hold in the year", vec![period("2023", "2027", a), period("2027", "", b)], Verdict::NeedsReview),
         ("it has no beginning", vec![period("", "2027-12-31", b)], Verdict::NeedsReview),
+        ("it has not begun", vec![period("2027-06-01", "", a)], Verdict::NeedsReview),
         ("it has ended", vec![period("2023", "2026-12-31", a)], Verdict::NeedsReview),
         ("another comes later", vec![period("2023", "", a), period("2027-06-01", "", b)], Verdict::Eligible),
         ("the other may have come later", vec![period("2026-06", "", a), period("2026", "", b)], Verdict::NeedsReview),
