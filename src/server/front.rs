@@ -1,12 +1,13 @@
 //! What every call passes: its id, who calls, the limits, the longest time, and what is counted.
 
 use std::convert::Infallible;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http_body::Body as _;
 use tokio::time::timeout;
 use tonic::body::Body;
@@ -19,7 +20,7 @@ use super::access::{Access, Admitted, short};
 use super::answer::{Answer, Held};
 use super::clients::Permit;
 use super::connection::Peer;
-use super::limits::{LONG_CALLS, LONG_TIME, REFUSALS_LOGGED_MAX};
+use super::limits::{LONG_CALLS, LONG_TIME, REFUSALS_LOGGED_MAX, REST_BYTES_MAX, REST_TIME};
 use super::metrics::Metrics;
 use crate::auth::Role;
 use crate::auth::methods::{Form, Method};
@@ -122,6 +123,7 @@ where
                     let (method, code, why) = (short(request.uri().path()), status.code(), status.message());
                     tracing::info!(call.id = %id, method, peer, ?code, why, "refused");
                 }
+                tokio::spawn(take_rest(request.into_body()));
                 let response = with_id(status.into_http(), &id);
                 return Box::pin(std::future::ready(Ok(response)));
             }
@@ -158,6 +160,24 @@ where
             Ok(response.map(|body| Body::new(Answer::new(body, peer, held))))
         })
     }
+}
+
+/// Takes what still comes of a request that was refused.
+///
+/// Thrown away at once, the stream would be reset under the client, and each piece that was on its way would count as a
+/// mistake of its connection, which is ended for too many: with all calls that others have on it, behind a proxy.
+async fn take_rest(body: Body) {
+    let mut body = pin!(body);
+    let mut bytes = 0;
+    let taking = async {
+        while bytes <= REST_BYTES_MAX
+            && let Some(Ok(frame)) = std::future::poll_fn(|context| body.as_mut().poll_frame(context)).await
+        {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+        }
+    };
+    // After that it is reset.
+    let _ = timeout(REST_TIME, taking).await;
 }
 
 fn admit(access: &Access, request: &Request<Body>) -> Result<(Admitted, Option<Arc<Permit>>), Status> {

@@ -52,6 +52,10 @@ pub(super) const HEADER_BYTES_MAX: u32 = 16 << 10;
 pub(super) const RESETS_PENDING_MAX: usize = 20;
 /// Calls that one connection may make the server reset by errors of its own; more of them end it.
 pub(super) const FAULTS_MAX: usize = 256;
+/// How much of a request that was refused is taken, so that its client is not reset in the middle of it.
+pub(super) const REST_BYTES_MAX: usize = 64 << 10;
+/// How long it may take to come.
+pub(super) const REST_TIME: Duration = Duration::from_secs(1);
 /// How long a connection may take for its first bytes, and for TLS, unless it is said otherwise.
 pub(super) const OPENING_TIME: Duration = Duration::from_secs(10);
 /// How often a quiet connection is asked whether it is still there.

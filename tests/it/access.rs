@@ -114,6 +114,10 @@ fn said(result: &Result<MetadataMap, Status>) -> (Code, String) {
         Err(status) if matches!(status.code(), Code::Unauthenticated | Code::PermissionDenied) => {
             (status.code(), reason(status))
         }
+        // No answer at all.
+        Err(status) if matches!(status.code(), Code::Cancelled | Code::Unavailable | Code::Unknown) => {
+            (status.code(), status.message().to_owned())
+        }
         // Let in, and refused for the empty message.
         Err(_) => (Code::Ok, String::new()),
     }

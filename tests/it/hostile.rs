@@ -304,10 +304,21 @@ struct Ended {
 
 /// Sends bytes and reads until the end, or until nothing is to be waited for any more.
 async fn sent(server: &TestServer, from: u8, bytes: Vec<u8>, wait: Duration) -> Ended {
+    sent_by_and_by(server, from, vec![bytes], Duration::ZERO, wait).await
+}
+
+/// What a ping holds whose answer is the last that is waited for.
+const SETTLED: [u8; 8] = *b"settled?";
+
+/// The same in pieces with a pause after each.
+async fn sent_by_and_by(server: &TestServer, from: u8, pieces: Vec<Vec<u8>>, pause: Duration, wait: Duration) -> Ended {
     let (mut read, mut write) = connect(server, from).await.into_split();
     let writing = tokio::spawn(async move {
-        // One that is cut off while it writes is what is wanted.
-        let _ = write.write_all(&bytes).await;
+        for piece in pieces {
+            // One that is cut off while it writes is what is wanted.
+            let _ = write.write_all(&piece).await;
+            sleep(pause).await;
+        }
         write
     });
     let mut ended = Ended::default();
@@ -315,12 +326,15 @@ async fn sent(server: &TestServer, from: u8, bytes: Vec<u8>, wait: Duration) -> 
         let mut buffer = vec![0; 1 << 16];
         loop {
             match read.read(&mut buffer).await {
-                Ok(0) | Err(_) => break,
+                Ok(0) | Err(_) => return true,
                 Ok(count) => ended.bytes.extend_from_slice(&buffer[..count]),
+            }
+            if ended.bytes.ends_with(&frame(PING, 1, 0, &SETTLED)) {
+                return false;
             }
         }
     };
-    ended.closed = timeout(wait, reading).await.is_ok();
+    ended.closed = timeout(wait, reading).await.unwrap_or(false);
     writing.abort();
     let mut rest = ended.bytes.as_slice();
     while let [a, b, c, kind, _, _, _, _, _, after @ ..] = rest {
@@ -632,6 +646,27 @@ async fn a_client_that_makes_the_server_reset_its_calls_is_cut_off() {
         assert!(ended.closed, "{} frames came", ended.kinds.len());
         let resets = ended.kinds.iter().filter(|kind| **kind == RST_STREAM).count();
         assert!(resets < 2_000, "{resets} calls were reset");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_whose_calls_are_refused_before_they_are_sent_keeps_its_connection() {
+    let server = served(limits());
+    beside_a_healthy_client(&server, async {
+        let headers = call_headers("/weighbridge.v1.ModelService/Forgotten");
+        let mut pieces = vec![opening()];
+        for batch in 0..20 {
+            let streams = (0..50).map(|number| 2 * (50 * batch + number) + 1);
+            pieces.push(streams.clone().flat_map(|stream| frame(HEADERS, END_HEADERS, stream, &headers)).collect());
+            pieces.push(streams.flat_map(|stream| frame(DATA, END_STREAM, stream, &message(b""))).collect());
+        }
+        pieces.push(frame(PING, 0, 0, &SETTLED));
+        // Each refusal is there before the message is sent.
+        let ended = sent_by_and_by(&server, 2, pieces, Duration::from_millis(20), GENEROUS).await;
+        assert!(!ended.closed && ended.goaway.is_none(), "{:?} {:?}", ended.goaway, ended.kinds.len());
+        assert_eq!(ended.kinds.iter().filter(|kind| **kind == HEADERS).count(), 1_000);
+        assert!(!ended.kinds.contains(&RST_STREAM));
     })
     .await;
 }
