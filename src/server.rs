@@ -13,6 +13,7 @@ mod http;
 mod limits;
 mod metrics;
 mod tls;
+mod traces;
 
 use std::future::Future;
 use std::io;
@@ -49,6 +50,7 @@ use limits::{
 };
 use metrics::Metrics;
 pub use tls::{Tls, TlsError, TlsFiles};
+pub use traces::{TraceSettings, Traces};
 
 /// Connections that wait to be accepted.
 const BACKLOG: i32 = 1_024;
@@ -85,6 +87,8 @@ pub struct ServerOptions {
     pub probes: Option<Arc<Probes>>,
     /// It listens beyond loopback without TLS and credentials, as it was told to.
     pub insecure: bool,
+    /// Where spans of calls go.
+    pub traces: Option<Arc<Traces>>,
 }
 
 impl Default for ServerOptions {
@@ -97,6 +101,7 @@ impl Default for ServerOptions {
             tls: None,
             probes: None,
             insecure: false,
+            traces: None,
         }
     }
 }
@@ -114,8 +119,7 @@ impl Shared {
     fn new(registry: Arc<Registry>, options: ServerOptions) -> Shared {
         let (clients, access) = (Clients::new(options.limits.clone()), options.access.clone());
         let metrics = Metrics::new(registry.clone(), clients.clone(), access.clone(), options.insecure);
-        let call_time = options.limits.call_time;
-        let front = Arc::new(Front::new(access, Arc::new(metrics), call_time));
+        let front = Arc::new(Front::new(&options, Arc::new(metrics)));
         Shared { registry, options, clients, front }
     }
 }

@@ -13,6 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, Subcommand};
 use super::Failure;
 use super::output::Output;
 use super::serve::ServeArguments;
+use super::traces::SECRETS;
 use crate::convert::nearest;
 
 /// Largest file.
@@ -266,7 +267,7 @@ fn counted(option: &Arg, matches: &ArgMatches, extra: &BTreeMap<String, (Vec<Str
         ArgAction::SetTrue => Some(matches.get_flag(id).to_string()),
         _ => raw,
     };
-    // No setting is a secret: tokens and keys are in files, which are named.
+    let value = value.map(|value| if SECRETS.contains(&long) { "***".to_owned() } else { value });
     let source = match (extra.get(long), matches.value_source(id)) {
         (Some((_, source)), _) => source.clone(),
         (None, Some(ValueSource::CommandLine)) => format!("--{long}"),

@@ -26,6 +26,7 @@ mod restore;
 mod security;
 mod serve;
 mod status;
+mod traces;
 mod verify;
 mod watch;
 

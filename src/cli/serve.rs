@@ -15,8 +15,9 @@ use tokio::sync::watch;
 use super::Failure;
 use super::output::{Output, note};
 use super::security::{Security, SecurityArguments};
+use super::traces::TraceArguments;
 use crate::registry::{DecisionLog, LogLevel, LogSettings, OpenGeneration, Registry, Retention, adopt_restored};
-use crate::server::{self, Limits, Probes, ServerOptions};
+use crate::server::{self, Limits, Probes, ServerOptions, Traces};
 use crate::service::RestoreTarget;
 use crate::store::{MemoryStore, OnLoss, Revision, SledOptions, SledStore, Store, StoreError, Take};
 use crate::telemetry::{self, LogFormat};
@@ -71,6 +72,8 @@ pub(super) struct ServeArguments {
     limits: LimitArguments,
     #[command(flatten)]
     security: SecurityArguments,
+    #[command(flatten)]
+    traces: TraceArguments,
     /// Form of the logs.
     #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "WEIGHBRIDGE_LOG_FORMAT")]
     log_format: LogFormat,
@@ -138,7 +141,7 @@ enum LossPolicy {
 
 pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, Failure> {
     let address = arguments.listen;
-    let security = arguments.security.load(&arguments.addresses())?;
+    let security = arguments.load()?;
     telemetry::init(arguments.log_format, &arguments.log).map_err(Failure::usage)?;
     if security.insecure {
         tracing::warn!(
@@ -156,13 +159,20 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
     });
     let probes = probes.transpose()?;
     tokio::spawn(security.clone().watch());
+    let traces = arguments.traces.start()?;
     let stopped = stop_signals()?;
     let mut greeted = out.is_json() || arguments.log_format != LogFormat::Text;
     loop {
         // The sockets stay open over a restart: who connects meanwhile waits a little.
         let again: std::io::Result<Vec<_>> = listeners.iter().map(std::net::TcpListener::try_clone).collect();
         let again = again.map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))?;
-        if !serve_once(&arguments, (&security, probes.clone()), again, stopped.clone(), &mut greeted).await? {
+        if !serve_once(&arguments, (&security, probes.clone(), traces.clone()), again, stopped.clone(), &mut greeted)
+            .await?
+        {
+            if let Some(traces) = traces {
+                // It waits for the collector, whose connection is driven by this thread.
+                let _ = tokio::task::spawn_blocking(move || traces.stop()).await;
+            }
             tracing::info!("stopped");
             return Ok(0);
         }
@@ -173,7 +183,7 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
 /// Serves until it is stopped, or a restored backup asks for a restart: then `true`.
 async fn serve_once(
     arguments: &ServeArguments,
-    (security, probes): (&Security, Option<Arc<Probes>>),
+    (security, probes, traces): (&Security, Option<Arc<Probes>>, Option<Arc<Traces>>),
     listeners: Vec<std::net::TcpListener>,
     stopped: watch::Receiver<bool>,
     greeted: &mut bool,
@@ -217,6 +227,7 @@ async fn serve_once(
         tls: security.tls.clone(),
         probes,
         insecure: security.insecure,
+        traces,
     };
     let retaining = tokio::spawn(retain(registry.clone(), arguments.retention()));
     let restarting = Box::pin(async move {
@@ -263,8 +274,21 @@ async fn retain(registry: Arc<Registry>, retention: Retention) {
 impl ServeArguments {
     /// Says what is wrong with the settings and the files that they name.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        self.security.load(&self.addresses())?;
+        self.load()?;
         telemetry::check(&self.log).map_err(Failure::usage)
+    }
+
+    /// Reads the files that are named, and says everything that is wrong.
+    fn load(&self) -> Result<Security, Failure> {
+        let problems = self.traces.problems();
+        match self.security.load(&self.addresses()) {
+            Ok(security) if problems.is_empty() => Ok(security),
+            Ok(_) => Err(Failure::usage(problems.join("\n"))),
+            Err(failure) => {
+                let others = std::iter::once(failure.message.as_str()).chain(problems.iter().map(String::as_str));
+                Err(Failure::usage(others.collect::<Vec<_>>().join("\n")))
+            }
+        }
     }
 
     /// Where it listens.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::call::Call;
 use super::licenses::near_licenses;
 use super::resolve::{Resolved, resolve};
 use super::{Registry, RegistryError, present, violation};
@@ -53,17 +54,22 @@ impl Registry {
                 let list = waivers(snapshot, &entry.record.name, &request.use_profile);
                 let waivers = Waivers { list: &list, at };
                 let decision = evaluate(&**snapshot, &entry.record, &use_, present(snapshot, at), waivers);
-                self.counts.add(&decision);
+                self.count(revision, &decision);
                 let asked = Asked { use_: &use_, ..asked };
                 Ok(then(&Checked { decision, name: entry.record.name.as_str(), revision, asked, served_by }))
             }
             Resolved::Unresolved(offering) => {
                 let decision = unresolved(&offering.record.unresolved_reason);
-                self.counts.add(&decision);
+                self.count(revision, &decision);
                 let name = offering.record.name.resource_name();
                 Ok(then(&Checked { decision, name: &name, revision, asked, served_by: None }))
             }
         }
+    }
+
+    fn count(&self, revision: u64, decision: &Decision<'_>) {
+        self.counts.add(decision);
+        Call::decided(revision, decision.verdict);
     }
 
     /// A lost overlay would let a milder record show through: what is left answers no check.

@@ -43,7 +43,7 @@ mod write;
 pub use crate::ingest::document::File as ImportFile;
 pub use as_of::View;
 pub use backup::BackupSummary;
-pub use call::{Call, beside};
+pub use call::{Call, Outcome, beside};
 pub use check::Checked;
 pub use decisions::{DecisionLog, LogLevel, LogSettings, LogStatus, OpenGeneration};
 pub use error::RegistryError;

@@ -16,12 +16,14 @@ use tonic::codegen::http::{HeaderMap, Request, Response};
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::ServerOptions;
 use super::access::{Access, Admitted, short};
 use super::answer::{Answer, Held};
 use super::clients::Permit;
 use super::connection::Peer;
 use super::limits::{LONG_CALLS, LONG_TIME, REFUSALS_LOGGED_MAX, REST_BYTES_MAX, REST_TIME};
 use super::metrics::Metrics;
+use super::traces::{Traced, Traces};
 use crate::auth::Role;
 use crate::auth::methods::{Form, Method};
 use crate::registry::Call;
@@ -38,14 +40,17 @@ pub(super) struct Front {
     access: Arc<Access>,
     pub(super) metrics: Arc<Metrics>,
     call_time: Duration,
+    traces: Option<Arc<Traces>>,
     ids: Ids,
     /// The second, since 1970, of the last refusals that were logged, and how many they were.
     refusals: Mutex<(i64, u32)>,
 }
 
 impl Front {
-    pub(super) fn new(access: Arc<Access>, metrics: Arc<Metrics>, call_time: Duration) -> Front {
-        Front { access, metrics, call_time, ids: Ids::new(), refusals: Mutex::default() }
+    pub(super) fn new(options: &ServerOptions, metrics: Arc<Metrics>) -> Front {
+        let (access, traces) = (options.access.clone(), options.traces.clone());
+        let call_time = options.limits.call_time;
+        Front { access, metrics, call_time, traces, ids: Ids::new(), refusals: Mutex::default() }
     }
 
     /// Whether one more refusal may be logged: strangers must not fill a disk. All are counted.
@@ -133,8 +138,13 @@ where
         let limit = if is_long { front.call_time.max(LONG_TIME) } else { front.call_time };
         let held = permit.clone().map(|permit| -> Arc<dyn std::any::Any + Send + Sync> { permit });
         let (id, has_ended) = (Arc::<str>::from(id), false);
-        let call = Call { id: id.clone(), actor: actor.clone(), held };
-        let counted = Counted { front, method, started, permit, id, actor, has_ended };
+        let traced = match (&front.traces, method) {
+            (Some(traces), Some(method)) => traces.begin(method, request.headers()),
+            _ => None,
+        };
+        let outcome = traced.as_ref().map(|traced| traced.outcome.clone());
+        let call = Call { id: id.clone(), actor: actor.clone(), held, outcome };
+        let counted = Counted { front, method, started, permit, id, actor, traced, has_ended };
         let peer = request.extensions().get::<Arc<Peer>>().cloned();
         let answering = call.run(self.inner.call(request));
         Box::pin(async move {
@@ -216,6 +226,7 @@ pub(super) struct Counted {
     permit: Option<Arc<Permit>>,
     id: Arc<str>,
     actor: Arc<str>,
+    traced: Option<Box<Traced>>,
     has_ended: bool,
 }
 
@@ -227,6 +238,9 @@ impl Counted {
     fn end(&mut self, code: Code) {
         self.has_ended = true;
         self.permit = None;
+        if let Some(traced) = self.traced.take() {
+            traced.end(code, &self.id, &self.actor);
+        }
         let Some(method) = self.method else { return };
         let took = self.started.elapsed();
         self.front.metrics.handled(method, code, took);

@@ -67,12 +67,12 @@ impl Metrics {
     }
 
     pub(super) fn handled(&self, method: &'static Method, code: Code, took: Duration) {
-        self.handled.get_or_create(&CodeLabels { method: method.path, code: name(code) }).inc();
+        self.handled.get_or_create(&CodeLabels { method: method.path, code: code_name(code) }).inc();
         self.seconds.get_or_create(&MethodLabels { method: method.path }).observe(took.as_secs_f64());
     }
 
     pub(super) fn refused(&self, code: Code) {
-        self.refused.get_or_create(&RefusedLabels { code: name(code) }).inc();
+        self.refused.get_or_create(&RefusedLabels { code: code_name(code) }).inc();
     }
 
     /// All figures.
@@ -83,7 +83,7 @@ impl Metrics {
 }
 
 /// The name of a code, as the gRPC specification writes it.
-fn name(code: Code) -> &'static str {
+pub(super) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",
@@ -158,7 +158,7 @@ impl Collector for Figures {
         let tally = self.registry.tally();
         let text = "Decisions by verdict, those of lists left out";
         counters(&mut encoder, "decisions", text, "verdict", &tally.verdicts)?;
-        let text = "Findings of decisions by reason and effect of the reason's finding, those of lists left out";
+        let text = "Findings of decisions by reason, those of lists left out";
         counters(&mut encoder, "decision_findings", text, "reason", &tally.reasons)?;
         let flushes = status.store.flushes;
         let text = "Time to make a group of commits durable";

@@ -34,4 +34,5 @@ mod revisions;
 mod service;
 mod settings;
 mod tidy;
+mod traces;
 mod watch;

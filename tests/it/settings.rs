@@ -58,6 +58,11 @@ fn an_option_counts_before_the_environment_and_that_before_the_file() {
     {
         assert!(all.contains(line), "{line} is not in {all}");
     }
+    let headers =
+        [("WEIGHBRIDGE_OTLP_HEADERS", "api-key=wb-secret"), ("WEIGHBRIDGE_OTLP_ENDPOINT", "http://localhost:1")];
+    let secret = printed(&[], &headers);
+    assert!(secret.contains("otlp-headers = \"***\"  # WEIGHBRIDGE_OTLP_HEADERS"), "{secret}");
+    assert!(!secret.contains("wb-secret"));
     let named = run(&["config", "print"], &[("WEIGHBRIDGE_CONFIG", &file)]);
     assert!(text(&named.stdout).contains("workers = \"2\""), "{named:?}");
 }
