@@ -11,6 +11,7 @@ mod connection;
 mod front;
 mod http;
 mod limits;
+mod loading;
 mod metrics;
 mod tls;
 mod traces;
@@ -48,6 +49,7 @@ use limits::{
     CALLS_PER_CONNECTION_MAX, FAULTS_MAX, HEADER_BYTES_MAX, KEEPALIVE_EVERY, KEEPALIVE_TIME, MESSAGE_BYTES_MAX,
     RESETS_PENDING_MAX,
 };
+pub use loading::Loading;
 use metrics::Metrics;
 pub use tls::{Tls, TlsError, TlsFiles};
 pub use traces::{TraceSettings, Traces};
@@ -306,6 +308,18 @@ fn serve(
     })
 }
 
+/// What HTTP/2 is let do.
+fn with_limits(server: Server) -> Server {
+    server
+        .max_concurrent_streams(Some(CALLS_PER_CONNECTION_MAX))
+        .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
+        .http2_max_pending_accept_reset_streams(Some(RESETS_PENDING_MAX))
+        // Not said, tonic lifts the limit that the layers below have of themselves.
+        .http2_max_local_error_reset_streams(Some(FAULTS_MAX))
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIME))
+}
+
 fn router(shared: Shared, health: HealthServer<impl Health>) -> io::Result<Router<Stack<FrontLayer, Identity>>> {
     let Shared { registry, options, front, clients: _ } = shared;
     let security = pb::SecurityStatus {
@@ -320,15 +334,7 @@ fn router(shared: Shared, health: HealthServer<impl Health>) -> io::Result<Route
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let is_served = |reach| reach != Reach::Off;
-    let mut server = Server::builder()
-        .layer(FrontLayer(front))
-        .max_concurrent_streams(Some(CALLS_PER_CONNECTION_MAX))
-        .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
-        .http2_max_pending_accept_reset_streams(Some(RESETS_PENDING_MAX))
-        // Not said, tonic lifts the limit that the layers below have of themselves.
-        .http2_max_local_error_reset_streams(Some(FAULTS_MAX))
-        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIME));
+    let mut server = with_limits(Server::builder()).layer(FrontLayer(front));
     let mut router = server
         .add_service(EligibilityServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(ModelServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))

@@ -192,6 +192,21 @@ async fn serve_once(
     if arguments.store == StoreKind::Sled {
         adopt_restored(&arguments.data_dir).map_err(|e| Failure::new(e.to_string()))?;
     }
+    let (restart, restarting) = watch::channel(false);
+    let target = RestoreTarget { data_dir: arguments.data_dir.clone(), restart };
+    let options = ServerOptions {
+        limits: arguments.limits.limits(),
+        drain: Duration::from_secs(arguments.drain_s),
+        restore: (arguments.store == StoreKind::Sled).then_some(target),
+        access: security.access.clone(),
+        tls: security.tls.clone(),
+        probes,
+        insecure: security.insecure,
+        traces,
+    };
+    // Who comes before the catalog is loaded is told so.
+    let loading = server::Loading::start(&listeners, &options)
+        .map_err(|e| Failure::new(format!("the server could not be started: {e}")))?;
     let registry = Registry::open_with(Arc::new(Timestamp::now), |take| {
         let (opened, loaded) = open(arguments, take)?;
         store = Some(opened.clone());
@@ -200,6 +215,7 @@ async fn serve_once(
     let registry = registry.await.map_err(|e| Failure::new(e.to_string()))?;
     let log = decision_log(arguments).await?;
     let registry = Arc::new(registry.with_decision_log(log));
+    loading.end();
     let bound = listeners.first().and_then(|l| l.local_addr().ok()).unwrap_or(arguments.listen);
     let status = registry.status();
     tracing::info!(
@@ -217,18 +233,6 @@ async fn serve_once(
     if !std::mem::replace(greeted, true) {
         note(&banner(bound, status.models, status.licenses, security));
     }
-    let (restart, restarting) = watch::channel(false);
-    let target = RestoreTarget { data_dir: arguments.data_dir.clone(), restart };
-    let options = ServerOptions {
-        limits: arguments.limits.limits(),
-        drain: Duration::from_secs(arguments.drain_s),
-        restore: (arguments.store == StoreKind::Sled).then_some(target),
-        access: security.access.clone(),
-        tls: security.tls.clone(),
-        probes,
-        insecure: security.insecure,
-        traces,
-    };
     let retaining = tokio::spawn(retain(registry.clone(), arguments.retention()));
     let restarting = Box::pin(async move {
         let mut restarting = restarting;

@@ -34,6 +34,15 @@ pub fn role_too_low(caller: &Caller, needed: Role) -> Status {
     Status::with_error_details(Code::PermissionDenied, text, details)
 }
 
+/// Of calls that come before the catalog is loaded.
+#[must_use]
+pub fn loading(retry: Duration) -> Status {
+    let text = format!("the catalog is being loaded: try again in {} ms", retry.as_millis());
+    let mut details = ErrorDetails::with_error_info("CATALOG_LOADING", super::status::DOMAIN, HashMap::new());
+    details.set_retry_info(Some(retry));
+    Status::with_error_details(Code::Unavailable, text, details)
+}
+
 /// Of calls that come while too many others are under way.
 #[must_use]
 pub fn too_many(what: &str, most: usize, retry: Duration) -> Status {

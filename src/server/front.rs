@@ -78,7 +78,7 @@ impl Ids {
         Self { first: RandomState::new().hash_one(0), next: AtomicU64::new(0) }
     }
 
-    fn next(&self) -> String {
+    pub(super) fn next(&self) -> String {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         format!("{:016x}", self.first.wrapping_add(number))
     }
@@ -128,9 +128,7 @@ where
                     let (method, code, why) = (short(request.uri().path()), status.code(), status.message());
                     tracing::info!(call.id = %id, method, peer, ?code, why, "refused");
                 }
-                tokio::spawn(take_rest(request.into_body()));
-                let response = with_id(status.into_http(), &id);
-                return Box::pin(std::future::ready(Ok(response)));
+                return Box::pin(std::future::ready(Ok(refuse(request, status, &id))));
             }
         };
         let Admitted { method, form, actor } = admitted;
@@ -172,6 +170,12 @@ where
     }
 }
 
+/// Answers a call that is not let in.
+pub(super) fn refuse(request: Request<Body>, status: Status, id: &str) -> Response<Body> {
+    tokio::spawn(take_rest(request.into_body()));
+    with_id(status.into_http(), id)
+}
+
 /// Takes what still comes of a request that was refused.
 ///
 /// Thrown away at once, the stream would be reset under the client, and each piece that was on its way would count as a
@@ -205,7 +209,7 @@ fn admit(access: &Access, request: &Request<Body>) -> Result<(Admitted, Option<A
 }
 
 /// The id that a client gave, if it is one that a log takes.
-fn call_id(headers: &HeaderMap) -> Option<String> {
+pub(super) fn call_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(REQUEST_ID)?.to_str().ok()?;
     let fits = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.' | b':');
     ((1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(fits)).then(|| id.to_owned())

@@ -1,5 +1,6 @@
 //! A real server on a port of its own, and a client's connection to it.
 
+use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -69,6 +70,24 @@ impl TestServer {
         options: ServerOptions,
     ) -> Self {
         let listeners = server::bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        Self::run_on(listeners, store, log, open, limits, options)
+    }
+
+    /// One that forgets everything, on listeners that are there.
+    pub fn with_listeners(listeners: Vec<TcpListener>, options: ServerOptions) -> Self {
+        let open: OpenGeneration = Box::new(|_, _| Ok(Arc::new(MemoryStore::new())));
+        let (store, log) = (Arc::new(MemoryStore::new()), LogSettings::default());
+        Self::run_on(listeners, store, log, open, WatchLimits::default(), options)
+    }
+
+    fn run_on(
+        listeners: Vec<TcpListener>,
+        store: Arc<dyn Store>,
+        log: LogSettings,
+        open: OpenGeneration,
+        limits: WatchLimits,
+        options: ServerOptions,
+    ) -> Self {
         let address = format!("http://{}", listeners[0].local_addr().unwrap());
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::spawn(move || {

@@ -5,12 +5,20 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tonic::Code;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt as _;
 use weighbridge::auth::{Credentials, digest_of};
-use weighbridge::server::{Access, Probes, ServerOptions};
+use weighbridge::pb::weighbridge::v1 as pb;
+use weighbridge::pb::weighbridge::v1::admin_service_client::AdminServiceClient;
+use weighbridge::server::{self, Access, Loading, Probes, ServerOptions};
 
 use crate::cli::weighbridge;
-use crate::harness::TestServer;
+use crate::harness::{TestServer, reason};
 
 fn written(folder: &Path, text: &str) -> String {
     let path = folder.join("settings.toml");
@@ -140,10 +148,9 @@ async fn figures_and_probes_are_answered_over_http() {
     let options = ServerOptions { probes: Some(probes), access, ..ServerOptions::default() };
     let server = TestServer::with_options(options);
     // Refused, and counted as such.
-    let mut status =
-        weighbridge::pb::weighbridge::v1::admin_service_client::AdminServiceClient::new(server.connect().await);
-    status.get_status(weighbridge::pb::weighbridge::v1::GetStatusRequest::default()).await.unwrap_err();
-    let mut known = tonic::Request::new(weighbridge::pb::weighbridge::v1::GetStatusRequest::default());
+    let mut status = AdminServiceClient::new(server.connect().await);
+    status.get_status(pb::GetStatusRequest::default()).await.unwrap_err();
+    let mut known = tonic::Request::new(pb::GetStatusRequest::default());
     known.metadata_mut().insert("authorization", "Bearer wb_a".parse().unwrap());
     status.get_status(known).await.unwrap();
     assert!(get(address, "/livez", "").starts_with("HTTP/1.1 200"));
@@ -180,4 +187,50 @@ async fn figures_and_probes_are_answered_over_http() {
     }
     server.stop().unwrap();
     assert!(get(address, "/readyz", "").starts_with("HTTP/1.1 503"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_while_the_catalog_is_loaded_is_told_so() {
+    let access = Access { required: true, ..Access::default() };
+    let entry = format!("[[tokens]]\nname = \"a\"\nrole = \"reader\"\nsha256 = \"{}\"\n", digest_of("wb_a"));
+    access.authenticator.set_credentials(Credentials::parse(&entry).unwrap());
+    let options = ServerOptions { access: Arc::new(access), ..ServerOptions::default() };
+    let listeners = server::bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+    let address = format!("http://{}", listeners[0].local_addr().unwrap());
+    let loading = Loading::start(&listeners, &options).unwrap();
+    let connect =
+        || async { tonic::transport::Endpoint::from_shared(address.clone()).unwrap().connect().await.unwrap() };
+    let channel = connect().await;
+    let health = |channel| async {
+        let mut client = HealthClient::new(channel);
+        let service = "weighbridge.v1.EligibilityService".to_owned();
+        client.check(HealthCheckRequest { service }).await.unwrap().into_inner().status()
+    };
+    assert_eq!(health(channel.clone()).await, ServingStatus::NotServing);
+    let mut status = AdminServiceClient::new(channel.clone());
+    let stranger = status.get_status(pb::GetStatusRequest::default()).await.unwrap_err();
+    assert_eq!(stranger.code(), Code::Unauthenticated);
+    let known = || {
+        let mut known = tonic::Request::new(pb::GetStatusRequest::default());
+        known.metadata_mut().insert("authorization", "Bearer wb_a".parse().unwrap());
+        known
+    };
+    let early = status.get_status(known()).await.unwrap_err();
+    assert_eq!((early.code(), reason(&early).as_str()), (Code::Unavailable, "CATALOG_LOADING"));
+    assert!(early.get_details_retry_info().is_some());
+    assert!(early.metadata().contains_key("weighbridge-call-id"));
+
+    let ending = tokio::task::spawn_blocking(move || loading.end());
+    tokio::time::timeout(Duration::from_secs(20), ending).await.unwrap().unwrap();
+    let server = TestServer::with_listeners(listeners, options);
+    assert_eq!(health(server.connect().await).await, ServingStatus::Serving);
+    // The one from before comes again by itself.
+    let again = async {
+        while status.get_status(known()).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.unwrap();
+    drop(channel);
+    server.stop().unwrap();
 }
