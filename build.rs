@@ -28,7 +28,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Reflection serves this set, comments included.
     std::fs::write(out.join("descriptors.binpb"), compiler.encode_file_descriptor_set())?;
     let set = prost_types_set(&compiler.encode_file_descriptor_set())?;
-    tonic_prost_build::configure().build_transport(false).include_file("pb.rs").compile_fds(set)?;
+    let is_served = std::env::var_os("CARGO_FEATURE_SERVER").is_some();
+    let builder = tonic_prost_build::configure().build_transport(false).build_server(is_served);
+    builder.include_file("pb.rs").compile_fds(set)?;
     Ok(())
 }
 

@@ -328,28 +328,33 @@ fn router(shared: Shared, health: HealthServer<impl Health>) -> io::Result<Route
         insecure: options.insecure,
     };
     let services = Services::new(registry).with_restore(options.restore.clone()).with_security(security);
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(crate::pb::DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let is_served = |reach| reach != Reach::Off;
-    let mut server = with_limits(Server::builder()).layer(FrontLayer(front));
-    let mut router = server
+    let server = with_limits(Server::builder()).layer(FrontLayer(front));
+    Ok(with_common(server, &options.access, health)?
         .add_service(EligibilityServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(ModelServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(OfferingServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(LicenseServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(UseProfileServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(WaiverServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(AdminServiceServer::new(services).max_decoding_message_size(MESSAGE_BYTES_MAX));
-    if is_served(options.access.health) {
-        router = router.add_service(health);
-    }
-    if is_served(options.access.reflection) {
-        let v1 = reflection().build_v1().map_err(io::Error::other)?;
-        let v1alpha = reflection().build_v1alpha().map_err(io::Error::other)?;
-        router = router.add_service(v1).add_service(v1alpha);
-    }
-    Ok(router)
+        .add_service(AdminServiceServer::new(services).max_decoding_message_size(MESSAGE_BYTES_MAX)))
+}
+
+/// Serves health and reflection, as far as they are to be reached.
+fn with_common<L: Clone>(
+    server: Server<L>,
+    access: &Access,
+    health: HealthServer<impl Health>,
+) -> io::Result<Router<L>> {
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(crate::pb::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let is_served = |reach| reach != Reach::Off;
+    let is_reflected = is_served(access.reflection);
+    let v1 = is_reflected.then(|| reflection().build_v1()).transpose().map_err(io::Error::other)?;
+    let v1alpha = is_reflected.then(|| reflection().build_v1alpha()).transpose().map_err(io::Error::other)?;
+    let mut server = server;
+    let router = server.add_optional_service(is_served(access.health).then_some(health));
+    Ok(router.add_optional_service(v1).add_optional_service(v1alpha))
 }

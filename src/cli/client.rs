@@ -14,6 +14,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Code, Request, Status};
 
 use super::Failure;
+use crate::client::{bearer, is_loopback};
 use crate::convert::descriptor;
 use crate::convert::text::{self, Limits, Syntax};
 
@@ -117,16 +118,8 @@ impl ShownArguments {
             None => std::env::var("WEIGHBRIDGE_TOKEN").ok().filter(|token| !token.is_empty()),
         };
         let Some(token) = token else { return Ok(None) };
-        let value = MetadataValue::try_from(format!("Bearer {}", token.trim()));
-        let mut value = value.map_err(|_| Failure::usage("the token holds characters that no token has"))?;
-        value.set_sensitive(true);
-        Ok(Some(value))
+        bearer(&token).map(Some).map_err(|e| Failure::usage(e.to_string()))
     }
-}
-
-fn is_loopback(host: Option<&str>) -> bool {
-    let host = host.unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn root_cause(error: &dyn std::error::Error) -> String {

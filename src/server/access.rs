@@ -93,17 +93,12 @@ impl Access {
     }
 
     fn beside(path: &str) -> Option<Beside> {
-        if is_health(path) {
+        if path.starts_with("/grpc.health.v1.Health/") {
             return Some(Beside::Health);
         }
         let is_reflection = ["/grpc.reflection.v1.ServerReflection/", "/grpc.reflection.v1alpha.ServerReflection/"];
         is_reflection.iter().any(|service| path.starts_with(service)).then_some(Beside::Reflection)
     }
-}
-
-/// Whether a path is one of `grpc.health.v1`.
-pub(super) fn is_health(path: &str) -> bool {
-    path.starts_with("/grpc.health.v1.Health/")
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,5 @@
 //! Who comes before the catalog is loaded: told so at once, by health and by every call, instead of waiting for an answer.
+//! Reflection is there: what there is to call does not depend on the catalog.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,11 +18,11 @@ use tonic::codegen::http::{Request, Response};
 use tonic::transport::Server;
 use tower::{Layer, Service};
 
-use super::access::{Access, Reach, is_health};
+use super::access::Access;
 use super::clients::Clients;
 use super::connection::{self, Peer, Times};
 use super::front::{Ids, call_id, refuse};
-use super::{Condition, HEALTH_SERVICES, ServerOptions, set_health, with_limits};
+use super::{Condition, HEALTH_SERVICES, ServerOptions, set_health, with_common, with_limits};
 use crate::convert::refusal::loading;
 
 /// When to come again.
@@ -72,7 +73,8 @@ async fn serve(listeners: Vec<TcpListener>, options: ServerOptions, stopped: wat
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let times = Times::of(&options.limits);
         let incoming = connection::incoming(listener, options.tls.clone(), clients.clone(), times, stopped.clone());
-        let server = with_limits(Server::builder()).layer(layer.clone()).add_service(health_server.clone());
+        let server = with_limits(Server::builder()).layer(layer.clone());
+        let server = with_common(server, &options.access, health_server.clone())?;
         let mut stopped = stopped.clone();
         servers.spawn(server.serve_with_incoming_shutdown(incoming, async move {
             // An error means that the sender is gone, which ends it as well.
@@ -103,7 +105,7 @@ impl<S> Layer<S> for LoadingLayer {
     }
 }
 
-/// Lets nobody through but to health.
+/// Lets nobody through but to what is no method of ours.
 #[derive(Clone)]
 struct NotYet<S> {
     inner: S,
@@ -128,7 +130,8 @@ where
         let peer = request.extensions().get::<Arc<Peer>>();
         let authorization = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
         let refused = match access.admit(request.uri().path(), authorization, peer.map(|peer| &**peer)) {
-            Ok(_) if access.health != Reach::Off && is_health(request.uri().path()) => {
+            // Health and reflection are there already, or are not served at all.
+            Ok(admitted) if admitted.method.is_none() => {
                 return Box::pin(self.inner.call(request));
             }
             Ok(_) => loading(RETRY),

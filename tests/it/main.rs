@@ -16,6 +16,7 @@ mod as_of;
 mod cases;
 mod catalog;
 mod cli;
+mod client;
 mod crash;
 mod durability;
 mod eligibility;
