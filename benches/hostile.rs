@@ -20,9 +20,10 @@
     reason = "a benchmark stops at the first thing that is not as it expects"
 )]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+mod binary;
+
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -35,6 +36,8 @@ use tonic::codegen::http::Request;
 use tonic::transport::Endpoint;
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
+
+use binary::{Server, cpu_of};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -71,7 +74,7 @@ fn main() {
         ("256 messages left open", |to, stop| calls(to, stop, Form::Open)),
         ("256 answers not taken", |to, stop| calls(to, stop, Form::Untaken)),
     ];
-    let server = Server::start();
+    let server = Server::start(&["--store", "memory"]);
     // Warm, and the memory of the start let go of.
     healthy(&server, time / 4);
     println!("\n== {ASKING} checks at once of a healthy client; {ATTACKERS} threads attack; each run {time:?}");
@@ -108,66 +111,6 @@ fn main() {
 }
 
 type Attack = fn(SocketAddr, Arc<AtomicBool>);
-
-// ---- the server, and what it takes
-
-struct Server {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start() -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_weighbridge"))
-            .args(["serve", "--listen", "127.0.0.1:0", "--store", "memory", "--log-format", "json"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = log
-            .by_ref()
-            .find_map(|line| {
-                let event: serde_json::Value = serde_json::from_str(&line.unwrap()).ok()?;
-                event["server.address"].as_str().map(|address| address.parse().unwrap())
-            })
-            .expect("the server says where it listens");
-        // What it says from now on is read, so that it does not wait for a reader.
-        thread::spawn(move || log.for_each(drop));
-        Self { child, address }
-    }
-
-    /// CPU seconds that it took so far.
-    fn cpu(&self) -> f64 {
-        cpu_of(&self.child.id().to_string())
-    }
-
-    fn forget_peak(&self) {
-        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
-    }
-
-    fn peak_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the server still runs");
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn cpu_of(process: &str) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    // The name of the process may hold anything, but ends with the last parenthesis.
-    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
-    let ticks: f64 = [11, 12].iter().map(|at| fields[*at].parse::<f64>().unwrap()).sum();
-    // `USER_HZ` is 100 wherever Linux runs.
-    ticks / 100.0
-}
 
 /// What a run of the healthy client gave.
 struct Run {

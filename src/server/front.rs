@@ -32,6 +32,8 @@ use crate::registry::Call;
 const CALL_ID: HeaderName = HeaderName::from_static("weighbridge-call-id");
 /// An id that the client gives.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// How long before the end a client may give up by its own deadline: its clock began before the call arrived.
+const CLIENT_AHEAD: Duration = Duration::from_millis(5);
 /// Longest id that is taken from a client.
 const ID_BYTES_MAX: usize = 64;
 
@@ -136,13 +138,14 @@ where
         let limit = if is_long { front.call_time.max(LONG_TIME) } else { front.call_time };
         let held = permit.clone().map(|permit| -> Arc<dyn std::any::Any + Send + Sync> { permit });
         let (id, has_ended) = (Arc::<str>::from(id), false);
+        let deadline = client_time(request.headers()).and_then(|time| started.checked_add(time));
         let traced = match (&front.traces, method) {
             (Some(traces), Some(method)) => traces.begin(method, request.headers()),
             _ => None,
         };
         let outcome = traced.as_ref().map(|traced| traced.outcome.clone());
         let call = Call { id: id.clone(), actor: actor.clone(), held, outcome };
-        let counted = Counted { front, method, started, permit, id, actor, traced, has_ended };
+        let counted = Counted { front, method, started, deadline, permit, id, actor, traced, has_ended };
         let peer = request.extensions().get::<Arc<Peer>>().cloned();
         let answering = call.run(self.inner.call(request));
         Box::pin(async move {
@@ -215,6 +218,25 @@ pub(super) fn call_id(headers: &HeaderMap) -> Option<String> {
     ((1..=ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(fits)).then(|| id.to_owned())
 }
 
+/// How long a client waits, by its `grpc-timeout`: at most eight digits and a unit.
+fn client_time(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count * 3_600)),
+        "M" => Some(Duration::from_secs(count * 60)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
 fn with_id(mut response: Response<Body>, id: &str) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(CALL_ID, value);
@@ -227,6 +249,8 @@ pub(super) struct Counted {
     front: Arc<Front>,
     method: Option<&'static Method>,
     started: Instant,
+    /// When its client gives up.
+    deadline: Option<Instant>,
     permit: Option<Arc<Permit>>,
     id: Arc<str>,
     actor: Arc<str>,
@@ -260,9 +284,39 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        // The client has gone away, or its own deadline is over.
+        // The client's own deadline is over, or it has gone away.
         if !self.has_ended {
-            self.end(Code::Cancelled);
+            let now = Instant::now();
+            let is_late = self.deadline.is_some_and(|end| end.saturating_duration_since(now) < CLIENT_AHEAD);
+            self.end(if is_late { Code::DeadlineExceeded } else { Code::Cancelled });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_of_a_client_is_read_as_grpc_writes_it() {
+        let read = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("grpc-timeout", HeaderValue::from_str(text).unwrap());
+            client_time(&headers)
+        };
+        for (text, time) in [
+            ("2H", Duration::from_secs(7_200)),
+            ("3M", Duration::from_secs(180)),
+            ("99999999S", Duration::from_secs(99_999_999)),
+            ("100m", Duration::from_millis(100)),
+            ("7u", Duration::from_micros(7)),
+            ("0n", Duration::ZERO),
+        ] {
+            assert_eq!(read(text), Some(time), "{text}");
+        }
+        for text in ["", "S", "1", "100000000S", "-1S", "+1S", "1.5S", "1s", "1 S"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        assert_eq!(client_time(&HeaderMap::new()), None);
     }
 }

@@ -20,9 +20,10 @@ use tonic::{Code, Status};
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
 use weighbridge::registry::WatchLimits;
-use weighbridge::server::{Limits, ServerOptions};
+use weighbridge::server::{Limits, Probes, ServerOptions};
 
 use crate::harness::TestServer;
+use crate::settings::get;
 
 const CHECK: &str = "/weighbridge.v1.EligibilityService/CheckEligibility";
 const LIST: &str = "/weighbridge.v1.ModelService/ListModels";
@@ -804,6 +805,26 @@ async fn a_body_that_comes_a_byte_at_a_time_ends_at_the_deadline() {
         assert_eq!(attacker.call(CHECK, &[], honest).await, Answer::Grpc(Code::Ok));
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_its_client_gave_too_little_time_is_counted_as_late() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let figures = listener.local_addr().unwrap();
+    let probes = Probes::start(listener, Arc::default(), None).unwrap();
+    let options = ServerOptions { limits: limits(), probes: Some(probes), ..ServerOptions::default() };
+    let server = TestServer::with_options(options);
+    let attacker = Attacker::open(&server, 2).await;
+    // Its message never comes.
+    let begun = attacker.begin(CHECK, &[("grpc-timeout", "200m")]).await.unwrap();
+    assert!(matches!(begun.answer().await, Answer::Grpc(Code::DeadlineExceeded | Code::Cancelled)));
+    let counted = format!("weighbridge_calls_total{{method=\"{CHECK}\",code=\"DEADLINE_EXCEEDED\"}} 1");
+    let told = async {
+        while !get(figures, "/metrics", "").contains(&counted) {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(GENEROUS, told).await.expect("it is counted");
 }
 
 // ---- readers

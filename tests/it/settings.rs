@@ -125,7 +125,7 @@ fn beyond_loopback_it_starts_only_with_tls_and_credentials() {
     }
 }
 
-fn get(address: SocketAddr, path: &str, more: &str) -> String {
+pub fn get(address: SocketAddr, path: &str, more: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{more}\r\n").unwrap();
     let mut answer = String::new();
