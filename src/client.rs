@@ -36,6 +36,11 @@ const DOMAIN: &str = "weighbridge";
 const CALL_ID: &str = "weighbridge-call-id";
 /// How long a connection may take.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
+/// How often a connection is asked whether it is still there, and how long it may take to say so.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(20);
+const KEEPALIVE_TIME: Duration = Duration::from_secs(5);
+/// The longest deadline; gRPC can tell no longer one.
+const DEADLINE_MAX: Duration = Duration::from_secs(24 * 3_600);
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
 
@@ -50,7 +55,7 @@ pub struct Settings {
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
     /// Token to show.
     pub token: Option<String>,
-    /// Longest time for a check, all attempts together.
+    /// Longest time for a check, all attempts together; a day at most.
     pub deadline: Duration,
     /// Most attempts for a check.
     pub attempts: u32,
@@ -150,7 +155,13 @@ impl Settings {
         let Some(endpoint) = endpoint else {
             return wrong(format!("`{server}` is no address: write https://HOST:PORT"));
         };
-        let endpoint = endpoint.connect_timeout(CONNECT_TIME).tcp_nodelay(true);
+        let endpoint = endpoint
+            .connect_timeout(CONNECT_TIME)
+            .tcp_nodelay(true)
+            // A connection that was dropped on the way says nothing of it: else each check would wait for its deadline.
+            .http2_keep_alive_interval(KEEPALIVE_EVERY)
+            .keep_alive_timeout(KEEPALIVE_TIME)
+            .keep_alive_while_idle(true);
         if endpoint.uri().scheme_str() == Some("https") {
             let mut tls = match ca_cert {
                 Some(roots) => ClientTlsConfig::new().ca_certificate(Certificate::from_pem(roots)),
@@ -193,7 +204,7 @@ impl Gate {
     /// # Errors
     /// It may not, or nobody knows: both block.
     pub async fn check(&self, request: CheckEligibilityRequest) -> Result<Permission, Blocked> {
-        let deadline = Instant::now() + self.deadline;
+        let deadline = Instant::now() + self.deadline.min(DEADLINE_MAX);
         let mut attempt = 1;
         loop {
             let failed = match self.ask(request.clone(), deadline).await {
@@ -201,10 +212,13 @@ impl Gate {
                 Err(status) => status,
             };
             // Nothing was decided, and asking again may help. All else is final: a second try would get the same answer.
-            let is_retried = matches!(failed.code(), Code::Unavailable | Code::ResourceExhausted);
+            // What came of the connection and not from the registry has a source.
+            let is_lost = std::error::Error::source(&failed).is_some();
+            let is_retried = is_lost || matches!(failed.code(), Code::Unavailable | Code::ResourceExhausted);
             let wait = wait_after(attempt, &failed);
             // A wait that ends after the deadline could only turn this error into a less telling one.
-            if !is_retried || attempt >= self.attempts || Instant::now() + wait >= deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !is_retried || attempt >= self.attempts || wait >= left {
                 return Err(blocked(&failed));
             }
             sleep(wait).await;

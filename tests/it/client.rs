@@ -187,9 +187,10 @@ async fn the_deadline_bounds_all_attempts() {
 
 #[tokio::test]
 async fn nobody_there_blocks() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let server = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // Held, and not listened on.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let server = format!("http://{}", socket.local_addr().unwrap());
     let settings = Settings { attempts: 2, ..Settings::new(server) };
     let blocked = Gate::new(&settings).unwrap().check(request("acme/one", pb::Purpose::Research)).await.unwrap_err();
     assert!(matches!(blocked, Blocked::NoAnswer { code: Code::Unavailable, .. }), "{blocked:?}");
@@ -230,4 +231,33 @@ async fn a_registry_is_asked() {
     assert!(matches!(unknown, Blocked::NotFound { .. }), "{unknown:?}");
     let silent = gate.check(pb::CheckEligibilityRequest::default()).await.unwrap_err();
     assert!(matches!(silent, Blocked::Refused { .. }), "{silent:?}");
+}
+
+#[tokio::test]
+async fn what_is_lost_on_the_way_is_asked_again() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let settings = Settings { attempts: 3, ..Settings::new(format!("http://{}", listener.local_addr().unwrap())) };
+    let gate = Gate::new(&settings).unwrap();
+    let breaking = async {
+        for _ in 0..3 {
+            use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+            let (mut stream, _) = listener.accept().await.unwrap();
+            // The settings of a server, so that the call is sent; then it is gone.
+            stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+            let mut buffer = [0; 1 << 10];
+            let _ = stream.read(&mut buffer).await;
+        }
+    };
+    let (blocked, ()) = tokio::join!(gate.check(request("acme/one", pb::Purpose::Research)), async {
+        tokio::time::timeout(Duration::from_secs(20), breaking).await.expect("it comes three times");
+    });
+    assert!(matches!(blocked, Err(Blocked::NoAnswer { .. })), "{blocked:?}");
+}
+
+#[tokio::test]
+async fn times_beyond_all_bounds_are_no_panic() {
+    let told = Told::new([Err(status(Code::Unavailable, retry_after(Duration::from_secs(i64::MAX as u64))))]);
+    let blocked = told.asked(|settings| settings.deadline = Duration::MAX).await.unwrap_err();
+    assert!(matches!(blocked, Blocked::NoAnswer { code: Code::Unavailable, .. }), "{blocked:?}");
+    assert_eq!(told.calls(), 1);
 }
