@@ -8,6 +8,7 @@ mod access;
 mod answer;
 mod clients;
 mod connection;
+mod files;
 mod front;
 mod http;
 mod limits;
@@ -42,12 +43,13 @@ use crate::service::{RestoreTarget, Services};
 pub use access::{Access, Reach};
 use clients::Clients;
 use connection::Times;
+pub use files::read_bounded;
 use front::{Front, FrontLayer};
 pub use http::Probes;
 pub use limits::Limits;
 use limits::{
     CALLS_PER_CONNECTION_MAX, FAULTS_MAX, HEADER_BYTES_MAX, KEEPALIVE_EVERY, KEEPALIVE_TIME, MESSAGE_BYTES_MAX,
-    RESETS_PENDING_MAX,
+    OTHERS_BYTES_MAX, RESETS_PENDING_MAX,
 };
 pub use loading::Loading;
 use metrics::Metrics;
@@ -354,6 +356,12 @@ fn with_common<L: Clone>(
     let is_reflected = is_served(access.reflection);
     let v1 = is_reflected.then(|| reflection().build_v1()).transpose().map_err(io::Error::other)?;
     let v1alpha = is_reflected.then(|| reflection().build_v1alpha()).transpose().map_err(io::Error::other)?;
+    // Strangers may send them, as many at once as they like.
+    let (health, v1, v1alpha) = (
+        health.max_decoding_message_size(OTHERS_BYTES_MAX),
+        v1.map(|v1| v1.max_decoding_message_size(OTHERS_BYTES_MAX)),
+        v1alpha.map(|v1alpha| v1alpha.max_decoding_message_size(OTHERS_BYTES_MAX)),
+    );
     let mut server = server;
     let router = server.add_optional_service(is_served(access.health).then_some(health));
     Ok(router.add_optional_service(v1).add_optional_service(v1alpha))

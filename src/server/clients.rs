@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use tonic::Status;
 
-use crate::auth::methods::Form;
 use crate::convert::refusal::too_many;
-use crate::server::limits::Limits;
+use crate::server::limits::{Limits, OTHERS_MAX, OTHERS_PER_CLIENT_MAX};
 
 /// When to try again; the calls before take less.
 const RETRY: Duration = Duration::from_millis(200);
@@ -30,6 +29,28 @@ struct Counts {
     connections: AtomicUsize,
     calls: AtomicUsize,
     streams: AtomicUsize,
+    others: AtomicUsize,
+}
+
+/// Where a call counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pool {
+    /// Calls with one answer.
+    Calls,
+    /// Watches and backups.
+    Streams,
+    /// Streams of health and reflection, which strangers may open.
+    Others,
+}
+
+impl Counts {
+    fn of(&self, pool: Pool) -> &AtomicUsize {
+        match pool {
+            Pool::Calls => &self.calls,
+            Pool::Streams => &self.streams,
+            Pool::Others => &self.others,
+        }
+    }
 }
 
 /// One of them.
@@ -47,7 +68,7 @@ pub(super) struct Connected(pub(super) Arc<Client>);
 #[derive(Debug)]
 pub(super) struct Permit {
     client: Arc<Client>,
-    is_stream: bool,
+    pool: Pool,
 }
 
 impl Clients {
@@ -81,29 +102,27 @@ impl Clients {
 
     /// Connections, calls and streams that are under way.
     pub(super) fn counts(&self) -> [usize; 3] {
-        let Counts { connections, calls, streams } = &self.all;
+        let Counts { connections, calls, streams, .. } = &self.all;
         [connections, calls, streams].map(|count| count.load(Ordering::Relaxed))
     }
 }
 
 impl Client {
     /// Lets a call in, unless too many are under way.
-    pub(super) fn call(self: &Arc<Self>, form: Form) -> Result<Permit, Status> {
+    pub(super) fn call(self: &Arc<Self>, pool: Pool) -> Result<Permit, Status> {
         let Clients { limits, all, .. } = &*self.clients;
-        let is_stream = form == Form::Stream;
-        let (mine, total, mine_max, total_max, retry) = if is_stream {
-            let (mine, total) = (&self.counts.streams, &all.streams);
-            (mine, total, limits.streams_per_client, limits.streams, RETRY_STREAM)
-        } else {
-            (&self.counts.calls, &all.calls, limits.calls_per_client, limits.calls, RETRY)
+        let (what, mine_max, total_max, retry) = match pool {
+            Pool::Calls => ("calls", limits.calls_per_client, limits.calls, RETRY),
+            Pool::Streams => ("streams", limits.streams_per_client, limits.streams, RETRY_STREAM),
+            Pool::Others => ("streams of health and reflection", OTHERS_PER_CLIENT_MAX, OTHERS_MAX, RETRY_STREAM),
         };
-        let what = if is_stream { "streams" } else { "calls" };
+        let (mine, total) = (self.counts.of(pool), all.of(pool));
         take(total, total_max).ok_or_else(|| too_many(what, total_max, retry))?;
         if take(mine, mine_max).is_none() {
             total.fetch_sub(1, Ordering::Relaxed);
             return Err(too_many(&format!("{what} of this client"), mine_max, retry));
         }
-        Ok(Permit { client: self.clone(), is_stream })
+        Ok(Permit { client: self.clone(), pool })
     }
 }
 
@@ -132,10 +151,7 @@ impl Drop for Connected {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let count = |counts: &Counts| {
-            let count = if self.is_stream { &counts.streams } else { &counts.calls };
-            count.fetch_sub(1, Ordering::Relaxed);
-        };
+        let count = |counts: &Counts| counts.of(self.pool).fetch_sub(1, Ordering::Relaxed);
         count(&self.client.counts);
         count(&self.client.clients.all);
     }

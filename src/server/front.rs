@@ -19,7 +19,7 @@ use tower::{Layer, Service};
 use super::ServerOptions;
 use super::access::{Access, Admitted, short};
 use super::answer::{Answer, Held};
-use super::clients::Permit;
+use super::clients::{Permit, Pool};
 use super::connection::Peer;
 use super::limits::{LONG_CALLS, LONG_TIME, REFUSALS_LOGGED_MAX, REST_BYTES_MAX, REST_TIME};
 use super::metrics::Metrics;
@@ -152,7 +152,7 @@ where
             let mut counted = counted;
             let response = match timeout(limit, answering).await {
                 Ok(Ok(response)) => response,
-                Err(_) => Status::deadline_exceeded("the call took longer than the server allows").into_http(),
+                Err(_) => late().into_http(),
             };
             let code = Status::from_header_map(response.headers()).map(|status| status.code());
             let response = with_id(response, &counted.id);
@@ -171,6 +171,11 @@ where
             Ok(response.map(|body| Body::new(Answer::new(body, peer, held))))
         })
     }
+}
+
+/// What a call is answered that took too long.
+pub(super) fn late() -> Status {
+    Status::deadline_exceeded("the call took longer than the server allows")
 }
 
 /// Answers a call that is not let in.
@@ -197,16 +202,22 @@ async fn take_rest(body: Body) {
     let _ = timeout(REST_TIME, taking).await;
 }
 
-fn admit(access: &Access, request: &Request<Body>) -> Result<(Admitted, Option<Arc<Permit>>), Status> {
+/// Lets a call in, within the limits, or says why not.
+pub(super) fn admit(access: &Access, request: &Request<Body>) -> Result<(Admitted, Option<Arc<Permit>>), Status> {
     let peer = request.extensions().get::<Arc<Peer>>();
     // What is no text is no token that anybody has.
     let authorization = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     let admitted = access.admit(request.uri().path(), authorization, peer.map(|peer| &**peer))?;
     // Probes are let in while everything is full: an orchestrator must not take a busy server for a dead one.
-    let is_probe = admitted.method.is_none() && admitted.form == Form::Unary;
-    let permit = match peer.filter(|_| !is_probe) {
-        Some(peer) => Some(Arc::new(peer.connected.0.call(admitted.form)?)),
-        None => None,
+    let pool = match (admitted.method, admitted.form) {
+        (None, Form::Unary) => None,
+        (None, _) => Some(Pool::Others),
+        (Some(_), Form::Stream) => Some(Pool::Streams),
+        (Some(_), Form::Unary | Form::Upload) => Some(Pool::Calls),
+    };
+    let permit = match (peer, pool) {
+        (Some(peer), Some(pool)) => Some(Arc::new(peer.connected.0.call(pool)?)),
+        _ => None,
     };
     Ok((admitted, permit))
 }
@@ -237,7 +248,7 @@ fn client_time(headers: &HeaderMap) -> Option<Duration> {
     }
 }
 
-fn with_id(mut response: Response<Body>, id: &str) -> Response<Body> {
+pub(super) fn with_id(mut response: Response<Body>, id: &str) -> Response<Body> {
     if let Ok(value) = HeaderValue::from_str(id) {
         response.headers_mut().insert(CALL_ID, value);
     }

@@ -21,13 +21,15 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use super::access::Access;
-use super::limits::OPENING_TIME;
+use super::clients::Clients;
+use super::limits::{Limits, OPENING_TIME};
 use super::metrics::Metrics;
 use super::tls::Tls;
 use crate::auth::{Shown, shown_by};
 
-/// Connections at once: scrapers and probes are few.
-const CONNECTIONS_MAX: usize = 64;
+/// Connections at once, and those of one address: scrapers and probes are few.
+const CONNECTIONS_MAX: usize = 256;
+const CONNECTIONS_PER_CLIENT_MAX: usize = 32;
 /// Longest time of a connection, which has one request.
 const CONNECTION_TIME: Duration = Duration::from_secs(15);
 /// How long to wait after none could be accepted.
@@ -100,15 +102,23 @@ impl Drop for Telling {
 
 async fn serve(listener: TcpListener, probes: Arc<Probes>) {
     let turns = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let limits = Limits {
+        connections: CONNECTIONS_MAX,
+        connections_per_client: CONNECTIONS_PER_CLIENT_MAX,
+        ..Limits::default()
+    };
+    let clients = Clients::new(limits);
     loop {
         let Ok(turn) = turns.clone().acquire_owned().await else { return };
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, address)) = listener.accept().await else {
             sleep(ACCEPT_AGAIN).await;
             continue;
         };
+        // One address must not take the places of the others: who asks whether it lives is one of them.
+        let Some(connected) = clients.connect(address.ip()) else { continue };
         let probes = probes.clone();
         tokio::spawn(async move {
-            let _turn = turn;
+            let _held = (turn, connected);
             let answering = async {
                 match &probes.tls {
                     None => answer(TokioIo::new(stream), probes.clone(), None).await,

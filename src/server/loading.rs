@@ -12,16 +12,17 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tonic::body::Body;
-use tonic::codegen::http::header::AUTHORIZATION;
 use tonic::codegen::http::{Request, Response};
 use tonic::transport::Server;
 use tower::{Layer, Service};
 
-use super::access::Access;
+use super::access::{Access, Admitted};
+use super::answer::{Answer, Held};
 use super::clients::Clients;
 use super::connection::{self, Peer, Times};
-use super::front::{Ids, call_id, refuse};
+use super::front::{Ids, admit, call_id, late, refuse, with_id};
 use super::{Condition, HEALTH_SERVICES, ServerOptions, set_health, with_common, with_limits};
 use crate::convert::refusal::loading;
 
@@ -67,7 +68,8 @@ async fn serve(listeners: Vec<TcpListener>, options: ServerOptions, stopped: wat
     let (mut health, health_server) = tonic_health::server::health_reporter();
     set_health(&health, Condition::Down).await;
     let clients = Clients::new(options.limits.clone());
-    let layer = LoadingLayer { access: options.access.clone(), ids: Arc::new(Ids::new()) };
+    let (access, call_time) = (options.access.clone(), options.limits.call_time);
+    let layer = LoadingLayer { access, ids: Arc::new(Ids::new()), call_time };
     let mut servers = JoinSet::new();
     for listener in listeners {
         let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -87,7 +89,7 @@ async fn serve(listeners: Vec<TcpListener>, options: ServerOptions, stopped: wat
     for service in HEALTH_SERVICES {
         health.clear_service_status(service).await;
     }
-    let _ = tokio::time::timeout(DRAIN, servers.join_all()).await;
+    let _ = timeout(DRAIN, servers.join_all()).await;
     Ok(())
 }
 
@@ -95,6 +97,7 @@ async fn serve(listeners: Vec<TcpListener>, options: ServerOptions, stopped: wat
 struct LoadingLayer {
     access: Arc<Access>,
     ids: Arc<Ids>,
+    call_time: Duration,
 }
 
 impl<S> Layer<S> for LoadingLayer {
@@ -126,18 +129,27 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let LoadingLayer { access, ids } = &self.layer;
-        let peer = request.extensions().get::<Arc<Peer>>();
-        let authorization = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-        let refused = match access.admit(request.uri().path(), authorization, peer.map(|peer| &**peer)) {
-            // Health and reflection are there already, or are not served at all.
-            Ok(admitted) if admitted.method.is_none() => {
-                return Box::pin(self.inner.call(request));
-            }
-            Ok(_) => loading(RETRY),
-            Err(status) => status,
-        };
+        let LoadingLayer { access, ids, call_time } = &self.layer;
         let id = call_id(request.headers()).unwrap_or_else(|| ids.next());
+        let (refused, method) = match admit(access, &request) {
+            // Health and reflection are there already, or are not served at all.
+            Ok((Admitted { method: None, .. }, permit)) => {
+                let peer = request.extensions().get::<Arc<Peer>>().cloned();
+                let (limit, answering) = (*call_time, self.inner.call(request));
+                return Box::pin(async move {
+                    let response = match timeout(limit, answering).await {
+                        Ok(Ok(response)) => response,
+                        Err(_) => late().into_http(),
+                    };
+                    let held = Held::Call { _permit: permit };
+                    Ok(with_id(response, &id).map(|body| Body::new(Answer::new(body, peer, held))))
+                });
+            }
+            Ok((Admitted { method, .. }, _)) => (loading(RETRY), method),
+            Err(status) => (status, None),
+        };
+        let (method, code) = (method.map(|method| method.path), refused.code());
+        tracing::debug!(call.id = %id, method, ?code, "refused: the catalog is being loaded");
         Box::pin(std::future::ready(Ok(refuse(request, refused, &id))))
     }
 }
