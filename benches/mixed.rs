@@ -70,8 +70,8 @@ const KINDS: [(Kind, &str); 6] = [
 impl Kind {
     /// In a thousand calls 880 checks, 40 reads, 40 lists, 20 batches, 10 lists of eligible models, and 10 writes.
     fn of(number: u64) -> Kind {
-        // A fixed order without long runs: 997 shares no factor with 1000.
-        match number.wrapping_mul(997) % 1_000 {
+        // The same order in every run, and none that repeats.
+        match mixed(number) % 1_000 {
             0..880 => Kind::Check,
             880..920 => Kind::Get,
             920..960 => Kind::List,
@@ -80,6 +80,14 @@ impl Kind {
             _ => Kind::Write,
         }
     }
+}
+
+/// The finaliser of splitmix64: numbers that look drawn.
+fn mixed(number: u64) -> u64 {
+    let z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 fn main() {
@@ -139,7 +147,7 @@ fn main() {
                 println!("{name:<22} {:>9} {}", times.len(), shown(&times));
             }
         }
-        let half = memory.len() / 2;
+        let half = memory.len().div_ceil(2);
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len().max(1) as f64;
         println!(
             "\nmemory: first half {:.1} MiB, second half {:.1} MiB, at the end {:.1} MiB",
@@ -170,6 +178,8 @@ struct Load {
     names: Vec<String>,
     next: AtomicU64,
     errors: AtomicU64,
+    /// Writes that were begun, and those that were answered.
+    begun: AtomicU64,
     writes: AtomicU64,
     /// The highest of a write that was answered.
     revision: AtomicU64,
@@ -192,6 +202,7 @@ impl Load {
             names: known.into_iter().map(|model| model.name).collect(),
             next: AtomicU64::new(0),
             errors: AtomicU64::new(0),
+            begun: AtomicU64::new(0),
             writes: AtomicU64::new(0),
             revision: AtomicU64::new(0),
             ended: AtomicBool::new(false),
@@ -318,7 +329,8 @@ impl Load {
 
     async fn write(&self, mut models: ModelServiceClient<Channel>, number: u64) -> Result<(), Status> {
         let model = pb::Model {
-            name: format!("publishers/acme/models/m{}", number / 10 % WRITTEN),
+            // One after the other: two writes to the same record at once are a conflict, as they should be.
+            name: format!("publishers/acme/models/m{}", self.begun.fetch_add(1, Ordering::Relaxed) % WRITTEN),
             context_tokens: number as i64 + 1,
             ..Default::default()
         };

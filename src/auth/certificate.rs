@@ -18,7 +18,10 @@ pub struct Shown {
 pub fn shown(der: &[u8]) -> Shown {
     let Ok((_, certificate)) = X509Certificate::from_der(der) else { return Shown::default() };
     let not_after = certificate.validity().not_after.timestamp();
-    let alternatives = certificate.subject_alternative_name().ok().flatten();
+    // Names that cannot be read are not no names: the common name does not stand in for them.
+    let Ok(alternatives) = certificate.subject_alternative_name() else {
+        return Shown { names: Vec::new(), not_after };
+    };
     let alternatives = alternatives.map(|found| &*found.value.general_names).unwrap_or_default();
     let spiffe = alternatives.iter().filter_map(|name| match name {
         GeneralName::URI(uri) if uri.starts_with("spiffe://") => Some((*uri).to_owned()),

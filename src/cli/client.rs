@@ -17,6 +17,7 @@ use super::Failure;
 use crate::client::{bearer, is_loopback};
 use crate::convert::descriptor;
 use crate::convert::text::{self, Limits, Syntax};
+use crate::server;
 
 /// Which server.
 #[derive(Clone, Debug, Args)]
@@ -77,6 +78,9 @@ impl ServerArguments {
         let token = self.shown.token()?;
         if endpoint.uri().scheme_str() == Some("https") {
             endpoint = endpoint.tls_config(self.shown.tls()?).map_err(|e| Failure::usage(root_cause(&e)))?;
+        } else if self.shown.ca_cert.is_some() || self.shown.client_cert.is_some() {
+            // Else whoever is on the way answers, and looks like a server that was verified.
+            return Err(Failure::usage(format!("certificates need https: write `{}` with it", self.server)));
         } else if token.is_some() && !is_loopback(endpoint.uri().host()) {
             return Err(Failure::usage(format!(
                 "a token is not sent in the clear: write `{}` with https",
@@ -158,17 +162,7 @@ pub(super) fn read_tree(path: &Path) -> Result<Value, Failure> {
 
 /// Reads a file of at most a size.
 pub(super) fn read_bounded(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Failure> {
-    use std::io::Read as _;
-    let shown = path.display();
-    let failed = |e: std::io::Error| Failure::new(format!("`{shown}` could not be read: {e}"));
-    let file = std::fs::File::open(path).map_err(failed)?;
-    let mut bytes = Vec::new();
-    let limit = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
-    file.take(limit).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() > bytes_max {
-        return Err(Failure::new(format!("`{shown}` has more than {bytes_max} bytes, the most that is read")));
-    }
-    Ok(bytes)
+    server::read_bounded(path, bytes_max).map_err(Failure::new)
 }
 
 /// Reads a tree as a message, with every problem at once.

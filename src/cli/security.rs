@@ -1,6 +1,5 @@
 //! What of `serve` is about who may call: certificates, credentials, and what is told to strangers.
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Failure;
 use crate::auth::{Authenticator, Credentials, JwtSettings, Keys};
-use crate::server::{Access, Reach, Tls, TlsFiles};
+use crate::server::{Access, Reach, Tls, TlsFiles, read_bounded};
 
 /// How often files are looked at for changes.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -201,7 +200,13 @@ impl Security {
         let mut said = None;
         loop {
             ticks.tick().await;
-            let problems = self.look();
+            // A file system that hangs holds up no other task.
+            let looking = tokio::task::spawn_blocking(move || {
+                let problems = self.look();
+                (self, problems)
+            });
+            let Ok((security, problems)) = looking.await else { return };
+            self = security;
             let problems = (!problems.is_empty()).then(|| problems.join("; "));
             if problems != said {
                 if let Some(problems) = &problems {
@@ -269,13 +274,9 @@ fn parse_keys(path: &Path, text: &str, settings: &JwtSettings) -> Result<Keys, S
 }
 
 fn read(path: &Path) -> Result<(String, [u8; 32]), String> {
-    let shown = path.display();
-    let found = fs::metadata(path).map_err(|error| format!("`{shown}` could not be read: {error}"))?;
-    if found.len() > FILE_BYTES_MAX as u64 {
-        return Err(format!("`{shown}` has more than {FILE_BYTES_MAX} bytes"));
-    }
-    let text = fs::read_to_string(path).map_err(|error| format!("`{shown}` could not be read: {error}"))?;
-    let digest = Sha256::digest(text.as_bytes()).into();
+    let bytes = read_bounded(path, FILE_BYTES_MAX)?;
+    let digest = Sha256::digest(&bytes).into();
+    let text = String::from_utf8(bytes).map_err(|_| format!("`{}` is no text", path.display()))?;
     Ok((text, digest))
 }
 

@@ -161,18 +161,38 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
     tokio::spawn(security.clone().watch());
     let traces = arguments.traces.start()?;
     let stopped = stop_signals()?;
+    let listening = Listening { address, listeners, security, probes, traces: traces.clone() };
+    let served = serve(&arguments, &listening, stopped, out).await;
+    if let Some(traces) = traces {
+        // It waits for the collector, whose connection is driven by this thread.
+        let _ = tokio::task::spawn_blocking(move || traces.stop()).await;
+    }
+    served
+}
+
+/// What stays over a restart.
+struct Listening {
+    address: SocketAddr,
+    listeners: Vec<std::net::TcpListener>,
+    security: Security,
+    probes: Option<Arc<Probes>>,
+    traces: Option<Arc<Traces>>,
+}
+
+/// Serves until it is stopped.
+async fn serve(
+    arguments: &ServeArguments,
+    listening: &Listening,
+    stopped: watch::Receiver<bool>,
+    out: &Output,
+) -> Result<u8, Failure> {
+    let address = listening.address;
     let mut greeted = out.is_json() || arguments.log_format != LogFormat::Text;
     loop {
         // The sockets stay open over a restart: who connects meanwhile waits a little.
-        let again: std::io::Result<Vec<_>> = listeners.iter().map(std::net::TcpListener::try_clone).collect();
+        let again: std::io::Result<Vec<_>> = listening.listeners.iter().map(std::net::TcpListener::try_clone).collect();
         let again = again.map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))?;
-        if !serve_once(&arguments, (&security, probes.clone(), traces.clone()), again, stopped.clone(), &mut greeted)
-            .await?
-        {
-            if let Some(traces) = traces {
-                // It waits for the collector, whose connection is driven by this thread.
-                let _ = tokio::task::spawn_blocking(move || traces.stop()).await;
-            }
+        if !serve_once(arguments, listening, again, stopped.clone(), &mut greeted).await? {
             tracing::info!("stopped");
             return Ok(0);
         }
@@ -183,11 +203,12 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
 /// Serves until it is stopped, or a restored backup asks for a restart: then `true`.
 async fn serve_once(
     arguments: &ServeArguments,
-    (security, probes, traces): (&Security, Option<Arc<Probes>>, Option<Arc<Traces>>),
+    listening: &Listening,
     listeners: Vec<std::net::TcpListener>,
     stopped: watch::Receiver<bool>,
     greeted: &mut bool,
 ) -> Result<bool, Failure> {
+    let Listening { security, probes, traces, .. } = listening;
     let mut store = None;
     if arguments.store == StoreKind::Sled {
         adopt_restored(&arguments.data_dir).map_err(|e| Failure::new(e.to_string()))?;
@@ -200,9 +221,9 @@ async fn serve_once(
         restore: (arguments.store == StoreKind::Sled).then_some(target),
         access: security.access.clone(),
         tls: security.tls.clone(),
-        probes,
+        probes: probes.clone(),
         insecure: security.insecure,
-        traces,
+        traces: traces.clone(),
     };
     // Who comes before the catalog is loaded is told so.
     let loading = server::Loading::start(&listeners, &options)
@@ -278,13 +299,13 @@ async fn retain(registry: Arc<Registry>, retention: Retention) {
 impl ServeArguments {
     /// Says what is wrong with the settings and the files that they name.
     pub(super) fn check(&self) -> Result<(), Failure> {
-        self.load()?;
-        telemetry::check(&self.log).map_err(Failure::usage)
+        self.load().map(|_| ())
     }
 
     /// Reads the files that are named, and says everything that is wrong.
     fn load(&self) -> Result<Security, Failure> {
-        let problems = self.traces.problems();
+        let mut problems = self.traces.problems();
+        problems.extend(telemetry::check(&self.log).err());
         match self.security.load(&self.addresses()) {
             Ok(security) if problems.is_empty() => Ok(security),
             Ok(_) => Err(Failure::usage(problems.join("\n"))),

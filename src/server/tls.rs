@@ -1,7 +1,5 @@
 //! TLS: certificates from files, which are read again when they change.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,6 +11,11 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::WebPkiClientVerifier;
 use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+use super::files::read_bounded;
+
+/// Largest file of certificates or of a key.
+const PEM_BYTES_MAX: usize = 4 << 20;
 
 /// Where the certificates are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,7 +90,7 @@ fn paths(files: &TlsFiles) -> impl Iterator<Item = &Path> {
 fn digest(files: &TlsFiles) -> Result<[u8; 32], TlsError> {
     let mut hash = Sha256::new();
     for path in paths(files) {
-        let bytes = fs::read(path).map_err(|error| TlsError(vec![unreadable(path, &error)]))?;
+        let bytes = read_bounded(path, PEM_BYTES_MAX).map_err(|problem| TlsError(vec![problem]))?;
         hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(&bytes);
     }
@@ -150,7 +153,7 @@ fn config(
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let pem = fs::read(path).map_err(|error| unreadable(path, &error))?;
+    let pem = read_bounded(path, PEM_BYTES_MAX)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
         Ok(found) if found.is_empty() => Err(format!("`{}` holds no certificate in PEM form", path.display())),
@@ -160,10 +163,6 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let pem = fs::read(path).map_err(|error| unreadable(path, &error))?;
+    let pem = read_bounded(path, PEM_BYTES_MAX)?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| format!("`{}` holds no private key: {error}", path.display()))
-}
-
-fn unreadable(path: &Path, error: &io::Error) -> String {
-    format!("`{}` could not be read: {error}", path.display())
 }

@@ -3,7 +3,7 @@
 //! Names of attributes are those of OpenTelemetry's conventions for gRPC, and `weighbridge.*` for what only this service knows.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -19,15 +19,17 @@ use tonic::codegen::http::HeaderMap;
 use tonic::metadata::{AsciiMetadataKey, AsciiMetadataValue, MetadataMap};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
+use super::files::read_bounded;
 use super::metrics::code_name;
 use crate::auth::methods::Method;
+use crate::client::is_loopback;
 use crate::domain::eligibility::Verdict;
 use crate::registry::Outcome;
 
 /// How long the collector may take for a batch, and for the last ones at the end.
 const EXPORT_TIME: Duration = Duration::from_secs(5);
 /// Largest file of certificates.
-const CA_BYTES_MAX: u64 = 1 << 20;
+const CA_BYTES_MAX: usize = 1 << 20;
 
 /// Where spans go, and how many.
 #[derive(Clone)]
@@ -207,6 +209,8 @@ fn metadata(text: &str, problems: &mut Vec<String>) -> MetadataMap {
         if before.insert(name.clone(), number).is_some() {
             problems.push(format!("headers for traces: `{name}` is there twice"));
         }
+        let mut value = value;
+        value.set_sensitive(true);
         metadata.insert(key, value);
     }
     metadata
@@ -218,6 +222,14 @@ fn endpoint(settings: &TraceSettings, problems: &mut Vec<String>) -> Option<Endp
         problems.push(format!("the share of traces is {ratio}: it is a number from 0 to 1"));
     }
     let is_secure = url.starts_with("https://");
+    // The exporter would add them to ours: what was meant for another collector would be sent to this one.
+    for variable in ["OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"] {
+        if std::env::var_os(variable).is_some() {
+            problems.push(format!(
+                "{variable} is set, and would be sent as well: say it with --otlp-headers, and unset it"
+            ));
+        }
+    }
     let parsed = Endpoint::from_shared(url.clone()).ok().filter(|endpoint| {
         let (uri, is_plain) = (endpoint.uri(), url.starts_with("http://"));
         (is_secure || is_plain) && uri.host().is_some_and(|host| !host.is_empty())
@@ -226,12 +238,15 @@ fn endpoint(settings: &TraceSettings, problems: &mut Vec<String>) -> Option<Endp
         problems.push(format!("`{url}` is no address of a collector: it is written like http://localhost:4317"));
         return None;
     };
+    if !is_secure && settings.headers.is_some() && !is_loopback(parsed.uri().host()) {
+        problems.push(format!("headers for traces are not sent in the clear: write `{url}` with https"));
+    }
     let mut tls = ClientTlsConfig::new().with_webpki_roots();
     if let Some(path) = ca {
         if !is_secure {
             problems.push(format!("`{url}` is without TLS: it needs no authorities"));
         }
-        match pem(path) {
+        match read_bounded(path, CA_BYTES_MAX) {
             Ok(pem) => tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem)),
             Err(problem) => problems.push(problem),
         }
@@ -241,13 +256,4 @@ fn endpoint(settings: &TraceSettings, problems: &mut Vec<String>) -> Option<Endp
         return Some(parsed);
     }
     parsed.tls_config(tls).map_err(|error| problems.push(format!("the TLS of `{url}`: {error}"))).ok()
-}
-
-fn pem(path: &Path) -> Result<Vec<u8>, String> {
-    let shown = path.display();
-    let unread = |error: std::io::Error| format!("`{shown}` could not be read: {error}");
-    if std::fs::metadata(path).map_err(unread)?.len() > CA_BYTES_MAX {
-        return Err(format!("`{shown}` has more than {CA_BYTES_MAX} bytes"));
-    }
-    std::fs::read(path).map_err(unread)
 }

@@ -145,9 +145,10 @@ async fn a_span_tells_of_the_decision_and_is_part_of_its_callers_trace() {
 
 #[tokio::test]
 async fn a_collector_that_is_not_there_costs_only_spans() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let nobody = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    // Held, and not listened on.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = format!("http://{}", socket.local_addr().unwrap());
     let traces = Arc::new(Traces::start(&settings(&nobody)).unwrap());
     let server = TestServer::with_options(ServerOptions { traces: Some(traces.clone()), ..ServerOptions::default() });
     let mut client = EligibilityServiceClient::new(server.connect().await);
