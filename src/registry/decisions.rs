@@ -65,6 +65,7 @@ pub struct DecisionLog {
     entries: RwLock<BTreeMap<Box<str>, Entry>>,
     waiting: AtomicUsize,
     dropped: AtomicU64,
+    evicted: AtomicU64,
     sequence: AtomicU64,
 }
 
@@ -99,6 +100,8 @@ pub struct LogStatus {
     pub decisions: usize,
     /// Decisions that the level asked for and that were not kept.
     pub dropped: u64,
+    /// Decisions that were let go of since the start, since newer ones took their room.
+    pub evicted: u64,
 }
 
 impl DecisionLog {
@@ -134,6 +137,7 @@ impl DecisionLog {
             entries: RwLock::new(entries),
             waiting: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
             sequence: AtomicU64::new(seed),
         })
     }
@@ -195,7 +199,11 @@ impl DecisionLog {
         set(&mut generations.stores, next, None);
         let store = (self.open)(next, true)?;
         set(&mut generations.stores, next, Some(store));
-        self.entries.write().unwrap_or_else(PoisonError::into_inner).retain(|_, entry| entry.generation != next);
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let before = entries.len();
+        entries.retain(|_, entry| entry.generation != next);
+        self.evicted.fetch_add(before.saturating_sub(entries.len()) as u64, Ordering::Relaxed);
+        drop(entries);
         generations.active = next;
         generations.used = AtomicUsize::new(0);
         Ok(())
@@ -206,6 +214,7 @@ impl DecisionLog {
             settings: self.settings,
             decisions: self.entries.read().unwrap_or_else(PoisonError::into_inner).len(),
             dropped: self.dropped.load(Ordering::Relaxed),
+            evicted: self.evicted.load(Ordering::Relaxed),
         }
     }
 }

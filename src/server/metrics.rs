@@ -154,6 +154,8 @@ impl Collector for Figures {
             gauge(&mut encoder, "decision_log_decisions", "Decisions in the decision log", wide(log.decisions))?;
             let text = "Decisions that were to be kept and were not";
             counter(&mut encoder, "decision_log_dropped", text, log.dropped)?;
+            let text = "Decisions that were let go of, since newer ones took their room";
+            counter(&mut encoder, "decision_log_evicted", text, log.evicted)?;
         }
         let tally = self.registry.tally();
         let text = "Decisions by verdict, those of lists left out";
