@@ -22,9 +22,9 @@ const CHUNK_BYTES: usize = 512 << 10;
 pub(super) struct RestoreArguments {
     /// The backup; `-` is standard input.
     file: PathBuf,
-    /// The data directory; made when it is not there.
-    #[arg(long, default_value = "./weighbridge-data", env = "WEIGHBRIDGE_DATA_DIR")]
-    data_dir: PathBuf,
+    /// The data directory; made when it is not there. `./weighbridge-data` when not given.
+    #[arg(long, env = "WEIGHBRIDGE_DATA_DIR")]
+    data_dir: Option<PathBuf>,
     /// Address of a running server to restore into, in place of a data directory; it restarts by itself.
     #[arg(long)]
     server: Option<String>,
@@ -37,7 +37,13 @@ pub(super) async fn run(arguments: RestoreArguments, out: &Output) -> Result<u8,
     let input = open(&file)?;
     let response = match server {
         Some(server) => send(&file, input, ServerArguments { server, shown }).await?,
+        None if data_dir.is_none() && std::env::var_os("WEIGHBRIDGE_SERVER").is_some() => {
+            let text =
+                "WEIGHBRIDGE_SERVER names a server: say --server ADDRESS to restore into it, or --data-dir FOLDER";
+            return Err(Failure::usage(text));
+        }
         None => {
+            let data_dir = data_dir.unwrap_or_else(|| PathBuf::from("./weighbridge-data"));
             let restored = restore_into(&data_dir, input).map_err(|error| Failure::new(error.to_string()))?;
             let wide = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
             let stores = restored.into_iter().map(|(store, found)| pb::restore_response::RestoredStore {
