@@ -101,7 +101,7 @@ pub enum Blocked {
         /// Id of the call.
         call_id: String,
     },
-    /// The registry does not know the model.
+    /// The registry does not know the model, or the profile.
     #[error("{message}")]
     NotFound {
         /// What the registry says, with near names.

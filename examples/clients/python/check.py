@@ -46,6 +46,8 @@ CHANNEL_OPTIONS = [
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
+    # A proxy from the environment would be asked even for this machine, and could answer in the registry's place.
+    ("grpc.enable_http_proxy", 0),
     ("grpc.primary_user_agent", "weighbridge-example-python"),
 ]
 
@@ -68,6 +70,10 @@ class Answer:
     call_id: str = ""
     duties: list = field(default_factory=list)
     missing_facts: list = field(default_factory=list)
+
+    def __bool__(self):
+        # `if gate.check(…)` means what it reads like.
+        return self.allowed
 
 
 class Contract:
@@ -242,7 +248,7 @@ def _unanswered(error):
     code = error.code()
     info = _detail(error, error_details_pb2.ErrorInfo())
     reason = f" ({info.reason})" if info is not None else ""
-    # Only the registry's own word says that a model is not known: a proxy that finds no route says NOT_FOUND, too.
+    # Only the registry's own word says that a model, or a profile, is not known: a proxy that finds no route says NOT_FOUND, too.
     is_not_found = code is grpc.StatusCode.NOT_FOUND and info is not None and info.domain == "weighbridge"
     call_id = _metadata_value(error.initial_metadata(), "weighbridge-call-id") or _metadata_value(
         error.trailing_metadata(), "weighbridge-call-id"

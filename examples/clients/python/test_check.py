@@ -1,7 +1,9 @@
 """What lets a model through and what does not, against a server that answers as it is told: python -m unittest"""
 
+import os
 import time
 import unittest
+import unittest.mock
 from concurrent import futures
 
 import grpc
@@ -96,6 +98,15 @@ class Verdicts(unittest.TestCase):
         info = error_details_pb2.ErrorInfo(reason="NOT_FOUND", domain="weighbridge")
         self.assertEqual(self.outcome(status(grpc.StatusCode.NOT_FOUND, info)), (False, 6))
         self.assertEqual(self.outcome(grpc.StatusCode.NOT_FOUND), (False, 1))
+
+    def test_an_answer_that_blocks_is_false(self):
+        self.assertFalse(ask(Told(decision(REVIEW))))
+        self.assertFalse(ask(Told(grpc.StatusCode.INTERNAL)))
+        self.assertTrue(ask(Told(decision(ELIGIBLE))))
+
+    def test_no_proxy_of_the_environment_is_asked(self):
+        with unittest.mock.patch.dict(os.environ, {"http_proxy": "http://127.0.0.1:1", "grpc_proxy": "http://127.0.0.1:1"}):
+            self.assertTrue(ask(Told(decision(ELIGIBLE))))
 
     def test_the_id_of_the_call_is_kept(self):
         self.assertEqual(ask(Told(decision(ELIGIBLE))).call_id, "call-1")

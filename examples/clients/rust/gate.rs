@@ -10,6 +10,7 @@
 
 use std::process::ExitCode;
 
+use tonic::Code;
 use weighbridge::client::{Blocked, Gate, Settings};
 use weighbridge::pb::weighbridge::v1::{CheckEligibilityRequest, Hosting, Purpose, Use, Verdict};
 
@@ -70,7 +71,7 @@ fn code(blocked: &Blocked) -> u8 {
         },
         Blocked::Conditions { .. } => 3,
         Blocked::NotFound { .. } => 6,
-        Blocked::Refused { .. } => 2,
+        Blocked::Refused { .. } | Blocked::NoAnswer { code: Code::Unimplemented, .. } => 2,
         // A kind of a later version of this crate blocks as well.
         _ => 1,
     }
