@@ -199,7 +199,8 @@ impl Gate {
         Ok(Gate { client, authorization, deadline, attempts, strict_conditions })
     }
 
-    /// Whether the model may be used as the request says.
+    /// Whether the model may be used as the request says. Where the connection is lost it is asked again, so that a decision may be
+    /// recorded twice.
     ///
     /// # Errors
     /// It may not, or nobody knows: both block.
@@ -212,8 +213,9 @@ impl Gate {
                 Err(status) => status,
             };
             // Nothing was decided, and asking again may help. All else is final: a second try would get the same answer.
-            // What came of the connection and not from the registry has a source.
-            let is_lost = std::error::Error::source(&failed).is_some();
+            // What came of the connection has a source, or is UNKNOWN without a word of the registry.
+            let is_lost =
+                std::error::Error::source(&failed).is_some() || failed.code() == Code::Unknown && !is_its_own(&failed);
             let is_retried = is_lost || matches!(failed.code(), Code::Unavailable | Code::ResourceExhausted);
             let wait = wait_after(attempt, &failed);
             // A wait that ends after the deadline could only turn this error into a less telling one.
@@ -290,12 +292,16 @@ fn judge(response: Response<CheckEligibilityResponse>, strict_conditions: bool) 
     }
 }
 
+/// Whether the registry said it, and not what is between.
+fn is_its_own(status: &Status) -> bool {
+    status.get_details_error_info().is_some_and(|info| info.domain == DOMAIN)
+}
+
 fn blocked(status: &Status) -> Blocked {
     let message = status.message().to_owned();
     // Only the registry's own word says that a model is not known: a proxy that finds no route says NOT_FOUND, too.
-    let is_its_own = status.get_details_error_info().is_some_and(|info| info.domain == DOMAIN);
     match status.code() {
-        Code::NotFound if is_its_own => Blocked::NotFound { message },
+        Code::NotFound if is_its_own(status) => Blocked::NotFound { message },
         Code::InvalidArgument => Blocked::Refused { message },
         code => Blocked::NoAnswer { code, message, call_id: call_id(status.metadata()) },
     }

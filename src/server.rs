@@ -48,8 +48,8 @@ use front::{Front, FrontLayer};
 pub use http::Probes;
 pub use limits::Limits;
 use limits::{
-    CALLS_PER_CONNECTION_MAX, FAULTS_MAX, HEADER_BYTES_MAX, KEEPALIVE_EVERY, KEEPALIVE_TIME, MESSAGE_BYTES_MAX,
-    OTHERS_BYTES_MAX, RESETS_PENDING_MAX,
+    BESIDE_BYTES_MAX, CALLS_PER_CONNECTION_MAX, FAULTS_MAX, HEADER_BYTES_MAX, KEEPALIVE_EVERY, KEEPALIVE_TIME,
+    MESSAGE_BYTES_MAX, RESETS_PENDING_MAX,
 };
 pub use loading::Loading;
 use metrics::Metrics;
@@ -358,9 +358,9 @@ fn with_common<L: Clone>(
     let v1alpha = is_reflected.then(|| reflection().build_v1alpha()).transpose().map_err(io::Error::other)?;
     // Strangers may send them, as many at once as they like.
     let (health, v1, v1alpha) = (
-        health.max_decoding_message_size(OTHERS_BYTES_MAX),
-        v1.map(|v1| v1.max_decoding_message_size(OTHERS_BYTES_MAX)),
-        v1alpha.map(|v1alpha| v1alpha.max_decoding_message_size(OTHERS_BYTES_MAX)),
+        health.max_decoding_message_size(BESIDE_BYTES_MAX),
+        v1.map(|v1| v1.max_decoding_message_size(BESIDE_BYTES_MAX)),
+        v1alpha.map(|v1alpha| v1alpha.max_decoding_message_size(BESIDE_BYTES_MAX)),
     );
     let mut server = server;
     let router = server.add_optional_service(is_served(access.health).then_some(health));

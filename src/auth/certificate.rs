@@ -38,3 +38,27 @@ pub fn shown(der: &[u8]) -> Shown {
     }
     Shown { names, not_after }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, CustomExtension, DnType, KeyPair, SanType};
+
+    use super::*;
+
+    fn names(change: impl FnOnce(&mut CertificateParams)) -> Vec<String> {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, "gateway");
+        change(&mut params);
+        shown(params.self_signed(&KeyPair::generate().unwrap()).unwrap().der()).names
+    }
+
+    #[test]
+    fn the_common_name_counts_only_where_there_are_no_others() {
+        assert_eq!(names(|_| ()), ["cert:gateway"]);
+        let dns = SanType::DnsName("other.example".try_into().unwrap());
+        assert_eq!(names(|params| params.subject_alt_names = vec![dns]), ["cert:other.example"]);
+        // Alternative names that nobody can read.
+        let broken = CustomExtension::from_oid_content(&[2, 5, 29, 17], vec![0x30, 0x7f, 0x82]);
+        assert!(names(|params| params.custom_extensions = vec![broken]).is_empty());
+    }
+}

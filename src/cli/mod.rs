@@ -31,6 +31,7 @@ mod verify;
 mod watch;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
@@ -179,12 +180,15 @@ pub fn run() -> ExitCode {
     }
 }
 
+/// How long work beside the commands may take to end.
+const END_TIME: Duration = Duration::from_secs(5);
+
 fn execute(command: Command, settings: &[config::Setting], out: &Output) -> Result<u8, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| Failure::new(format!("a runtime could not be started: {e}")))?;
-    runtime.block_on(async {
+    let done = runtime.block_on(async {
         match command {
             Command::Serve(arguments) => serve::run(*arguments, out).await,
             Command::Check(arguments) => check::run(*arguments, out).await,
@@ -211,7 +215,10 @@ fn execute(command: Command, settings: &[config::Setting], out: &Output) -> Resu
             Command::Watch(command) => watch::run(command, out).await,
             Command::Status(arguments) => status::run(arguments, out).await,
         }
-    })
+    });
+    // What hangs in a file system does not keep the process from ending.
+    runtime.shutdown_timeout(END_TIME);
+    done
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `weighbridge restore`.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -22,8 +23,8 @@ const CHUNK_BYTES: usize = 512 << 10;
 pub(super) struct RestoreArguments {
     /// The backup; `-` is standard input.
     file: PathBuf,
-    /// The data directory; made when it is not there. `./weighbridge-data` when not given.
-    #[arg(long, env = "WEIGHBRIDGE_DATA_DIR")]
+    /// The data directory; made when it is not there. WEIGHBRIDGE_DATA_DIR, or else `./weighbridge-data`, when not given.
+    #[arg(long)]
     data_dir: Option<PathBuf>,
     /// Address of a running server to restore into, in place of a data directory; it restarts by itself.
     #[arg(long)]
@@ -37,12 +38,14 @@ pub(super) async fn run(arguments: RestoreArguments, out: &Output) -> Result<u8,
     let input = open(&file)?;
     let response = match server {
         Some(server) => send(&file, input, ServerArguments { server, shown }).await?,
-        None if data_dir.is_none() && std::env::var_os("WEIGHBRIDGE_SERVER").is_some() => {
+        // Which of the two is meant is not for the environment to say.
+        None if data_dir.is_none() && variable("WEIGHBRIDGE_SERVER").is_some() => {
             let text =
                 "WEIGHBRIDGE_SERVER names a server: say --server ADDRESS to restore into it, or --data-dir FOLDER";
             return Err(Failure::usage(text));
         }
         None => {
+            let data_dir = data_dir.or_else(|| variable("WEIGHBRIDGE_DATA_DIR").map(PathBuf::from));
             let data_dir = data_dir.unwrap_or_else(|| PathBuf::from("./weighbridge-data"));
             let restored = restore_into(&data_dir, input).map_err(|error| Failure::new(error.to_string()))?;
             let wide = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
@@ -66,6 +69,10 @@ pub(super) async fn run(arguments: RestoreArguments, out: &Output) -> Result<u8,
         out.line(&format!("{}: revision {}, {} records{history}", store.store, store.revision, store.records))?;
     }
     Ok(0)
+}
+
+fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
 }
 
 fn open(file: &Path) -> Result<Box<dyn Read + Send>, Failure> {

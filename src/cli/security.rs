@@ -205,7 +205,10 @@ impl Security {
                 let problems = self.look();
                 (self, problems)
             });
-            let Ok((security, problems)) = looking.await else { return };
+            let Ok((security, problems)) = looking.await else {
+                tracing::error!("files of credentials and certificates are no longer looked at: restart the server");
+                return;
+            };
             self = security;
             let problems = (!problems.is_empty()).then(|| problems.join("; "));
             if problems != said {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tonic::Status;
 
 use crate::convert::refusal::too_many;
-use crate::server::limits::{Limits, OTHERS_MAX, OTHERS_PER_CLIENT_MAX};
+use crate::server::limits::{BESIDE_MAX, BESIDE_PER_CLIENT_MAX, Limits, PROBES_PER_CLIENT_MAX};
 
 /// When to try again; the calls before take less.
 const RETRY: Duration = Duration::from_millis(200);
@@ -29,7 +29,8 @@ struct Counts {
     connections: AtomicUsize,
     calls: AtomicUsize,
     streams: AtomicUsize,
-    others: AtomicUsize,
+    beside: AtomicUsize,
+    probes: AtomicUsize,
 }
 
 /// Where a call counts.
@@ -40,7 +41,9 @@ pub(super) enum Pool {
     /// Watches and backups.
     Streams,
     /// Streams of health and reflection, which strangers may open.
-    Others,
+    Beside,
+    /// Health checks.
+    Probes,
 }
 
 impl Counts {
@@ -48,7 +51,8 @@ impl Counts {
         match pool {
             Pool::Calls => &self.calls,
             Pool::Streams => &self.streams,
-            Pool::Others => &self.others,
+            Pool::Beside => &self.beside,
+            Pool::Probes => &self.probes,
         }
     }
 }
@@ -114,7 +118,8 @@ impl Client {
         let (what, mine_max, total_max, retry) = match pool {
             Pool::Calls => ("calls", limits.calls_per_client, limits.calls, RETRY),
             Pool::Streams => ("streams", limits.streams_per_client, limits.streams, RETRY_STREAM),
-            Pool::Others => ("streams of health and reflection", OTHERS_PER_CLIENT_MAX, OTHERS_MAX, RETRY_STREAM),
+            Pool::Beside => ("streams of health and reflection", BESIDE_PER_CLIENT_MAX, BESIDE_MAX, RETRY_STREAM),
+            Pool::Probes => ("health checks", PROBES_PER_CLIENT_MAX, usize::MAX, RETRY),
         };
         let (mine, total) = (self.counts.of(pool), all.of(pool));
         take(total, total_max).ok_or_else(|| too_many(what, total_max, retry))?;

@@ -208,16 +208,16 @@ pub(super) fn admit(access: &Access, request: &Request<Body>) -> Result<(Admitte
     // What is no text is no token that anybody has.
     let authorization = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     let admitted = access.admit(request.uri().path(), authorization, peer.map(|peer| &**peer))?;
-    // Probes are let in while everything is full: an orchestrator must not take a busy server for a dead one.
     let pool = match (admitted.method, admitted.form) {
-        (None, Form::Unary) => None,
-        (None, _) => Some(Pool::Others),
-        (Some(_), Form::Stream) => Some(Pool::Streams),
-        (Some(_), Form::Unary | Form::Upload) => Some(Pool::Calls),
+        // Let in while everything is full: an orchestrator must not take a busy server for a dead one.
+        (None, Form::Unary) => Pool::Probes,
+        (None, _) => Pool::Beside,
+        (Some(_), Form::Stream) => Pool::Streams,
+        (Some(_), Form::Unary | Form::Upload) => Pool::Calls,
     };
-    let permit = match (peer, pool) {
-        (Some(peer), Some(pool)) => Some(Arc::new(peer.connected.0.call(pool)?)),
-        _ => None,
+    let permit = match peer {
+        Some(peer) => Some(Arc::new(peer.connected.0.call(pool)?)),
+        None => None,
     };
     Ok((admitted, permit))
 }

@@ -53,10 +53,12 @@ pub(super) const RESETS_PENDING_MAX: usize = 20;
 /// Calls that one connection may make the server reset by errors of its own; more of them end it.
 pub(super) const FAULTS_MAX: usize = 256;
 /// Streams of health and reflection: in all, and of one address.
-pub(super) const OTHERS_MAX: usize = 256;
-pub(super) const OTHERS_PER_CLIENT_MAX: usize = 32;
+pub(super) const BESIDE_MAX: usize = 512;
+pub(super) const BESIDE_PER_CLIENT_MAX: usize = 128;
+/// Health checks of one address that are under way. There is no limit in all: nobody's are refused because of others.
+pub(super) const PROBES_PER_CLIENT_MAX: usize = 64;
 /// Largest request of health and reflection, which name a service or a symbol.
-pub(super) const OTHERS_BYTES_MAX: usize = 4 << 10;
+pub(super) const BESIDE_BYTES_MAX: usize = 4 << 10;
 /// How much of a request that was refused is taken, so that its client is not reset in the middle of it.
 pub(super) const REST_BYTES_MAX: usize = 64 << 10;
 /// How long it may take to come.

@@ -126,7 +126,8 @@ async fn two_verdicts_let_a_model_through_and_nothing_else_does() {
         let is_yes = verdict == ELIGIBLE || verdict == CONDITIONS;
         assert_eq!(lets_through(Ok(verdict)).await, is_yes, "{verdict}");
     }
-    for code in (1..17).map(Code::from).filter(|code| !matches!(code, Code::Unavailable | Code::ResourceExhausted)) {
+    let is_final = |code: &Code| !matches!(code, Code::Unknown | Code::Unavailable | Code::ResourceExhausted);
+    for code in (1..17).map(Code::from).filter(is_final) {
         let told = Told::new([Err(status(code, ErrorDetails::default()))]);
         assert!(told.asked(|_| ()).await.is_err(), "{code:?}");
         // It is final.

@@ -838,7 +838,7 @@ async fn strangers_hold_no_memory_and_no_places_of_others_by_health_and_reflecti
         assert_eq!(large, Answer::Grpc(Code::OutOfRange));
         let watch = "/grpc.health.v1.Health/Watch";
         let mut held = Vec::new();
-        for _ in 0..32 {
+        for _ in 0..128 {
             let mut begun = attacker.begin(watch, &[]).await.unwrap();
             begun.body.send_data(message(&[]), true).unwrap();
             held.push(begun);
@@ -850,6 +850,11 @@ async fn strangers_hold_no_memory_and_no_places_of_others_by_health_and_reflecti
         let response = timeout(GENEROUS, begun.response).await.unwrap().unwrap();
         assert_eq!(code_of(response.headers()), None);
         assert_eq!(attacker.call(check, &[], message(&[])).await, Answer::Grpc(Code::Ok));
+        // Checks whose message never comes are few.
+        for _ in 0..64 {
+            held.push(attacker.begin(check, &[]).await.unwrap());
+        }
+        assert_eq!(attacker.call(check, &[], message(&[])).await, Answer::Grpc(Code::ResourceExhausted));
     })
     .await;
 }

@@ -234,3 +234,69 @@ async fn who_comes_while_the_catalog_is_loaded_is_told_so() {
     drop(channel);
     server.stop().unwrap();
 }
+
+#[test]
+fn headers_for_traces_go_nowhere_else_and_never_in_the_clear() {
+    let environment = [
+        ("WEIGHBRIDGE_OTLP_ENDPOINT", "http://collector.example:4317"),
+        ("WEIGHBRIDGE_OTLP_HEADERS", "api-key=wb-secret"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "other=wb-secret"),
+    ];
+    let output = run(&["config", "check", "--log", "nonsense=nonsense"], &environment);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let told = text(&output.stderr);
+    for part in ["are not sent in the clear", "OTEL_EXPORTER_OTLP_HEADERS is set", "is no log filter"] {
+        assert!(told.contains(part), "{part} is not in {told}");
+    }
+    assert!(!told.contains("wb-secret"), "{told}");
+    let output = run(&["config", "check"], &[("WEIGHBRIDGE_OTLP_HEADERS", "api-key=wb-secret")]);
+    assert!(text(&output.stderr).contains("need --otlp-endpoint"), "{output:?}");
+}
+
+#[test]
+fn certificates_are_not_taken_in_vain() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    std::fs::write(&file, "").unwrap();
+    let file = file.to_str().unwrap();
+    let output = run(&["check", "acme/one", "--server", "127.0.0.1:1", "--ca-cert", file], &[]);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("certificates need https"), "{output:?}");
+}
+
+#[test]
+fn where_to_restore_to_is_not_for_the_environment_to_say() {
+    let folder = tempfile::tempdir().unwrap();
+    let backup = folder.path().join("backup");
+    std::fs::write(&backup, "no backup").unwrap();
+    let data = folder.path().join("data");
+    let environment = [("WEIGHBRIDGE_SERVER", "http://127.0.0.1:1"), ("WEIGHBRIDGE_DATA_DIR", data.to_str().unwrap())];
+    let output = run(&["restore", backup.to_str().unwrap()], &environment);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("say --server ADDRESS"), "{output:?}");
+    assert!(!data.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_address_does_not_take_all_places_of_the_probes() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let _probes = Probes::start(listener, Arc::default(), None).unwrap();
+    let silent = || {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 2], 0)).into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        TcpStream::from(socket)
+    };
+    let held: Vec<TcpStream> = (0..32).map(|_| silent()).collect();
+    // Closed at once.
+    let mut beyond = silent();
+    beyond.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    match beyond.read(&mut [0; 1]) {
+        Ok(0) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+        other => panic!("{other:?}"),
+    }
+    assert!(get(address, "/livez", "").starts_with("HTTP/1.1 200"));
+    drop(held);
+}

@@ -105,7 +105,9 @@ class Verdicts(unittest.TestCase):
         self.assertTrue(ask(Told(decision(ELIGIBLE))))
 
     def test_no_proxy_of_the_environment_is_asked(self):
-        with unittest.mock.patch.dict(os.environ, {"http_proxy": "http://127.0.0.1:1", "grpc_proxy": "http://127.0.0.1:1"}):
+        proxy = "http://127.0.0.1:1"
+        proxies = {"http_proxy": proxy, "grpc_proxy": proxy, "no_proxy": "", "no_grpc_proxy": ""}
+        with unittest.mock.patch.dict(os.environ, proxies):
             self.assertTrue(ask(Told(decision(ELIGIBLE))))
 
     def test_the_id_of_the_call_is_kept(self):
