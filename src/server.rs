@@ -122,7 +122,7 @@ struct Shared {
 impl Shared {
     fn new(registry: Arc<Registry>, options: ServerOptions) -> Shared {
         let (clients, access) = (Clients::new(options.limits.clone()), options.access.clone());
-        let metrics = Metrics::new(registry.clone(), clients.clone(), access.clone(), options.insecure);
+        let metrics = Metrics::new(registry.clone(), clients.clone(), access, options.insecure);
         let front = Arc::new(Front::new(&options, Arc::new(metrics)));
         Shared { registry, options, clients, front }
     }
