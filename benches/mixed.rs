@@ -344,7 +344,7 @@ impl Load {
 
 /// The uses differ, so that verdicts and the decision log are of every kind.
 fn check(model: String) -> pb::CheckEligibilityRequest {
-    let purpose = if model.len() % 2 == 0 { pb::Purpose::Commercial } else { pb::Purpose::Research };
+    let purpose = if model.len().is_multiple_of(2) { pb::Purpose::Commercial } else { pb::Purpose::Research };
     let r#use = pb::Use { purpose: purpose.into(), hosting: pb::Hosting::SelfHosted.into(), ..Default::default() };
     pb::CheckEligibilityRequest { model, r#use: Some(r#use), ..Default::default() }
 }
