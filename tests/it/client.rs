@@ -14,11 +14,14 @@ use weighbridge::pb::weighbridge::v1::eligibility_service_server::{EligibilitySe
 
 use crate::harness::TestServer;
 
+/// When a call came, and what it showed.
+type Came = (Instant, Option<String>);
+
 /// Answers each call with the next of its turns, and the last one again and again.
 #[derive(Clone)]
 struct Told {
     turns: Arc<Vec<Result<i32, Status>>>,
-    calls: Arc<Mutex<Vec<(Instant, Option<String>)>>>,
+    calls: Arc<Mutex<Vec<Came>>>,
     takes: Duration,
 }
 
@@ -44,7 +47,7 @@ impl EligibilityService for Told {
                 let decision = pb::Decision { verdict: *verdict, summary: "told so".into(), ..Default::default() };
                 // No verdict has this number: there is no decision at all.
                 let decision = (*verdict != -1).then_some(decision);
-                let mut response = Response::new(pb::CheckEligibilityResponse { decision, ..Default::default() });
+                let mut response = Response::new(pb::CheckEligibilityResponse { decision });
                 response.metadata_mut().insert("weighbridge-call-id", call_id);
                 Ok(response)
             }

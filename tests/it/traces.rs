@@ -17,9 +17,12 @@ use weighbridge::server::{ServerOptions, TraceSettings, Traces};
 
 use crate::harness::TestServer;
 
-/// What came, with the header that is asked for.
+/// A span, with the header that is asked for.
+type Came = (Option<String>, Span);
+
+/// What came.
 #[derive(Clone, Default)]
-struct Collector(Arc<Mutex<Vec<(Option<String>, Span)>>>);
+struct Collector(Arc<Mutex<Vec<Came>>>);
 
 #[tonic::async_trait]
 impl TraceService for Collector {
