@@ -14,6 +14,7 @@ mod http;
 mod limits;
 mod loading;
 mod metrics;
+mod request;
 mod tls;
 mod traces;
 

@@ -9,7 +9,9 @@ use std::time::Duration;
 use tonic::Status;
 
 use crate::convert::refusal::too_many;
-use crate::server::limits::{BESIDE_MAX, BESIDE_PER_CLIENT_MAX, Limits, PROBES_PER_CLIENT_MAX};
+use crate::server::limits::{
+    BESIDE_MAX, BESIDE_PER_CLIENT_MAX, Limits, PROBES_PER_CLIENT_MAX, REQUEST_BYTES_MAX, REQUEST_BYTES_PER_CLIENT_MAX,
+};
 
 /// When to try again; the calls before take less.
 const RETRY: Duration = Duration::from_millis(200);
@@ -31,6 +33,8 @@ struct Counts {
     streams: AtomicUsize,
     beside: AtomicUsize,
     probes: AtomicUsize,
+    /// Of large requests that are being read.
+    bytes: AtomicUsize,
 }
 
 /// Where a call counts.
@@ -128,6 +132,31 @@ impl Client {
             return Err(too_many(&format!("{what} of this client"), mine_max, retry));
         }
         Ok(Permit { client: self.clone(), pool })
+    }
+}
+
+impl Client {
+    /// Counts bytes of a large request.
+    pub(super) fn hold(&self, bytes: usize) -> Result<(), Status> {
+        let all = &self.clients.all.bytes;
+        let limits = [(all, REQUEST_BYTES_MAX), (&self.counts.bytes, REQUEST_BYTES_PER_CLIENT_MAX)];
+        for (at, (count, most)) in limits.iter().enumerate() {
+            if count.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) > *most {
+                limits.iter().take(at + 1).for_each(|(count, _)| {
+                    count.fetch_sub(bytes, Ordering::Relaxed);
+                });
+                return Err(too_many("bytes of requests", *most, RETRY));
+            }
+        }
+        Ok(())
+    }
+
+    /// They were read, or let go of.
+    pub(super) fn let_go(&self, bytes: usize) {
+        if bytes > 0 {
+            self.clients.all.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.counts.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        }
     }
 }
 

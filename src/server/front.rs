@@ -23,6 +23,7 @@ use super::clients::{Permit, Pool};
 use super::connection::Peer;
 use super::limits::{LONG_CALLS, LONG_TIME, REFUSALS_LOGGED_MAX, REST_BYTES_MAX, REST_TIME};
 use super::metrics::Metrics;
+use super::request::Incoming;
 use super::traces::{Traced, Traces};
 use crate::auth::Role;
 use crate::auth::methods::{Form, Method};
@@ -147,6 +148,13 @@ where
         let call = Call { id: id.clone(), actor: actor.clone(), held, outcome };
         let counted = Counted { front, method, started, deadline, permit, id, actor, traced, has_ended };
         let peer = request.extensions().get::<Arc<Peer>>().cloned();
+        let request = match &peer {
+            Some(peer) if form != Form::Upload => {
+                let client = peer.connected.0.clone();
+                request.map(|body| Body::new(Incoming::new(body, client)))
+            }
+            _ => request,
+        };
         let answering = call.run(self.inner.call(request));
         Box::pin(async move {
             let mut counted = counted;

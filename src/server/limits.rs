@@ -52,6 +52,10 @@ pub(super) const HEADER_BYTES_MAX: u32 = 16 << 10;
 pub(super) const RESETS_PENDING_MAX: usize = 20;
 /// Calls that one connection may make the server reset by errors of its own; more of them end it.
 pub(super) const FAULTS_MAX: usize = 256;
+/// Bytes of large requests that are being read, in all and of one address: as many calls as may be under way could hold
+/// gigabytes that never become a message. Streams of imports and restores have bounds of their own.
+pub(super) const REQUEST_BYTES_MAX: usize = 256 << 20;
+pub(super) const REQUEST_BYTES_PER_CLIENT_MAX: usize = 64 << 20;
 /// Streams of health and reflection: in all, and of one address.
 pub(super) const BESIDE_MAX: usize = 512;
 pub(super) const BESIDE_PER_CLIENT_MAX: usize = 128;

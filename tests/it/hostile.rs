@@ -859,6 +859,39 @@ async fn strangers_hold_no_memory_and_no_places_of_others_by_health_and_reflecti
     .await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn messages_that_never_end_hold_a_bounded_number_of_bytes() {
+    let server = served(Limits { call_time: GENEROUS, ..limits() });
+    beside_a_healthy_client(&server, async {
+        let attacker = Attacker::open(&server, 2).await;
+        // All of a message of 4 MiB but its end; 64 MiB are 16 of them, and a little more each for what counts for nothing.
+        let open = framed(0, 4 << 20, &vec![0x0a; (4 << 20) - 1]);
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..40 {
+            let mut begun = attacker.begin(CHECK, &[]).await.unwrap();
+            begun.body.send_data(open.clone(), false).unwrap();
+            calls.spawn(begun.answer());
+        }
+        // Those that came too late are refused; the others wait until they may no longer.
+        for _ in 0..23 {
+            let refused = timeout(GENEROUS / 2, calls.join_next()).await.expect("it is refused at once");
+            assert!(matches!(refused, Some(Ok(Answer::Grpc(Code::ResourceExhausted)))), "{refused:?}");
+        }
+        // Small ones are none of them, and once they are gone there is room again.
+        let honest = message(&check_request().encode_to_vec());
+        assert_eq!(attacker.call(CHECK, &[], honest).await, Answer::Grpc(Code::Ok));
+        calls.shutdown().await;
+        let large = message(&vec![0xff; (4 << 20) - 64]);
+        let again = async {
+            while attacker.call(CHECK, &[], large.clone()).await == Answer::Grpc(Code::ResourceExhausted) {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(GENEROUS, again).await.expect("there is room again");
+    })
+    .await;
+}
+
 // ---- readers
 
 fn large_list() -> Bytes {
