@@ -133,9 +133,7 @@ impl Client {
         }
         Ok(Permit { client: self.clone(), pool })
     }
-}
 
-impl Client {
     /// Counts bytes of a large request.
     pub(super) fn hold(&self, bytes: usize) -> Result<(), Status> {
         let all = &self.clients.all.bytes;

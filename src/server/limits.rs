@@ -53,7 +53,8 @@ pub(super) const RESETS_PENDING_MAX: usize = 20;
 /// Calls that one connection may make the server reset by errors of its own; more of them end it.
 pub(super) const FAULTS_MAX: usize = 256;
 /// Bytes of large requests that are being read, in all and of one address: as many calls as may be under way could hold
-/// gigabytes that never become a message. Streams of imports and restores have bounds of their own.
+/// gigabytes that never become a message. Imports and restores are not among them: each has a bound of its own, and nothing
+/// bounds those that editors and admins send at once.
 pub(super) const REQUEST_BYTES_MAX: usize = 256 << 20;
 pub(super) const REQUEST_BYTES_PER_CLIENT_MAX: usize = 64 << 20;
 /// Streams of health and reflection: in all, and of one address.
