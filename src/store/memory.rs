@@ -143,12 +143,14 @@ impl Store for MemoryStore {
 
     fn backup(&self, sink: Sink) -> BoxFuture<'_, Result<Revision, StoreError>> {
         let archived = self.data().rows();
-        let written = archived.and_then(|(rows, totals)| {
+        // Beside the threads that serve: the reader may take its time.
+        let writing = tokio::task::spawn_blocking(move || {
+            let (rows, totals) = archived?;
             let mut parts = Parts::new(sink);
             let wanted = rows.iter().all(|(row_key, row)| parts.row(row_key, row)) && parts.finish(totals);
             if wanted { Ok(totals.revision) } else { Err(StoreError::Closed) }
         });
-        Box::pin(ready(written))
+        Box::pin(async move { writing.await.map_err(|_| StoreError::Closed)? })
     }
 
     fn subscribe(&self) -> UnboundedReceiver<Arc<Commit>> {
