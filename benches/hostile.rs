@@ -43,6 +43,7 @@ use binary::{Server, cpu_of};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const CHECK: &str = "/weighbridge.v1.EligibilityService/CheckEligibility";
+const CREATE: &str = "/weighbridge.v1.ModelService/CreateModel";
 const LIST: &str = "/weighbridge.v1.ModelService/ListModels";
 /// Checks of the healthy client that are under way at once.
 const ASKING: usize = 4;
@@ -61,16 +62,21 @@ fn main() {
         arguments.get(at + 1)
     };
     let time = Duration::from_secs_f64(after("--seconds").map_or(10.0, |text| text.parse().unwrap()));
-    let attacks: [(&str, Attack); 11] = [
+    let attacks: [(&str, Attack); 13] = [
         ("rapid reset", |to, stop| again(to, stop, &rapid_reset())),
         ("resets by the server", |to, stop| again(to, stop, &faults())),
         ("headers without an end", |to, stop| again(to, stop, &continuations())),
         ("pings", |to, stop| again(to, stop, &[opening(), frame(6, 0, 0, &[0; 8]).repeat(10_000)].concat())),
         ("connections come and go", come_and_go),
         ("2000 idle connections", idle),
-        ("messages of 4 MiB", |to, stop| calls(to, stop, Form::Whole(framed(&vec![0xff; 4 << 20])))),
-        ("messages nested deep", |to, stop| calls(to, stop, Form::Whole(framed(&[0xc3, 0x3e].repeat(1 << 20))))),
-        ("2 million unknown fields", |to, stop| calls(to, stop, Form::Whole(framed(&[0x78, 0].repeat(2 << 20))))),
+        ("messages too large", |to, stop| calls(to, stop, Form::Whole(CHECK, framed(&vec![0xff; 4 << 20])))),
+        ("messages of 4 MiB", |to, stop| calls(to, stop, Form::Whole(CREATE, framed(&vec![0xff; 4 << 20])))),
+        ("messages nested deep", |to, stop| {
+            calls(to, stop, Form::Whole(CREATE, framed(&[0xc3, 0x3e].repeat(1 << 20))))
+        }),
+        // All that one who may only read can send, and what an editor can.
+        ("131,000 unknown fields", |to, stop| calls(to, stop, Form::Whole(CHECK, framed(&unknown(256 << 10))))),
+        ("2 million of an editor", |to, stop| calls(to, stop, Form::Whole(CREATE, framed(&unknown(4 << 20))))),
         ("256 messages left open", |to, stop| calls(to, stop, Form::Open)),
         ("256 answers not taken", |to, stop| calls(to, stop, Form::Untaken)),
     ];
@@ -323,6 +329,11 @@ fn continuations() -> Vec<u8> {
     [opening(), frame(1, 0, 1, &headers()), frame(9, 0, 1, &more.repeat(100)).repeat(1_000)].concat()
 }
 
+/// As many fields as fit into so many bytes, of a number that no request has.
+fn unknown(bytes: usize) -> Vec<u8> {
+    [0x78, 0].repeat(bytes / 2)
+}
+
 /// A message as gRPC frames it.
 fn framed(message: &[u8]) -> Bytes {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
@@ -332,8 +343,8 @@ fn framed(message: &[u8]) -> Bytes {
 /// How calls do harm that keep HTTP/2.
 #[derive(Clone)]
 enum Form {
-    /// By a message.
-    Whole(Bytes),
+    /// By a message to a method.
+    Whole(&'static str, Bytes),
     /// By one of 4 MiB whose last byte never comes.
     Open,
     /// By an answer that is not taken.
@@ -368,8 +379,8 @@ async fn attack(to: SocketAddr, form: Form) -> Result<(), h2::Error> {
     let window = if matches!(form, Form::Untaken) { 1 } else { 65_535 };
     let (send, connection) = h2::client::Builder::new().initial_window_size(window).handshake(stream).await?;
     let (path, body, at_once) = match &form {
-        Form::Whole(body) => (CHECK, body.clone(), 4),
-        Form::Open => (CHECK, framed(&vec![0xff; 4 << 20]).slice(..4 << 20), 128),
+        Form::Whole(path, body) => (*path, body.clone(), 4),
+        Form::Open => (CREATE, framed(&vec![0xff; 4 << 20]).slice(..4 << 20), 128),
         Form::Untaken => {
             let request = pb::ListModelsRequest { page_size: 1_000, ..Default::default() };
             (LIST, framed(&request.encode_to_vec()), 128)

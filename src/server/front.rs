@@ -21,7 +21,7 @@ use super::access::{Access, Admitted, short};
 use super::answer::{Answer, Held};
 use super::clients::{Permit, Pool};
 use super::connection::Peer;
-use super::limits::{LONG_CALLS, LONG_TIME, REFUSALS_LOGGED_MAX, REST_BYTES_MAX, REST_TIME};
+use super::limits::{LONG_CALLS, LONG_TIME, REFUSALS_LOGGED_MAX, REST_BYTES_MAX, REST_TIME, request_bytes_max};
 use super::metrics::Metrics;
 use super::request::Incoming;
 use super::traces::{Traced, Traces};
@@ -149,9 +149,10 @@ where
         let counted = Counted { front, method, started, deadline, permit, id, actor, traced, has_ended };
         let peer = request.extensions().get::<Arc<Peer>>().cloned();
         let request = match &peer {
-            Some(peer) if form != Form::Upload => {
-                let client = peer.connected.0.clone();
-                request.map(|body| Body::new(Incoming::new(body, client)))
+            // A restore is stored as it comes.
+            Some(peer) if !is_long => {
+                let (client, bytes_max) = (peer.connected.0.clone(), request_bytes_max(method));
+                request.map(|body| Body::new(Incoming::new(body, client, bytes_max)))
             }
             _ => request,
         };

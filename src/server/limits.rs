@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use crate::auth::Role;
+use crate::auth::methods::{Form, Method};
+
 /// How much is taken, from each client and in all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -52,11 +55,15 @@ pub(super) const HEADER_BYTES_MAX: u32 = 16 << 10;
 pub(super) const RESETS_PENDING_MAX: usize = 20;
 /// Calls that one connection may make the server reset by errors of its own; more of them end it.
 pub(super) const FAULTS_MAX: usize = 256;
+/// Largest request of a method that only reads: a use with many labels has a few KiB, and what is large takes long to read.
+pub(super) const READER_BYTES_MAX: usize = 256 << 10;
+/// The same of a method that reads for many things at once.
+pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Bytes of large requests that are being read, in all and of one address: as many calls as may be under way could hold
-/// gigabytes that never become a message. Imports and restores are not among them: each has a bound of its own, and nothing
-/// bounds those that editors and admins send at once.
+/// gigabytes that never become a message. The documents of imports count until they are imported; one address may send two of
+/// the largest.
 pub(super) const REQUEST_BYTES_MAX: usize = 256 << 20;
-pub(super) const REQUEST_BYTES_PER_CLIENT_MAX: usize = 64 << 20;
+pub(super) const REQUEST_BYTES_PER_CLIENT_MAX: usize = 130 << 20;
 /// Streams of health and reflection: in all, and of one address.
 pub(super) const BESIDE_MAX: usize = 512;
 pub(super) const BESIDE_PER_CLIENT_MAX: usize = 128;
@@ -80,3 +87,14 @@ pub(super) const REFUSALS_LOGGED_MAX: u32 = 50;
 pub(super) const LONG_CALLS: &[&str] = &["/weighbridge.v1.AdminService/Restore"];
 /// How long these may take.
 pub(super) const LONG_TIME: Duration = Duration::from_secs(6 * 3_600);
+
+/// Largest request of a method. What is uploaded in many messages has bounds of its own.
+pub(super) fn request_bytes_max(method: Option<&Method>) -> usize {
+    match method {
+        None => BESIDE_BYTES_MAX,
+        Some(Method { form: Form::Upload, .. }) => usize::MAX,
+        Some(method) if method.role > Role::Reader => MESSAGE_BYTES_MAX,
+        Some(method) if method.path.contains("/Batch") => BATCH_BYTES_MAX,
+        Some(_) => READER_BYTES_MAX,
+    }
+}

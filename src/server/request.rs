@@ -1,4 +1,5 @@
-//! The body of a request, on its way in: how much of large messages is held at once is bounded, of each address and in all.
+//! The body of a request, on its way in: how large it may be, and how much of large ones is held at once, of each address and
+//! in all.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,6 +15,8 @@ use super::clients::Client;
 
 /// As much of a message counts for nothing: nearly all are smaller, and the number of calls bounds them.
 const FREE_BYTES: usize = 64 << 10;
+/// What stands before a message: whether it is compressed, and its size.
+const PREFIX_BYTES: usize = 5;
 
 pin_project! {
     /// A request whose bytes count until it was read, or let go of.
@@ -21,6 +24,7 @@ pin_project! {
         #[pin]
         body: Body,
         client: Arc<Client>,
+        most: usize,
         came: usize,
         counted: usize,
     }
@@ -34,8 +38,9 @@ pin_project! {
 }
 
 impl Incoming {
-    pub(super) fn new(body: Body, client: Arc<Client>) -> Self {
-        Self { body, client, came: 0, counted: 0 }
+    /// A request of at most so many bytes.
+    pub(super) fn new(body: Body, client: Arc<Client>, most: usize) -> Self {
+        Self { body, client, most, came: 0, counted: 0 }
     }
 }
 
@@ -47,6 +52,11 @@ impl HttpBody for Incoming {
         let this = self.project();
         let Some(frame) = ready!(this.body.poll_frame(context)?) else { return Poll::Ready(None) };
         *this.came = this.came.saturating_add(frame.data_ref().map_or(0, Bytes::len));
+        if this.came.saturating_sub(PREFIX_BYTES) > *this.most {
+            let text =
+                format!("the request has more than {} KiB, the largest that this method takes", *this.most >> 10);
+            return Poll::Ready(Some(Err(Status::out_of_range(text))));
+        }
         let more = this.came.saturating_sub(FREE_BYTES).saturating_sub(*this.counted);
         if more > 0 {
             this.client.hold(more)?;
