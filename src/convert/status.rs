@@ -106,6 +106,10 @@ pub fn status(error: &RegistryError) -> Status {
             with_info(Code::Unavailable, error.to_string(), "CLOSED", metadata)
         }
         RegistryError::WatchFailed { resume_revision, error } => resumable(&status(error), *resume_revision),
+        RegistryError::WatchTooOld { resume_revision } => {
+            let metadata = [("resume_revision", resume_revision.to_string())];
+            with_info(Code::Unavailable, error.to_string(), "WATCH_TOO_OLD", metadata)
+        }
         RegistryError::Stopping { resume_revision } => {
             let metadata = [("resume_revision", resume_revision.to_string())];
             with_info(Code::Unavailable, error.to_string(), "STOPPING", metadata)

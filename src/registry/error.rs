@@ -200,6 +200,12 @@ pub enum RegistryError {
         #[source]
         error: Box<RegistryError>,
     },
+    /// A watch lasts only so long, so that a credential that was taken back ends what it began.
+    #[error("a watch lasts an hour at most: go on from revision {resume_revision}")]
+    WatchTooOld {
+        /// The last revision that was told to its end.
+        resume_revision: u64,
+    },
     /// The server stops, and its watches with it.
     #[error("the server is stopping: go on from revision {resume_revision}")]
     Stopping {

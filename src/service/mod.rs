@@ -57,7 +57,10 @@ fn answer<T>(result: Result<T, RegistryError>) -> Answer<T> {
 fn failed(error: &RegistryError) -> Status {
     let told = status(error);
     // What the client is not told is said here, once; why watches end was said where it began.
-    let expected = matches!(error, RegistryError::Stopping { .. } | RegistryError::WatchClosed { .. });
+    let expected = matches!(
+        error,
+        RegistryError::Stopping { .. } | RegistryError::WatchTooOld { .. } | RegistryError::WatchClosed { .. }
+    );
     if matches!(told.code(), tonic::Code::Internal | tonic::Code::Unavailable) && !expected {
         tracing::error!(%error, "a request could not be answered");
     }

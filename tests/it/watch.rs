@@ -397,6 +397,21 @@ async fn a_watch_that_falls_too_far_behind_is_dropped() {
 }
 
 #[tokio::test]
+async fn a_watch_that_has_lasted_long_is_gone_on_with() {
+    let limits = WatchLimits { life: Duration::from_millis(500), ..WatchLimits::default() };
+    let server = TestServer::with_watch_limits(Arc::new(MemoryStore::new()), limits);
+    let mut models = Models::new(server.connect().await);
+    let mut stream = watch(&mut models, quick("", 0)).await;
+    let last = put(&mut models, model("one", 1)).await.revision;
+    let status = end(&mut stream).await;
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::Unavailable, "WATCH_TOO_OLD"));
+    assert!(resume_revision(&status) <= last);
+    let second = put(&mut models, model("one", 2)).await.revision;
+    let mut stream = watch(&mut models, quick("", last)).await;
+    while next(&mut stream).await.revision < second {}
+}
+
+#[tokio::test]
 async fn the_end_of_the_server_ends_watches_at_once() {
     let folder = tempfile::tempdir().unwrap();
     for (_, server) in each_store(folder.path()) {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::scope::{Head, Scope};
 use super::stream::{End, Message, Watching};
@@ -41,6 +41,7 @@ pub(super) fn start<S: Scope>(registry: Arc<Registry>, scope: Arc<S>, start: Sta
     let told = registry.watches.register(revision);
     tokio::spawn(async move {
         let reader = messages.clone();
+        let life = registry.watches.limits.life;
         let mut stopping = registry.watches.stopping.subscribe();
         let watch = Watch {
             position: revision,
@@ -58,6 +59,7 @@ pub(super) fn start<S: Scope>(registry: Arc<Registry>, scope: Arc<S>, start: Sta
             () = reader.closed() => End::Unread,
             // An error means that the registry is gone, which ends the watch as well.
             _ = stopping.wait_for(|stop| *stop) => End::Stopping,
+            () = sleep(life) => End::Old,
             why = watch.run() => why,
         };
         // Nothing is held while the reader takes its time to see the end.

@@ -48,13 +48,20 @@ pub struct WatchLimits {
     pub watches_max: usize,
     /// How long a reader may take for a message.
     pub patience: Duration,
+    /// How long a watch lasts: whoever goes on with it is asked again who it is.
+    pub life: Duration,
     /// How far a watch may fall behind, in revisions. One that is resumed may start further back.
     pub behind_max: u64,
 }
 
 impl Default for WatchLimits {
     fn default() -> Self {
-        Self { watches_max: 1_000, patience: Duration::from_secs(30), behind_max: 10_000 }
+        Self {
+            watches_max: 1_000,
+            patience: Duration::from_secs(30),
+            life: Duration::from_secs(3_600),
+            behind_max: 10_000,
+        }
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) enum End {
     Unread,
     /// The server stops.
     Stopping,
+    /// It has lasted for as long as one may.
+    Old,
     /// The reader cannot keep up.
     TooSlow,
     /// There are no further changes: the feed has failed or is closed.
@@ -65,6 +67,7 @@ impl<R> Watching<R> {
         match end {
             End::Unread => None,
             End::Stopping => Some(Err(RegistryError::Stopping { resume_revision })),
+            End::Old => Some(Err(RegistryError::WatchTooOld { resume_revision })),
             End::TooSlow => Some(Err(RegistryError::WatchTooSlow { resume_revision })),
             End::Closed => Some(Err(RegistryError::WatchClosed { resume_revision })),
             End::Failed(error) => Some(Err(RegistryError::WatchFailed { resume_revision, error: Box::new(error) })),
