@@ -50,7 +50,7 @@ pub(super) fn run(command: CredentialsCommand, out: &Output) -> Result<u8, Failu
                 .map_err(|_| Failure::usage(format!("`{}` is no text", file.display())))?;
             let found = Credentials::parse(&text).map_err(|error| Failure::usage(on_lines(&file, &error.0)))?;
             let (tokens, certificates) = found.counts();
-            out.line(&format!("{tokens} tokens, {certificates} certificates"))?;
+            out.line(&format!("tokens: {tokens}, certificates: {certificates}"))?;
             Ok(0)
         }
     }
