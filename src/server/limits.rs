@@ -60,10 +60,10 @@ pub(super) const READER_BYTES_MAX: usize = 256 << 10;
 /// The same of a method that reads for many things at once.
 pub(super) const BATCH_BYTES_MAX: usize = 1 << 20;
 /// Bytes of large requests that are being read, in all and of one address: as many calls as may be under way could hold
-/// gigabytes that never become a message. The documents of imports count until they are imported; one address may send two of
-/// the largest.
+/// gigabytes that never become a message. The documents of imports count until they are imported; one address may send one of
+/// the largest beside smaller ones.
 pub(super) const REQUEST_BYTES_MAX: usize = 256 << 20;
-pub(super) const REQUEST_BYTES_PER_CLIENT_MAX: usize = 130 << 20;
+pub(super) const REQUEST_BYTES_PER_CLIENT_MAX: usize = 80 << 20;
 /// Streams of health and reflection: in all, and of one address.
 pub(super) const BESIDE_MAX: usize = 512;
 pub(super) const BESIDE_PER_CLIENT_MAX: usize = 128;

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::future::ready;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot;
 
 use super::archive::Parts;
 use super::feed::{Feed, Head};
@@ -143,14 +146,22 @@ impl Store for MemoryStore {
 
     fn backup(&self, sink: Sink) -> BoxFuture<'_, Result<Revision, StoreError>> {
         let archived = self.data().rows();
-        // Beside the threads that serve: the reader may take its time.
-        let writing = tokio::task::spawn_blocking(move || {
-            let (rows, totals) = archived?;
-            let mut parts = Parts::new(sink);
-            let wanted = rows.iter().all(|(row_key, row)| parts.row(row_key, row)) && parts.finish(totals);
-            if wanted { Ok(totals.revision) } else { Err(StoreError::Closed) }
-        });
-        Box::pin(async move { writing.await.map_err(|_| StoreError::Closed)? })
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            // On a thread of its own, as on disk: the reader may take its time.
+            let writing = move || {
+                let written = archived.and_then(|(rows, totals)| {
+                    let mut parts = Parts::new(sink);
+                    let wanted = rows.iter().all(|(row_key, row)| parts.row(row_key, row)) && parts.finish(totals);
+                    if wanted { Ok(totals.revision) } else { Err(StoreError::Closed) }
+                });
+                // Nobody listens when the future was dropped.
+                let _ = reply.send(written);
+            };
+            let started = thread::Builder::new().name("store-read".to_owned()).spawn(writing);
+            started.map_err(|error| StoreError::io("start a thread to read", Path::new("memory"), error))?;
+            answer.await.map_err(|_| StoreError::Closed)?
+        })
     }
 
     fn subscribe(&self) -> UnboundedReceiver<Arc<Commit>> {

@@ -872,10 +872,10 @@ async fn messages_that_never_end_hold_a_bounded_number_of_bytes() {
     let server = served(Limits { call_time: GENEROUS, ..limits() });
     beside_a_healthy_client(&server, async {
         let attacker = Attacker::open(&server, 2).await;
-        // All of a message of 4 MiB but its end; 130 MiB are 33 of them, each without what counts for nothing.
+        // All of a message of 4 MiB but its end; 80 MiB are 20 of them, each without what counts for nothing.
         let open = framed(0, 4 << 20, &vec![0x0a; (4 << 20) - 1]);
         let mut calls = tokio::task::JoinSet::new();
-        for _ in 0..45 {
+        for _ in 0..32 {
             let mut begun = attacker.begin(CREATE, &[]).await.unwrap();
             begun.body.send_data(open.clone(), false).unwrap();
             calls.spawn(begun.answer());
@@ -908,9 +908,9 @@ async fn documents_of_imports_hold_a_bounded_number_of_bytes() {
         let sent = |payload| message(&pb::ImportModelsRequest { payload: Some(payload) }.encode_to_vec());
         let config = pb::ImportConfig { source: pb::ImportSource::ModelsDev.into(), ..Default::default() };
         let chunk = sent(Payload::Chunk(vec![b' '; (1 << 20) - 64]));
-        // There is room for two documents of nearly the largest size.
+        // There is room for one document of nearly the largest size, and not for two.
         let mut imports = tokio::task::JoinSet::new();
-        for _ in 0..3 {
+        for _ in 0..2 {
             let mut begun = attacker.begin(IMPORT, &[]).await.unwrap();
             begun.body.send_data(sent(Payload::Config(config.clone())), false).unwrap();
             for _ in 0..62 {
@@ -920,7 +920,7 @@ async fn documents_of_imports_hold_a_bounded_number_of_bytes() {
         }
         let refused = timeout(GENEROUS / 2, imports.join_next()).await.expect("it is refused at once");
         assert!(matches!(refused, Some(Ok(Answer::Grpc(Code::ResourceExhausted)))), "{refused:?}");
-        assert!(timeout(Duration::from_secs(1), imports.join_next()).await.is_err(), "the others go on");
+        assert!(timeout(Duration::from_secs(1), imports.join_next()).await.is_err(), "the other goes on");
     })
     .await;
 }
