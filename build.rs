@@ -11,6 +11,7 @@ const PROTOS: &[&str] = &[
     "weighbridge/v1/license.proto",
     "weighbridge/v1/model.proto",
     "weighbridge/v1/offering.proto",
+    "weighbridge/v1/policy.proto",
     "weighbridge/v1/types.proto",
     "weighbridge/v1/use_profile.proto",
     "weighbridge/v1/waiver.proto",
@@ -29,7 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.binpb"), compiler.encode_file_descriptor_set())?;
     let set = prost_types_set(&compiler.encode_file_descriptor_set())?;
     let is_served = std::env::var_os("CARGO_FEATURE_SERVER").is_some();
-    let builder = tonic_prost_build::configure().build_transport(false).build_server(is_served);
+    let builder =
+        tonic_prost_build::configure().build_transport(false).build_server(is_served).btree_map(".weighbridge");
     builder.include_file("pb.rs").compile_fds(set)?;
     Ok(())
 }

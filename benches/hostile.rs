@@ -72,7 +72,7 @@ fn main() {
         ("messages too large", |to, stop| calls(to, stop, Form::Whole(CHECK, framed(&vec![0xff; 4 << 20])))),
         ("messages of 4 MiB", |to, stop| calls(to, stop, Form::Whole(CREATE, framed(&vec![0xff; 4 << 20])))),
         ("messages nested deep", |to, stop| {
-            calls(to, stop, Form::Whole(CREATE, framed(&[0xc3, 0x3e].repeat(1 << 20))))
+            calls(to, stop, Form::Whole(CREATE, framed(&[0xc3, 0x3e].repeat(1 << 20))));
         }),
         // All that one who may only read can send, and what an editor can.
         ("131,000 unknown fields", |to, stop| calls(to, stop, Form::Whole(CHECK, framed(&unknown(256 << 10))))),

@@ -25,6 +25,7 @@ use weighbridge::ingest::{self, ImportError, Limits, hub};
 use weighbridge::pb::weighbridge::storage::v1 as storage;
 use weighbridge::pb::weighbridge::storage::v1::record::Record as Kind;
 use weighbridge::pb::weighbridge::v1 as pb;
+use weighbridge::policy::PolicyField;
 use weighbridge::registry::{ImportRequest, ListRequest, PageRequest, Registry};
 use weighbridge::store::{ArchiveReader, ArchiveWriter, Frame, MemoryStore, verify_backup};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -88,6 +89,7 @@ pub fn filter(data: &[u8]) {
         checked::<ModelField>(&node, &again);
         checked::<OfferingField>(&node, &again);
         checked::<LicenseField>(&node, &again);
+        checked::<PolicyField<ModelField>>(&node, &again);
     }
 }
 
@@ -225,6 +227,7 @@ const MESSAGES: &[&str] = &[
     "weighbridge.v1.CheckEligibilityRequest",
     "weighbridge.v1.UseProfile",
     "weighbridge.v1.Waiver",
+    "weighbridge.v1.Policy",
     "weighbridge.storage.v1.UsePolicyRecord",
 ];
 
@@ -348,6 +351,7 @@ pub fn stored_record(data: &[u8]) {
             let _ = convert::check_use_profile(&message, &snapshot.reference().vocabulary, "");
         }
         Kind::Waiver(message) => drop(convert::waiver(message, "")),
+        Kind::Policy(message) => drop(convert::stored_policy(&message)),
         Kind::SourceRecord(message) => source_record(message),
     }
 }

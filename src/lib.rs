@@ -16,6 +16,8 @@ pub mod domain;
 pub mod ingest;
 pub mod pb;
 #[cfg(feature = "server")]
+pub mod policy;
+#[cfg(feature = "server")]
 pub mod registry;
 #[cfg(feature = "server")]
 pub mod server;

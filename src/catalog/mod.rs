@@ -16,11 +16,13 @@ pub mod fields;
 pub mod filter;
 pub mod index;
 pub mod mof;
+mod policies;
 mod pool;
 mod row;
 mod snapshot;
 
 pub use aliases::{AliasHit, Aliases, Folded};
+pub use policies::{ModelPolicy, PolicySet};
 pub use pool::Pool;
 pub use row::{LicenseRow, ModelRow, OfferingRow};
 pub use snapshot::{Change, Entry, Layer, Page, Payload, Pending, Put, Reference, Snapshot, SourceId, UsePolicyList};

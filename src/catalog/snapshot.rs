@@ -8,9 +8,10 @@ use roaring::RoaringBitmap;
 use super::aliases::Aliases;
 use super::index::{Changed, ModelIndex};
 use super::mof as mof_table;
+use super::policies::{ModelPolicy, PolicySet};
 use super::pool::Pool;
 use crate::domain::date::Date;
-use crate::domain::eligibility::{Records, Waiver, measures_at_release};
+use crate::domain::eligibility::{Policies, Records, Waiver, measures_at_release};
 use crate::domain::license::{Coverage, License, UseRestriction};
 use crate::domain::model::Model;
 use crate::domain::name::{LicenseId, ModelName, OfferingName, ProviderId};
@@ -109,6 +110,8 @@ pub enum Change {
     UseProfile(Box<str>, Option<Put<()>>),
     /// An exception.
     Waiver(Box<str>, Option<Put<Waiver>>),
+    /// A policy of the organisation.
+    Policy(Box<str>, Option<Put<ModelPolicy>>),
 }
 
 /// A record of a data set: the data set and its id there.
@@ -164,6 +167,8 @@ pub struct Snapshot {
     source_records: Map<SourceId, Payload>,
     use_profiles: Map<Box<str>, Arc<Entry<()>>>,
     waivers: Map<Box<str>, Arc<Entry<Waiver>>>,
+    policies: Map<Box<str>, Arc<Entry<Arc<ModelPolicy>>>>,
+    policy_set: Arc<PolicySet>,
     service_terms: Index<Box<str>, smallvec::SmallVec<[LicenseId; 1]>>,
     /// Who serves a model, by id, with the number of offerings.
     servers: Index<ModelName, smallvec::SmallVec<[(ProviderId, usize); 1]>>,
@@ -190,6 +195,8 @@ impl Snapshot {
             source_records: Map::new(),
             use_profiles: Map::new(),
             waivers: Map::new(),
+            policies: Map::new(),
+            policy_set: Arc::default(),
             service_terms: Index::default(),
             servers: Index::default(),
         }
@@ -288,6 +295,16 @@ impl Snapshot {
                     Some(put) => self.waivers.insert(id, Arc::new(entry(revision, Layer::Operator, put))),
                     None => self.waivers.remove(&id),
                 };
+            }
+            Change::Policy(id, put) => {
+                match put {
+                    Some(Put { record, payload }) => {
+                        let put = Put { record: Arc::new(record), payload };
+                        self.policies.insert(id, Arc::new(entry(revision, Layer::Operator, put)))
+                    }
+                    None => self.policies.remove(&id),
+                };
+                self.policy_set = Arc::new(self.policies.values().map(|entry| entry.record.clone()).collect());
             }
             Change::SourceRecord(id, payload) => {
                 match payload {
@@ -583,6 +600,36 @@ impl Snapshot {
         page(range_after(&self.waivers, after.as_ref()).map(|(_, entry)| entry), size, self.waivers.len())
     }
 
+    /// A policy of the organisation.
+    #[must_use]
+    pub fn policy(&self, id: &str) -> Option<&Arc<Entry<Arc<ModelPolicy>>>> {
+        self.policies.get(id)
+    }
+
+    /// The policies of the organisation, as checks are held against them.
+    #[must_use]
+    pub fn policy_set(&self) -> &PolicySet {
+        &self.policy_set
+    }
+
+    /// The same with other policies, for trying them out.
+    #[must_use]
+    pub fn with_policy_set(&self, policies: PolicySet) -> Self {
+        Self { policy_set: Arc::new(policies), ..self.clone() }
+    }
+
+    /// Ids of the policies, in order.
+    pub fn policy_ids(&self) -> impl Iterator<Item = &str> {
+        self.policies.keys().map(|id| &**id)
+    }
+
+    /// A page of policies by id, after `after`.
+    #[must_use]
+    pub fn page_policies(&self, after: Option<&str>, size: usize) -> Page<Arc<ModelPolicy>> {
+        let after = after.map(Box::from);
+        page(range_after(&self.policies, after.as_ref()).map(|(_, entry)| entry), size, self.policies.len())
+    }
+
     /// A provider.
     #[must_use]
     pub fn provider(&self, id: &ProviderId) -> Option<&Arc<Entry<Provider>>> {
@@ -665,6 +712,10 @@ impl Records for Snapshot {
 
     fn vocabulary(&self) -> &Vocabulary {
         &self.reference.vocabulary
+    }
+
+    fn policies(&self) -> &dyn Policies {
+        self
     }
 }
 

@@ -1,9 +1,6 @@
 //! `weighbridge check`.
 
-use std::sync::Arc;
-
 use clap::Args;
-use jiff::Timestamp;
 use serde_json::{Value, json};
 use tonic::{Code, Status};
 
@@ -16,7 +13,6 @@ use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
 use crate::registry::Registry;
 use crate::service::check_eligibility;
-use crate::store::MemoryStore;
 
 /// Facts that are not given are unknown: they never become a yes.
 #[derive(Debug, Args)]
@@ -29,6 +25,9 @@ pub(super) struct CheckArguments {
     /// Answer from the built-in catalog in this process, without a server.
     #[arg(long)]
     offline: bool,
+    /// With --offline: files of organisation policies that hold as well.
+    #[arg(long = "policies", value_name = "FILE", requires = "offline")]
+    policies: Vec<std::path::PathBuf>,
     #[command(flatten)]
     moment: MomentArguments,
     /// Add remedies and the lineage view.
@@ -136,9 +135,8 @@ impl Checker {
             let channel = arguments.server.connect().await?;
             return Ok(Self::Online(Box::new(EligibilityServiceClient::new(channel))));
         }
-        let registry = Registry::open(Arc::new(MemoryStore::new()), Arc::new(Timestamp::now)).await;
-        let registry = registry.map_err(|e| Failure::new(e.to_string()))?;
-        Ok(Self::Offline(Box::new(registry)))
+        let policies = super::policies::of_files(&arguments.policies)?;
+        Ok(Self::Offline(Box::new(super::policies::with_policies(policies).await?)))
     }
 
     async fn check(&self, request: pb::CheckEligibilityRequest) -> Result<pb::CheckEligibilityResponse, Status> {

@@ -70,6 +70,9 @@ pub(super) struct FactArguments {
     /// Where its users are.
     #[arg(long = "user-country", value_name = "COUNTRY")]
     user_countries: Vec<String>,
+    /// The caller's own context for policies: KEY=VALUE, for example environment=production.
+    #[arg(long = "label", value_name = "KEY=VALUE")]
+    labels: Vec<String>,
     /// Commit, tag or date of the weights.
     #[arg(long, value_name = "REVISION")]
     model_revision: Option<String>,
@@ -143,6 +146,14 @@ fn facts(arguments: &FactArguments) -> Result<pb::Use, Failure> {
         set(organization, "country", arguments.org_country.clone().map(Value::from));
         set(organization, "type", arguments.org_type.clone().map(Value::from));
         set(organization, "business_types", list_value(&arguments.business_types));
+    }
+    if let Some(labels) = inner(&mut tree, "labels") {
+        for text in &arguments.labels {
+            let Some((key, value)) = text.split_once('=') else {
+                return Err(Failure::usage(format!("`{text}` is no label: write KEY=VALUE")));
+            };
+            labels.insert(key.to_owned(), value.into());
+        }
     }
     figures(arguments, &mut tree)?;
     let shown = arguments.use_file.as_ref().map_or_else(|| "use".to_owned(), |p| p.display().to_string());

@@ -21,6 +21,7 @@ mod named;
 mod notice;
 mod offerings;
 mod output;
+mod policies;
 mod records;
 mod restore;
 mod security;
@@ -82,6 +83,9 @@ enum Command {
     /// Look at and change waivers: recorded exceptions that silence findings until they expire.
     #[command(subcommand)]
     Waivers(named::NamedCommand),
+    /// Look at, try out and change organisation policies.
+    #[command(subcommand)]
+    Policies(policies::PoliciesCommand),
     /// Look at the decision log of a server.
     #[command(subcommand)]
     Decisions(decisions::DecisionsCommand),
@@ -197,6 +201,7 @@ fn execute(command: Command, settings: &[config::Setting], out: &Output) -> Resu
             Command::Licenses(command) => licenses::run(command, out).await,
             Command::Profiles(command) => named::run::<UseProfileServiceClient<Channel>>(command, out).await,
             Command::Waivers(command) => named::run::<WaiverServiceClient<Channel>>(command, out).await,
+            Command::Policies(command) => policies::run(command, out).await,
             Command::Decisions(command) => decisions::run(command, out).await,
             Command::Notice(arguments) => notice::run(arguments, out).await,
             Command::Import(command) => import::run(command, out).await,

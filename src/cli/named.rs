@@ -1,7 +1,7 @@
-//! `weighbridge profiles` and `weighbridge waivers`: records that have a name of one segment and nothing but the standard
+//! `weighbridge profiles`, `weighbridge waivers` and, in part, `weighbridge policies`: records that have a name of one segment and nothing but the standard
 //! methods.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use prost::Message;
@@ -63,6 +63,10 @@ pub(super) trait Collection: Sized {
     const MESSAGE: &'static str;
 
     fn open(channel: Channel) -> Self;
+    /// The records of a file.
+    fn read(path: &Path) -> Result<Vec<Self::Record>, Failure> {
+        Ok(vec![read_message(&path.display().to_string(), &read_tree(path)?, Self::MESSAGE)?])
+    }
     async fn get(&mut self, name: String) -> Result<Self::Record, Status>;
     /// A page, and the token of the next one.
     async fn page(&mut self, page_token: String) -> Result<(Vec<Self::Record>, String), Status>;
@@ -126,8 +130,7 @@ async fn apply<C: Collection>(
 ) -> Result<u8, Failure> {
     let mut read = Vec::new();
     for file in files {
-        let record: C::Record = read_message(&file.display().to_string(), &read_tree(file)?, C::MESSAGE)?;
-        read.push((file.display(), record));
+        read.extend(C::read(file)?.into_iter().map(|record| (file.display(), record)));
     }
     let mut client = C::open(server.connect().await?);
     // First everything is checked, then everything is written.
@@ -142,13 +145,13 @@ async fn apply<C: Collection>(
             })?;
         }
     }
-    for (file, _) in &read {
-        out.line(&format!("{file}: {}", if dry_run { "is valid" } else { "is written" }))?;
+    for file in files {
+        out.line(&format!("{}: {}", file.display(), if dry_run { "is valid" } else { "is written" }))?;
     }
     Ok(0)
 }
 
-fn whole() -> Option<prost_types::FieldMask> {
+pub(super) fn whole() -> Option<prost_types::FieldMask> {
     Some(prost_types::FieldMask { paths: vec!["*".into()] })
 }
 

@@ -1,5 +1,7 @@
 //! Check requests into the domain, decisions out of it.
 
+use std::collections::BTreeMap;
+
 use super::as_of::{AsOf, read_as_of};
 use super::enums::{self, Wire, optional, required};
 use super::license::duty_kind;
@@ -14,9 +16,12 @@ use crate::domain::name::{LicenseId, ProviderId, shown};
 use crate::domain::place::{Country, CountrySet};
 use crate::domain::vocabulary::Vocabulary;
 use crate::pb::weighbridge::v1 as pb;
+use crate::policy::LABEL_KEY_MAX;
 
 /// Most entries of any list of a request.
 const LIST_MAX: usize = 300;
+/// Kind of the duties that policies ask for; no license has it.
+const POLICY_DUTY: &str = "organization_policy";
 /// Longest id in a request, in characters.
 const ID_CHARS_MAX: usize = 512;
 
@@ -204,9 +209,6 @@ pub(super) fn use_facts(
         requirements,
         at,
     } = message;
-    if !labels.is_empty() {
-        missing.add("use.labels", "labels are for organization policies, which are not built yet");
-    }
     let hosting = optional(v, "hosting", hosting);
     let provider = read_provider(v, &provider);
     if provider.is_some() && hosting.is_some_and(|h: Hosting| h != Hosting::VendorApi) {
@@ -233,12 +235,39 @@ pub(super) fn use_facts(
         activities: enums::list(v, "activities", &activities).into_iter().collect::<Activities>(),
         categories,
         fulfilled_duties: fulfilled,
+        labels: read_labels(v, labels),
         model_revision: v.text("model_revision", model_revision, ID_CHARS_MAX),
         requirements: requirements
             .map(|r| v.within("requirements", |v| read_requirements(v, missing, r)))
             .unwrap_or_default(),
         at: at.and_then(|at| read_day(v, at)),
     }
+}
+
+/// Most labels of a use, and the longest value of one in characters.
+const LABELS_MAX: usize = 64;
+const LABEL_CHARS_MAX: usize = 256;
+
+fn read_labels(v: &mut Violations, labels: BTreeMap<String, String>) -> Vec<(Box<str>, Box<str>)> {
+    if labels.len() > LABELS_MAX {
+        v.add("labels", format_args!("it has {} entries and {LABELS_MAX} are allowed", labels.len()));
+        return Vec::new();
+    }
+    let fits = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-' | b'/');
+    let mut read = Vec::with_capacity(labels.len());
+    for (key, value) in labels {
+        if key.is_empty() || key.len() > LABEL_KEY_MAX || !key.bytes().all(fits) {
+            let given = shown(&key);
+            v.add(
+                "labels",
+                format_args!("`{given}` is no key: 1 to {LABEL_KEY_MAX} letters, digits, `.`, `_`, `-` and `/`"),
+            );
+            continue;
+        }
+        v.length(&format!("labels[{key}]"), &value, LABEL_CHARS_MAX);
+        read.push((key.into(), value.into()));
+    }
+    read
 }
 
 fn bounded<I, T>(
@@ -468,6 +497,12 @@ pub fn eligible_model(decision: &Decision<'_>, model: &str) -> pb::EligibleModel
     }
 }
 
+/// A verdict on the wire.
+#[must_use]
+pub fn verdict_number(verdict: Verdict) -> i32 {
+    verdict.number()
+}
+
 /// How many models have a verdict.
 #[must_use]
 pub fn verdict_count(verdict: Verdict, models: usize) -> pb::list_eligible_models_response::VerdictCount {
@@ -521,7 +556,7 @@ fn origin(finding: &Finding<'_>) -> pb::FindingOrigin {
     pb::FindingOrigin {
         model: origin.model.map_or_else(String::new, |m| m.name.as_str().to_owned()),
         license: license(|l| &l.resource_name),
-        policy: String::new(),
+        policy: finding.policy().map_or_else(String::new, |policy| policy.name.to_string()),
         requirement: finding.requirement().unwrap_or_default().to_owned(),
         clause: origin.clause.to_owned(),
         url: license(|l| &l.url),
@@ -536,6 +571,13 @@ fn duty(finding: &Finding<'_>) -> pb::Duty {
             text: duty.text.to_string(),
             exact_strings: duty.exact_strings.iter().map(ToString::to_string).collect(),
             when: started.as_str().to_owned(),
+            origin,
+        },
+        crate::domain::eligibility::Detail::Policy { policy, .. } => pb::Duty {
+            kind: POLICY_DUTY.to_owned(),
+            text: policy.message.to_string(),
+            exact_strings: Vec::new(),
+            when: crate::domain::license::Trigger::Any.as_str().to_owned(),
             origin,
         },
         // A royalty starts at a gate; the publisher's list of places needs no entry among the duties of a license.
@@ -569,5 +611,9 @@ fn sources(decision: &Decision<'_>) -> Vec<pb::Source> {
         date: source.date.to_string(),
         license: source.license.to_string(),
     });
-    licenses.chain(records).collect()
+    let policies = decision.findings.iter().filter(|finding| finding.acts().is_some());
+    let policies = policies
+        .filter_map(Finding::policy)
+        .map(|policy| pb::Source { title: policy.name.to_string(), ..pb::Source::default() });
+    licenses.chain(records).chain(policies).collect()
 }

@@ -1,7 +1,7 @@
 //! Enums of the wire and of the domain, value by value.
 
 use super::violations::Violations;
-use crate::domain::eligibility::{Activity, Effect, Hosting, OrganizationType, Purpose, Verdict};
+use crate::domain::eligibility::{Activity, Effect, Hosting, OrganizationType, PolicyEffect, Purpose, Verdict};
 use crate::domain::license::{
     AtThreshold, BarredTraining, Category, Comparison, ExcludedPurpose, GateEffect, GateSubject, PermissionStatus,
     Predicate, PurposeStatus, TerritoryTest, Trigger,
@@ -49,6 +49,7 @@ macro_rules! wire {
 }
 
 wire! {
+    PolicyEffect = pb::PolicyEffect { Block = Block, Review = Review, Duty = Duty } zero Unspecified;
     Tier = pb::Tier { Proprietary = Proprietary, OpenWeight = OpenWeight, OpenSource = OpenSource } zero Unspecified;
     Modality = pb::Modality {
         Text = Text, Image = Image, Audio = Audio, Video = Video, Pdf = Pdf, ThreeD = ThreeD,

@@ -13,6 +13,7 @@ mod merged;
 mod model;
 mod offering;
 mod packed;
+mod policy;
 mod read_mask;
 mod record;
 mod recorded;
@@ -30,7 +31,7 @@ pub use commit_note::{decode_note, encode_note};
 pub use coverage::coverage;
 pub use eligibility::{
     EligibleRequest, RequestRefused, UseRequest, check_request, decision, eligible_model, eligible_request, moment,
-    verdict_count,
+    verdict_count, verdict_number,
 };
 pub use explained::{lineage_step, remedy};
 pub use license::{compared_licenses, license, listed_license, restrictions};
@@ -40,6 +41,7 @@ pub use model::{assessment, derive, model};
 pub use offering::{
     add_entries, alias_match, import_report, link_offering, offering, offering_message, provider, provider_message,
 };
+pub use policy::{compile, policy, stored_policy};
 pub use read_mask::{ReadMask, read_mask};
 pub use record::{RecordError, decode, decode_decision, decode_first, encode};
 pub use recorded::{Asked, complete, use_message};

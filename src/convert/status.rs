@@ -58,6 +58,9 @@ pub fn status(error: &RegistryError) -> Status {
         RegistryError::UseProfileInUse { name, .. } => {
             with_info(Code::FailedPrecondition, error.to_string(), "USE_PROFILE_IN_USE", [("name", name.clone())])
         }
+        RegistryError::PolicyInUse { name, .. } => {
+            with_info(Code::FailedPrecondition, error.to_string(), "POLICY_IN_USE", [("name", name.clone())])
+        }
         RegistryError::NothingToImport { .. } => {
             invalid(&[Violation { field: "chunk".into(), description: error.to_string() }])
         }

@@ -21,6 +21,7 @@ pub fn waiver(message: pb::Waiver, path: &str) -> Result<Waiver, Vec<Violation>>
         use_profile,
         duty_kind: kind,
         category,
+        policy,
         approver,
         ticket,
         justification,
@@ -64,6 +65,21 @@ pub fn waiver(message: pb::Waiver, path: &str) -> Result<Waiver, Vec<Violation>>
         (false, false) => v.add("category", "this reason is not about a use category: leave it out"),
         (true, false) | (false, true) => {}
     }
+    let by_policy = waiving == Some(Waiving::ByPolicy);
+    match (by_policy, policy.is_empty()) {
+        (true, true) => v.add("policy", format_args!("{reason} is about one policy: say which")),
+        (false, false) => v.add("policy", "this reason is not about a policy: leave it out"),
+        (true, false) if !policy.strip_prefix("policies/").is_some_and(is_segment) => {
+            v.add("policy", format_args!("`{}` is no policy name: write `policies/{{id}}`", shown(&policy)));
+        }
+        (true, false) | (false, true) => {}
+    }
+    if by_policy && model.is_none() {
+        v.add("model", "a policy is waived for one model: say which");
+    }
+    if by_policy && license.is_some() {
+        v.add("license", "a policy is waived for a model, whatever its license: leave it out");
+    }
     for (field, text) in [("approver", &approver), ("ticket", &ticket)] {
         if text.trim().is_empty() {
             v.add(field, "it must be set: an exception is somebody's, and written down somewhere");
@@ -82,6 +98,7 @@ pub fn waiver(message: pb::Waiver, path: &str) -> Result<Waiver, Vec<Violation>>
         use_profile: (!use_profile.is_empty()).then(|| use_profile.into()),
         duty_kind,
         category: (!category.is_empty()).then(|| category.replace('_', "-").into()),
+        policy: (!policy.is_empty()).then(|| policy.into()),
         expires: expires.seconds,
     });
     v.finish(read)
@@ -100,7 +117,7 @@ fn read_reason(v: &mut Violations, reason: &str) -> Option<Reason> {
                 "{reason} cannot be waived: it worsens no verdict, waits for a fact, or nobody can approve it"
             ),
         ),
-        Some(Waiving::Whole | Waiving::ByDuty | Waiving::ByCategory) => {}
+        Some(Waiving::Whole | Waiving::ByDuty | Waiving::ByCategory | Waiving::ByPolicy) => {}
     }
     code
 }

@@ -170,6 +170,8 @@ impl Loaded {
             },
             "" if shown == "hub-tags.toml" => self.hub_tags = String::from_utf8_lossy(content).into_owned(),
             "" if shown == "license-names.toml" => self.license_names = String::from_utf8_lossy(content).into_owned(),
+            // Policies to begin with: an organisation takes them over, none holds by itself.
+            "policies" => {}
             // Tables that importers use, and notes for people.
             "" if shown.ends_with(".md") || shown.ends_with(".toml") => {}
             _ => problems.push(format!("{shown}: no file of the catalog belongs here")),

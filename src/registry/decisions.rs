@@ -314,6 +314,19 @@ impl Registry {
         }
     }
 
+    /// The newest decisions of the log.
+    ///
+    /// # Errors
+    /// No log is kept.
+    pub(super) fn newest_decisions(&self, most: usize) -> Result<Vec<pb::Decision>, RegistryError> {
+        let log = self.decision_log.as_ref().ok_or(RegistryError::NoDecisionLog)?;
+        let payloads: Vec<Bytes> = {
+            let entries = log.entries.read().unwrap_or_else(PoisonError::into_inner);
+            entries.values().rev().take(most).map(|entry| entry.payload.clone()).collect()
+        };
+        payloads.iter().map(|payload| Ok(convert::decode_decision(payload)?)).collect()
+    }
+
     /// Decisions of the log, newest first: on a model, or all; with one of some verdicts, or any.
     ///
     /// # Errors

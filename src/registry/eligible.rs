@@ -98,7 +98,9 @@ impl Judge<'_> {
     fn all(&self, rows: &RoaringBitmap) -> BTreeMap<Verdict, RoaringBitmap> {
         let index = self.snapshot.model_index();
         let mut judged: BTreeMap<Verdict, RoaringBitmap> = BTreeMap::new();
-        let alone = if self.asks_of_the_model() { rows.clone() } else { self.waived_by_name() & rows };
+        // A policy may ask for anything that a model is.
+        let has_policies = !self.snapshot.policy_set().is_empty();
+        let alone = if has_policies || self.asks_of_the_model() { rows.clone() } else { self.waived_by_name() & rows };
         for group in index.groups() {
             let shared = group.among(rows) - &alone;
             for (verdict, rows) in self.group(group, shared) {

@@ -91,6 +91,14 @@ pub enum RegistryError {
         /// A waiver that names it.
         waiver: String,
     },
+    /// A policy is still named.
+    #[error("policy `{name}` is named by `{waiver}`: change that first")]
+    PolicyInUse {
+        /// Its name.
+        name: String,
+        /// A waiver that names it.
+        waiver: String,
+    },
     /// A model would be its own ancestor.
     #[error("the lineage would go in a circle: {}", .path.join(" → "))]
     LineageCycle {

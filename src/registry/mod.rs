@@ -1,4 +1,4 @@
-//! Use cases, one file each. The only room that joins store, catalog, ingest and domain.
+//! Use cases, one file each. The only room that joins store, catalog, policy, ingest and domain.
 //!
 //! A write validates against the current snapshot, commits (durable when it returns), waits until the feeder has published
 //! a snapshot of that revision, and answers. The snapshot is fed by the store's log of changes alone, whoever wrote them.
@@ -28,11 +28,13 @@ mod offerings;
 mod once;
 mod openness;
 mod page;
+mod policies;
 mod records;
 mod resolve;
 mod restore;
 mod retention;
 mod revisions;
+mod simulate;
 mod status;
 mod tally;
 mod use_profiles;
@@ -55,6 +57,7 @@ pub use list::ListRequest;
 pub use named::{Named, NamedPage, Output, Update};
 pub use once::{Identified, RequestId};
 pub use page::PageRequest;
+pub use policies::validate_policies;
 pub use resolve::Resolved;
 pub use restore::{adopt_restored, restore_into};
 pub use retention::Retention;

@@ -54,6 +54,7 @@ identified! {
     CreateLicenseRequest UpdateLicenseRequest DeleteLicenseRequest
     CreateUseProfileRequest UpdateUseProfileRequest DeleteUseProfileRequest
     CreateWaiverRequest UpdateWaiverRequest DeleteWaiverRequest
+    CreatePolicyRequest UpdatePolicyRequest DeletePolicyRequest
 }
 
 /// The id of a request, and what tells the request from others.
@@ -72,7 +73,7 @@ impl RequestId {
         if id.is_empty() {
             return Self::default();
         }
-        // The bytes of a message are always the same, but for maps, and no request with a filled map is carried out.
+        // The bytes of a message are always the same: maps are kept in order.
         let digest = Sha256::new_with_prefix(M::NAME).chain_update(plain.encode_to_vec()).finalize();
         Self { id, digest: Bytes::copy_from_slice(&digest) }
     }
@@ -222,6 +223,12 @@ impl Again for pb::License {
 }
 
 impl Again for pb::UseProfile {
+    fn again(_key: &Key, record: Option<Record>) -> Result<Self, RecordError> {
+        named::again(record)
+    }
+}
+
+impl Again for pb::Policy {
     fn again(_key: &Key, record: Option<Record>) -> Result<Self, RecordError> {
         named::again(record)
     }

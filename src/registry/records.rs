@@ -53,6 +53,10 @@ pub(super) fn change(key: &[u8], value: Option<Bytes>, pool: &Pool) -> Result<Op
             let record = convert::waiver(message, "").map_err(invalid)?;
             Change::Waiver(id, Some(Put { record, payload }))
         }
+        (Key::Policy(id), Some(Kind::Policy(message))) => {
+            let record = convert::stored_policy(&message).map_err(invalid)?;
+            Change::Policy(id, Some(Put { record, payload }))
+        }
         (Key::SourceRecord(id), Some(Kind::SourceRecord(_))) => Change::SourceRecord(id, Some(payload)),
         (key, _) => {
             let name = String::from_utf8_lossy(&key.bytes()).into_owned();
@@ -72,6 +76,7 @@ fn deletion(key: Key) -> Change {
         Key::SourceRecord(id) => Change::SourceRecord(id, None),
         Key::UseProfile(id) => Change::UseProfile(id, None),
         Key::Waiver(id) => Change::Waiver(id, None),
+        Key::Policy(id) => Change::Policy(id, None),
     }
 }
 

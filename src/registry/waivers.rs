@@ -77,6 +77,19 @@ impl Kept for pb::Waiver {
             let near = convert::nearest(profile, snapshot.use_profile_ids());
             violations.push(violation("waiver.use_profile", format!("`{profile}` is no use profile{near}")));
         }
+        if let Some(policy) = waiver.policy.as_deref() {
+            let known = policy.strip_prefix("policies/").and_then(|id| snapshot.policy(id));
+            match known {
+                None => {
+                    let near = convert::nearest(policy, snapshot.policy_set().iter().map(|known| &*known.policy.name));
+                    violations.push(violation("waiver.policy", format!("`{}` is no policy{near}", shown(policy))));
+                }
+                Some(entry) if entry.record.policy.is_unwaivable => {
+                    violations.push(violation("waiver.policy", format!("`{policy}` says that nothing waives it")));
+                }
+                Some(_) => {}
+            }
+        }
         let categories = &snapshot.reference().vocabulary.use_categories;
         if let Some(category) = &waiver.category
             && !categories.contains_key(category)

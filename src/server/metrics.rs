@@ -162,6 +162,12 @@ impl Collector for Figures {
         counters(&mut encoder, "decisions", text, "verdict", &tally.verdicts)?;
         let text = "Findings of decisions by reason, those of lists left out";
         counters(&mut encoder, "decision_findings", text, "reason", &tally.reasons)?;
+        let text = "Findings of decisions by policy and reason, those of lists left out";
+        let mut metric = encoder.encode_descriptor("policy_findings", text, None, MetricType::Counter)?;
+        for (policy, reason, count) in &tally.policies {
+            let labels = [("policy", policy.as_str()), ("reason", *reason)];
+            ConstCounter::new(*count).encode(metric.encode_family(&labels)?)?;
+        }
         let flushes = status.store.flushes;
         let text = "Time to make a group of commits durable";
         let bounds = flushes.buckets.iter().map(|(bound, count)| (bound.as_secs_f64(), *count)).collect::<Vec<_>>();

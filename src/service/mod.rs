@@ -15,9 +15,9 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use crate::convert::status::status;
+use crate::convert::{self, status::status};
 use crate::pb::weighbridge::v1 as pb;
-use crate::registry::{NamedPage, Registry, RegistryError, RequestId, Update};
+use crate::registry::{NamedPage, Registry, RegistryError, RequestId, Update, beside, validate_policies};
 
 /// Every service of the package, on one registry.
 #[derive(Clone)]
@@ -335,6 +335,63 @@ impl pb::waiver_service_server::WaiverService for Services {
         let id = RequestId::of(&request);
         let pb::DeleteWaiverRequest { name, etag, validate_only, request_id: _ } = request;
         answer(self.registry.delete_named::<pb::Waiver>(&id, &name, &etag, validate_only).await)
+    }
+}
+
+#[async_trait]
+impl pb::policy_service_server::PolicyService for Services {
+    async fn get_policy(&self, request: Request<pb::GetPolicyRequest>) -> Answer<pb::Policy> {
+        let pb::GetPolicyRequest { name, as_of_revision, as_of_time } = request.into_inner();
+        let (view, refused) = past::view(&self.registry, as_of_revision, as_of_time).await?;
+        answer(past::joined(refused, self.registry.named(&view.snapshot, &name)))
+    }
+
+    async fn list_policies(&self, request: Request<pb::ListPoliciesRequest>) -> Answer<pb::ListPoliciesResponse> {
+        let pb::ListPoliciesRequest { page_size, page_token } = request.into_inner();
+        let listed = self.registry.list_named(&lists::page(page_size, page_token));
+        answer(listed.map(|NamedPage { records: policies, next_page_token, total_size }| pb::ListPoliciesResponse {
+            policies,
+            next_page_token,
+            total_size,
+        }))
+    }
+
+    async fn create_policy(&self, request: Request<pb::CreatePolicyRequest>) -> Answer<pb::Policy> {
+        let request = request.into_inner();
+        let id = RequestId::of(&request);
+        let pb::CreatePolicyRequest { policy_id, policy, validate_only, request_id: _ } = request;
+        answer(self.registry.create_named(&id, &policy_id, policy, validate_only).await)
+    }
+
+    async fn update_policy(&self, request: Request<pb::UpdatePolicyRequest>) -> Answer<pb::Policy> {
+        let request = request.into_inner();
+        let id = RequestId::of(&request);
+        let pb::UpdatePolicyRequest { policy: record, update_mask: mask, allow_missing, validate_only, request_id: _ } =
+            request;
+        answer(self.registry.update_named(&id, Update { record, mask, allow_missing, validate_only }).await)
+    }
+
+    async fn delete_policy(&self, request: Request<pb::DeletePolicyRequest>) -> Answer<()> {
+        let request = request.into_inner();
+        let id = RequestId::of(&request);
+        let pb::DeletePolicyRequest { name, etag, validate_only, request_id: _ } = request;
+        answer(self.registry.delete_named::<pb::Policy>(&id, &name, &etag, validate_only).await)
+    }
+
+    async fn validate_policy(&self, request: Request<pb::ValidatePolicyRequest>) -> Answer<pb::ValidatePolicyResponse> {
+        let request = request.into_inner();
+        let validated = beside(move || validate_policies(&request.policies)).await;
+        let problems = validated.and_then(|validated| validated);
+        answer(problems.map(|problems| pb::ValidatePolicyResponse { problems }))
+    }
+
+    async fn simulate_policy(&self, request: Request<pb::SimulatePolicyRequest>) -> Answer<pb::SimulatePolicyResponse> {
+        let (registry, request) = (self.registry.clone(), request.into_inner());
+        let least = convert::moment(request.min_revision, 0, None).map_err(RegistryError::Invalid);
+        let (least, _) = least.map_err(|error| failed(&error))?;
+        let snapshot = registry.snapshot_from(least).await.map_err(|error| failed(&error))?;
+        let simulated = beside(move || registry.simulate_policy(&snapshot, request)).await;
+        answer(simulated.and_then(|simulated| simulated))
     }
 }
 

@@ -50,6 +50,100 @@ fn exit_codes_tell_the_verdict() {
 }
 
 #[test]
+fn policies_are_checked_tried_and_switched_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let rule = |effect: &str, mode: &str| {
+        let condition = "use.labels.environment = production AND model.tier = OPEN_SOURCE";
+        format!("name: policies/p\ncondition: {condition}\neffect: {effect}\nmessage: ask us\nmode: {mode}\n")
+    };
+    let good = write("good.yaml", &rule("BLOCK", "ENFORCED"));
+    let bad = write("bad.yaml", "policies:\n- name: policies/q\n  condition: use.purpos = X\n  message: m\n");
+    let cases = |verdict: &str| {
+        let use_ = "{purpose: research, hosting: self-hosted, labels: {environment: production}}";
+        let case = format!("- {{model: allenai/OLMo-2-1124-7B, use: {use_}, verdict: {verdict}, policies: [p]}}");
+        write("cases.yaml", &format!("policies: [good.yaml]\ncases:\n{case}\n"))
+    };
+
+    let valid = run(&["policies", "validate", &good]);
+    assert_eq!(code(&valid), 0, "{}", stderr(&valid));
+    let refused = run(&["policies", "validate", &good, &bad]);
+    assert_eq!(code(&refused), 2);
+    for told in
+        ["condition: at character 1: there is no field `use.purpos`", "effect: it must be set", "mode: it must be set"]
+    {
+        assert!(stderr(&refused).contains(told), "{told}: {}", stderr(&refused));
+    }
+    assert_eq!(code(&run(&["policies", "test", &cases("INELIGIBLE")])), 0);
+    let failed = run(&["policies", "test", &cases("ELIGIBLE")]);
+    assert_eq!(code(&failed), 1);
+    assert!(stdout(&failed).contains("expected ELIGIBLE, got INELIGIBLE"), "{}", stdout(&failed));
+    for (text, told) in [
+        ("cases: []", "there is none"),
+        ("cases: [{model: x}]", "it expects nothing"),
+        ("cases: [{verdict: ELIGIBLE}]", "model: it must be set"),
+        ("cases: [{model: x, verdict: MAYBE}]", "`MAYBE` is not ELIGIBLE"),
+        ("case: []", "there is no field `case`"),
+        ("cases: [{model: x, use: {purpos: y}, verdict: ELIGIBLE}]", "purpos"),
+    ] {
+        let refused = run(&["policies", "test", &write("broken.yaml", text)]);
+        assert_eq!(code(&refused), 2, "{text}");
+        assert!(stderr(&refused).contains(told), "{text}: {}", stderr(&refused));
+    }
+
+    // Before and after it is switched on, on a server.
+    let serving = Serving::start(folder.path(), &["--store", "memory"]);
+    let ask = ["check", "allenai/OLMo-2-1124-7B", "--purpose", "research", "--hosting", "self-hosted"];
+    let ask = |label: &str| {
+        let output = serving.run(&[&ask[..], &["--label", label]].concat());
+        code(&output)
+    };
+    assert_eq!(ask("environment=production"), 0);
+    let tried = serving.run(&[
+        "policies",
+        "simulate",
+        &good,
+        "--purpose",
+        "research",
+        "--hosting",
+        "self-hosted",
+        "--label",
+        "environment=production",
+        "--filter",
+        "model.publisher = allenai",
+    ]);
+    assert_eq!(code(&tried), 0, "{}", stderr(&tried));
+    assert!(stdout(&tried).contains("ELIGIBLE → INELIGIBLE"), "{}", stdout(&tried));
+    assert_eq!(code(&serving.run(&["policies", "apply", &good, "--dry-run"])), 0);
+    assert_eq!(ask("environment=production"), 0);
+    assert_eq!(code(&serving.run(&["policies", "apply", &good])), 0);
+    assert_eq!((ask("environment=production"), ask("environment=staging")), (5, 0));
+    assert!(stdout(&serving.run(&["policies", "list"])).contains("BLOCK  ENFORCED"));
+    assert_eq!(code(&serving.run(&["policies", "delete", "p"])), 0);
+    assert_eq!(ask("environment=production"), 0);
+    // Without a server, from the file.
+    let gate = ["--policies", &good, "--label", "environment=production"];
+    assert_eq!(code(&offline("allenai/OLMo-2-1124-7B", &gate)), 5);
+    assert_eq!(code(&offline("allenai/OLMo-2-1124-7B", &["--label", "environment"])), 2);
+}
+
+#[test]
+fn the_starter_policies_do_what_their_cases_say() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/policies");
+    let tested = run(&["policies", "test", &folder.join("cases.yaml").display().to_string()]);
+    assert_eq!(code(&tested), 0, "{}{}", stdout(&tested), stderr(&tested));
+    let files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    for file in files.iter().filter(|file| !file.ends_with("cases.yaml")) {
+        let valid = run(&["policies", "validate", &file.display().to_string()]);
+        assert_eq!(code(&valid), 0, "{}", stderr(&valid));
+    }
+}
+
+#[test]
 fn what_was_is_shown_and_what_changed_is_listed() {
     let folder = tempfile::tempdir().unwrap();
     let serving = Serving::start(folder.path(), &["--store", "memory"]);

@@ -28,6 +28,7 @@ mod import;
 mod malformed;
 mod normalise;
 mod once;
+mod policies;
 mod query;
 mod reasons;
 mod records;

@@ -141,13 +141,33 @@ async fn features_that_are_not_built_yet_are_refused_and_never_ignored() {
         let status = refused(client.check_eligibility(request).await, Code::Unimplemented);
         assert_eq!(fields(&status), [field]);
     };
-    let labels = pb::Use { labels: [("environment".to_owned(), "production".to_owned())].into(), ..Default::default() };
-    refuse(check(LLAMA, labels), "use.labels").await;
     let needs = |r: pb::Requirements| pb::Use { requirements: Some(r), ..Default::default() };
     let price = pb::Requirements { max_input_price: Some(0.0), ..Default::default() };
     refuse(check(LLAMA, needs(price)), "use.requirements.max_input_price").await;
     let residency = pb::Requirements { data_residency_countries: vec!["DE".into()], ..Default::default() };
     refuse(check(LLAMA, needs(residency)), "use.requirements.data_residency_countries").await;
+}
+
+#[tokio::test]
+async fn labels_are_bounded() {
+    let server = TestServer::in_memory();
+    let mut client = EligibilityServiceClient::new(server.connect().await);
+    let labels = |labels: Vec<(String, String)>| {
+        check(LLAMA, pb::Use { labels: labels.into_iter().collect(), ..Default::default() })
+    };
+    let many: Vec<_> = (0..65).map(|i| (format!("k{i}"), String::new())).collect();
+    for (given, field) in [
+        (many.clone(), "use.labels"),
+        (vec![(String::new(), "x".into())], "use.labels"),
+        (vec![("a b".into(), "x".into())], "use.labels"),
+        (vec![("k".repeat(64), "x".into())], "use.labels"),
+        (vec![("k".into(), "x".repeat(257))], "use.labels[k]"),
+    ] {
+        let status = refused(client.check_eligibility(labels(given)).await, Code::InvalidArgument);
+        assert_eq!(fields(&status), [field]);
+    }
+    client.check_eligibility(labels(many[..64].to_vec())).await.unwrap();
+    client.check_eligibility(labels(vec![("team/k".into(), "ü".repeat(256))])).await.unwrap();
 }
 
 #[tokio::test]

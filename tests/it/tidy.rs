@@ -64,7 +64,8 @@ const ROOMS: &[Room] = &[
         ..room("domain")
     },
     // A view in memory: it knows neither how records are kept nor how they travel.
-    Room { may: &["domain"], never: &["sled", "prost", "tonic"], ..room("catalog") },
+    // The compiled policies are part of a snapshot, so that a check sees those of its revision.
+    Room { may: &["domain", "policy"], never: &["sled", "prost", "tonic"], ..room("catalog") },
     // Pure as well; of the catalog it sees the filter language only.
     Room {
         may: &["domain", "catalog::filter"],

@@ -10,7 +10,7 @@ mod query;
 mod tests;
 mod value;
 
-pub use parse::{DEPTH_MAX, LEN_MAX, Node, Span, SyntaxError, TERMS_MAX, character, parse};
+pub use parse::{Comparison, DEPTH_MAX, LEN_MAX, Node, Operator, Span, SyntaxError, TERMS_MAX, character, parse};
 pub(in crate::catalog) use query::folded_words;
 pub use query::{Near, Problem, Query, Row, Schema, Test, Wanted, Word, check, words_of};
 pub use value::{Kind, List, Value, Values};

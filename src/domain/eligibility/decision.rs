@@ -2,6 +2,7 @@
 
 use super::fact::{Facts, MeasureKeys};
 use super::message::Detail;
+use super::policy::Policy;
 use super::reason::Reason;
 use super::waiver::Waiver;
 use crate::domain::license::{Duty, Expression, License};
@@ -94,6 +95,30 @@ impl<'a> Finding<'a> {
         if self.waived_by.is_some() { None } else { Some(self.effect) }
     }
 
+    /// Whether it waits for facts of the use.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        !self.missing.is_empty() || !self.missing_measures.is_empty() || self.missing_label().is_some()
+    }
+
+    /// A label of the use whose value would settle it.
+    #[must_use]
+    pub fn missing_label(&self) -> Option<&'a str> {
+        match self.detail {
+            Detail::Policy { missing_label, .. } => missing_label,
+            _ => None,
+        }
+    }
+
+    /// The policy that it is of.
+    #[must_use]
+    pub fn policy(&self) -> Option<&'a Policy> {
+        match self.detail {
+            Detail::Policy { policy, .. } => Some(policy),
+            _ => None,
+        }
+    }
+
     /// Field path under `Use` of the requirement that is not met, if it is about one.
     #[must_use]
     pub fn requirement(&self) -> Option<&'static str> {
@@ -168,7 +193,9 @@ impl<'a> Decision<'a> {
         let reviews = || self.findings.iter().filter(|f| f.acts() == Some(Effect::Review));
         let facts = reviews().fold(Facts::NONE, |all, finding| all.and(finding.missing));
         let mut paths: Vec<String> = facts.iter().map(|fact| fact.as_str().to_owned()).collect();
-        for path in reviews().flat_map(|f| f.missing_measures.iter()).map(|key| key.to_string()) {
+        let measures = reviews().flat_map(|f| f.missing_measures.iter()).map(|key| key.to_string());
+        let labels = reviews().filter_map(Finding::missing_label).map(|label| format!("labels.{label}"));
+        for path in measures.chain(labels) {
             if !paths.contains(&path) {
                 paths.push(path);
             }

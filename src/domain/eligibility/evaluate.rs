@@ -6,6 +6,7 @@ use super::decision::{Decision, Effect, Finding, Findings, Origin, Verdict};
 use super::fact::{Fact, Facts, MeasureKey, MeasureKeys};
 use super::intended_use::{Activities, Activity, Hosting, Use};
 use super::message::Detail;
+use super::policy::{NoPolicies, Policies, PolicyCase};
 use super::reason::Reason;
 use super::rules::{self, terms::Placed};
 use super::waiver::{Waiver, Waivers};
@@ -28,6 +29,10 @@ pub trait Records {
     fn is_served(&self, provider: &str, model: &ModelName) -> bool;
     /// The shared words.
     fn vocabulary(&self) -> &Vocabulary;
+    /// The organisation's own policies.
+    fn policies(&self) -> &dyn Policies {
+        &NoPolicies
+    }
 }
 
 /// What counts as the present.
@@ -113,9 +118,7 @@ pub fn verdict<'a>(
     waivers: Waivers<'a>,
 ) -> Verdict {
     let context = context(records, model, use_, present.into(), waivers);
-    let mut out = Out::counting(waivers);
-    rules::judge(&context, &mut out);
-    out.verdict
+    context.judged().verdict
 }
 
 /// The decision on a known offering whose model is not known: a review.
@@ -173,6 +176,14 @@ impl<'a> Context<'a> {
         let activities = self.activities.with(activity);
         let (asked, found) = (Cell::default(), Cell::default());
         Context { records, model, use_, activities, asked, found, day, tier, waivers }
+    }
+
+    /// What the rules lead to, with no more findings kept than they need themselves.
+    pub(super) fn judged(&self) -> Out<'a> {
+        let needs_findings = self.records.policies().look_at_decision();
+        let mut out = if needs_findings { Out::collecting(self.waivers) } else { Out::counting(self.waivers) };
+        rules::judge(self, &mut out);
+        out
     }
 
     /// The license of an id in a record.
@@ -233,9 +244,9 @@ impl<'a> Context<'a> {
     /// Unlisted activities that may worsen a verdict.
     pub(super) fn may_worsen(&self, verdict: Verdict) -> impl Iterator<Item = Activity> {
         let (grave, duty) = self.asked.get();
-        let counts = move |activity: &Activity| {
-            grave.has(*activity) || verdict < Verdict::EligibleWithConditions && duty.has(*activity)
-        };
+        // A policy may block what has a duty.
+        let duties_count = verdict < Verdict::EligibleWithConditions || self.records.policies().look_at_decision();
+        let counts = move |activity: &Activity| grave.has(*activity) || duties_count && duty.has(*activity);
         Activity::ALL.iter().copied().filter(counts)
     }
 
@@ -279,6 +290,10 @@ impl<'a> Terms<'a, '_> {
 pub(super) struct Out<'a> {
     pub(super) findings: Vec<Finding<'a>>,
     pub(super) verdict: Verdict,
+    /// The same without findings that wait for facts.
+    settled: Verdict,
+    /// The facts that they wait for.
+    waits_for: Missing<'a>,
     /// Duties so far; part of the choice between the branches of an `OR`.
     pub(super) duties: usize,
     /// A review that no fact of the use would settle; part of that choice, too.
@@ -300,7 +315,17 @@ impl<'a> Out<'a> {
     /// Keeps the verdict only.
     pub(super) fn counting(waivers: Waivers<'a>) -> Self {
         let (findings, expired) = (Vec::new(), Vec::new());
-        Self { findings, verdict: Verdict::Eligible, duties: 0, stuck: false, collects: false, waivers, expired }
+        Self {
+            findings,
+            verdict: Verdict::Eligible,
+            settled: Verdict::Eligible,
+            waits_for: Missing::NONE,
+            duties: 0,
+            stuck: false,
+            collects: false,
+            waivers,
+            expired,
+        }
     }
 
     /// One of the same kind, for a branch.
@@ -311,28 +336,55 @@ impl<'a> Out<'a> {
     /// Takes over what a branch found.
     pub(super) fn append(&mut self, branch: Self) {
         self.verdict = self.verdict.max(branch.verdict);
+        self.settled = self.settled.max(branch.settled);
+        self.waits_for = self.waits_for.and(branch.waits_for);
         self.duties += branch.duties;
         self.stuck |= branch.stuck;
         self.findings.extend(branch.findings);
         self.expired.extend(branch.expired);
     }
 
+    /// What has been found so far, for policies to look at.
+    pub(super) fn policy_case(&self, context: &Context<'a>) -> PolicyCase<'_, 'a> {
+        let Missing { facts, measures } = self.waits_for;
+        PolicyCase {
+            model: context.model,
+            use_: context.use_,
+            activities: context.activities,
+            settled: self.settled,
+            findings: &self.findings,
+            waits_for: (facts, measures),
+        }
+    }
+
     #[inline]
-    fn push(&mut self, finding: Finding<'a>) {
+    pub(super) fn push(&mut self, finding: Finding<'a>) {
         if !self.waivers.list.is_empty() {
             self.push_unless_waived(finding);
             return;
         }
-        let waits = !finding.missing.is_empty() || !finding.missing_measures.is_empty();
-        self.count(finding.effect, waits);
+        self.count_finding(&finding);
         if self.collects {
             self.findings.push(finding);
         }
     }
 
+    fn count_finding(&mut self, finding: &Finding<'a>) {
+        let waits = finding.waits();
+        self.count(finding.effect, waits);
+        if waits && finding.effect == Effect::Review {
+            let (facts, measures) = (finding.missing, finding.missing_measures);
+            self.waits_for = self.waits_for.and(Missing { facts, measures });
+        }
+    }
+
     /// What a finding leads to; it waits for facts, or not.
     fn count(&mut self, effect: Effect, waits: bool) {
-        self.verdict = self.verdict.max(effect.verdict());
+        let verdict = effect.verdict();
+        self.verdict = self.verdict.max(verdict);
+        if !waits {
+            self.settled = self.settled.max(verdict);
+        }
         self.duties += usize::from(effect == Effect::Duty);
         self.stuck |= effect == Effect::Review && !waits;
     }
@@ -341,8 +393,7 @@ impl<'a> Out<'a> {
         let (waived_by, expired) = self.waivers.of(&finding);
         finding.waived_by = waived_by;
         if waived_by.is_none() {
-            let waits = !finding.missing.is_empty() || !finding.missing_measures.is_empty();
-            self.count(finding.effect, waits);
+            self.count_finding(&finding);
         }
         if self.collects {
             self.expired.extend(expired.filter(|_| waived_by.is_none()));

@@ -27,6 +27,8 @@ words! {
         AnnualRevenueUsd = "organization.annual_revenue_usd",
         /// Monthly revenue.
         MonthlyRevenueUsd = "organization.monthly_revenue_usd",
+        /// Employees.
+        EmployeeCount = "organization.employee_count",
         /// Exact figures.
         Measures = "measures",
         /// Where it runs.
@@ -43,6 +45,8 @@ words! {
         Categories = "categories",
         /// Duties done.
         FulfilledDuties = "fulfilled_duties",
+        /// The caller's own context.
+        Labels = "labels",
         /// Pinned weights.
         ModelRevision = "model_revision",
         /// What the model must offer.

@@ -35,6 +35,8 @@ pub struct Use {
     pub categories: Vec<Text>,
     /// Duties already done; closed world.
     pub fulfilled_duties: DutyKinds,
+    /// The caller's own context, for policies, in the order of its keys.
+    pub labels: Vec<(Text, Text)>,
     /// A pinned commit, tag or date of the weights; empty: the current one.
     pub model_revision: Text,
     /// What the model must offer.

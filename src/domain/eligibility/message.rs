@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use super::decision::{Decision, Effect, Finding, Verdict};
 use super::intended_use::{Activities, Activity, Hosting, Purpose};
+use super::policy::{Policy, PolicyEffect};
 use super::reason::Reason;
 use super::waiver::Waiver;
 use crate::domain::date::Date;
@@ -138,6 +139,15 @@ pub enum Detail<'a> {
     Assumed(Activities),
     /// A waiver that has expired.
     Waiver(&'a Waiver),
+    /// A policy whose condition holds, or may hold.
+    Policy {
+        /// The policy.
+        policy: &'a Policy,
+        /// Whether it holds.
+        is_certain: bool,
+        /// A label of the use that would help to tell.
+        missing_label: Option<&'a str>,
+    },
 }
 
 /// Where a use happens, as far as a territory looks at it. Sets of countries are large, and few findings are read: which
@@ -404,6 +414,7 @@ impl Finding<'_> {
             Detail::Waiver(waiver) => {
                 write!(out, "`{}` would silence a finding {}, but has expired", waiver.name, waiver.reason)
             }
+            Detail::Policy { policy, is_certain, .. } => write_policy(out, policy, is_certain),
             Detail::Assumed(activities) => {
                 out.write_str("taken as not done, because not listed; the verdict would be worse with: ")?;
                 let names = Activity::ALL.iter().filter(|a| activities.has(**a)).map(|a| a.as_str());
@@ -677,6 +688,23 @@ fn write_evidence(out: &mut String, component: &Component, expression: Option<&E
         Ok(())
     } else {
         write!(out, "; declared as `{}`", component.declared_license)
+    }
+}
+
+fn write_policy(out: &mut String, policy: &Policy, is_certain: bool) -> fmt::Result {
+    let Policy { name, effect, message, is_enforced, is_unwaivable: _ } = policy;
+    let does = match (is_enforced, effect) {
+        (true, PolicyEffect::Block) => "blocks this",
+        (true, PolicyEffect::Review) => "wants a review of this",
+        (true, PolicyEffect::Duty) => "asks for a step",
+        (false, PolicyEffect::Block) => "would block this, were it enforced",
+        (false, PolicyEffect::Review) => "would want a review of this, were it enforced",
+        (false, PolicyEffect::Duty) => "would ask for a step, were it enforced",
+    };
+    if is_certain {
+        write!(out, "the policy `{name}` {does}: {message}")
+    } else {
+        write!(out, "whether the policy `{name}` holds here cannot be told; where it does, it {does}: {message}")
     }
 }
 

@@ -9,6 +9,7 @@ mod evaluate;
 mod fact;
 mod intended_use;
 mod message;
+mod policy;
 mod reason;
 mod remedy;
 mod rules;
@@ -25,6 +26,7 @@ pub use intended_use::{
     Use,
 };
 pub use message::Detail;
+pub use policy::{Met, NoPolicies, Policies, Policy, PolicyCase, PolicyEffect};
 pub use reason::{Reason, Waiving};
 pub use remedy::{Case, Change, Edit, Remedy, remedies};
 pub use rules::lineage::{LineageStep, inherited, lineage};

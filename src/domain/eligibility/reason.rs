@@ -143,6 +143,17 @@ words! {
         // Waivers.
         /// A waiver that would silence a finding has expired.
         WaiverExpired = "WAIVER_EXPIRED",
+        // Organisation policies.
+        /// A policy blocks it.
+        PolicyBlocks = "POLICY_BLOCKS",
+        /// A policy wants somebody to look.
+        PolicyReview = "POLICY_REVIEW",
+        /// A policy asks for a step.
+        PolicyDuty = "POLICY_DUTY",
+        /// Whether a policy is met is not known.
+        PolicyUndecided = "POLICY_UNDECIDED",
+        /// What a policy would do that is not enforced.
+        PolicyDryRun = "POLICY_DRY_RUN",
         // Requirements and assumptions.
         /// The model does not offer what is required.
         RequirementUnmet = "REQUIREMENT_UNMET",
@@ -166,6 +177,8 @@ pub enum Waiving {
     ByDuty,
     /// Those on one use category.
     ByCategory,
+    /// Those of one policy.
+    ByPolicy,
 }
 
 impl Reason {
@@ -207,6 +220,7 @@ impl Reason {
             | Self::TerritoryWithin
             | Self::LicenseDrift
             | Self::WaiverExpired
+            | Self::PolicyDryRun
             | Self::AssumedNotDone => Waiving::No,
             Self::DutyApplies
             | Self::PublisherConsentNeeded
@@ -214,6 +228,7 @@ impl Reason {
             | Self::AgreementNotRead
             | Self::ActivityBarred => Waiving::ByDuty,
             Self::UseRestrictedConditionally | Self::UsePolicyNotRead => Waiving::ByCategory,
+            Self::PolicyBlocks | Self::PolicyReview | Self::PolicyDuty | Self::PolicyUndecided => Waiving::ByPolicy,
             Self::ProviderTermsUnknown
             | Self::OfferingUnknown
             | Self::ProductVendorTerms

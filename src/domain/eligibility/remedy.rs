@@ -119,6 +119,9 @@ impl Remedy<'_> {
                     if let Some(kind) = waiver.duty_kind {
                         let _ = write!(out, " and the duty `{kind}`");
                     }
+                    if let Some(policy) = &waiver.policy {
+                        let _ = write!(out, " and the policy `{policy}`");
+                    }
                     if let Some(category) = &waiver.category {
                         let _ = write!(out, " and the category `{category}`");
                     }
@@ -243,6 +246,8 @@ fn candidates(decision: &Decision<'_>, use_: &Use, served_by: Option<&ProviderId
                 | Reason::PurposeProhibited
                 | Reason::PurposeUnclear
                 | Reason::ScaleGateExceeded
+                | Reason::PolicyBlocks
+                | Reason::PolicyReview
         );
         if of_purpose && use_.purpose.is_some() {
             let others = Purpose::ALL.iter().copied().filter(|purpose| Some(*purpose) != use_.purpose);
@@ -297,6 +302,7 @@ fn waiver_for(finding: &Finding<'_>, model: &Model) -> Option<Waiver> {
         use_profile: None,
         duty_kind: None,
         category: None,
+        policy: None,
         expires: i64::MAX,
     };
     match (finding.reason.waiving(), finding.detail) {
@@ -305,6 +311,9 @@ fn waiver_for(finding: &Finding<'_>, model: &Model) -> Option<Waiver> {
         (Waiving::ByCategory, Detail::Restriction { asked, .. } | Detail::Text(asked)) => {
             Some(Waiver { category: Some(asked.into()), ..waiver })
         }
-        (Waiving::No | Waiving::ByDuty | Waiving::ByCategory, _) => None,
+        (Waiving::ByPolicy, Detail::Policy { policy, .. }) if !policy.is_unwaivable => {
+            Some(Waiver { policy: Some(policy.name.clone()), ..waiver })
+        }
+        (Waiving::No | Waiving::ByDuty | Waiving::ByCategory | Waiving::ByPolicy, _) => None,
     }
 }

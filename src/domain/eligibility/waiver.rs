@@ -23,6 +23,8 @@ pub struct Waiver {
     pub duty_kind: Option<DutyKind>,
     /// The use category, for a reason that is about one.
     pub category: Option<Box<str>>,
+    /// The policy, `policies/{id}`, for a reason that is about one.
+    pub policy: Option<Box<str>>,
     /// When it ends, in seconds since 1970.
     pub expires: i64,
 }
@@ -50,6 +52,10 @@ impl Waiver {
                 Waiving::ByDuty => {
                     matches!(finding.detail, Detail::Duty { duty, .. } if Some(duty.kind) == self.duty_kind)
                 }
+                Waiving::ByPolicy => matches!(
+                    finding.detail,
+                    Detail::Policy { policy, .. } if !policy.is_unwaivable && Some(&*policy.name) == self.policy.as_deref()
+                ),
                 Waiving::ByCategory => matches!(
                     finding.detail,
                     // A policy that was not read names the category that it may bar.
@@ -73,8 +79,7 @@ impl<'a> Waivers<'a> {
     pub(super) fn of(self, finding: &Finding<'_>) -> (Option<&'a Waiver>, Option<&'a Waiver>) {
         let acts = matches!(finding.effect, Effect::Blocks | Effect::Review | Effect::Duty);
         // Were a missing fact to be waived, leaving one out could turn a no into a yes.
-        let waits = !finding.missing.is_empty() || !finding.missing_measures.is_empty();
-        if self.list.is_empty() || !acts || waits {
+        if self.list.is_empty() || !acts || finding.waits() {
             return (None, None);
         }
         let covering = || self.list.iter().copied().filter(|waiver| waiver.covers(finding));

@@ -11,11 +11,7 @@ pub(in crate::domain::eligibility) fn note<'a>(context: &Context<'a>, out: &mut 
     if out.verdict == Verdict::Ineligible {
         return;
     }
-    let worse_with = |activity: &Activity| {
-        let mut probe = Out::counting(context.waivers);
-        super::judge(&context.with(*activity), &mut probe);
-        probe.verdict > out.verdict
-    };
+    let worse_with = |activity: &Activity| context.with(*activity).judged().verdict > out.verdict;
     let worsening: Activities = context.may_worsen(out.verdict).filter(worse_with).collect();
     if worsening != Activities::default() {
         let origin = Origin { model: Some(context.model), ..Origin::default() };

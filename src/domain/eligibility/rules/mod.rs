@@ -7,6 +7,7 @@ mod duty;
 mod evidence;
 pub(super) mod lineage;
 mod permission;
+mod policy;
 mod predicate;
 mod purpose;
 mod requirement;
@@ -40,6 +41,7 @@ pub(super) fn judge<'a>(context: &Context<'a>, out: &mut Out<'a>) {
         lineage::check(context, out);
     }
     requirement::check(context, out);
+    policy::check(context, out);
 }
 
 /// Applies the rules on one license's terms.

@@ -150,6 +150,7 @@ fn a_note_is_not_waived() {
         use_profile: None,
         duty_kind: None,
         category: None,
+        policy: None,
         expires: NOW + 1,
     });
     let use_ = a_use();
@@ -174,6 +175,7 @@ fn each_expired_waiver_is_reported_once() {
         use_profile: None,
         duty_kind: Some(DutyKind::AttributionNotice),
         category: None,
+        policy: None,
         expires: NOW,
     };
     world.waivers = vec![waiver("waivers/b", "LicenseRef-B"), waiver("waivers/a", "LicenseRef-A")];

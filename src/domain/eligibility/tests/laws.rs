@@ -241,6 +241,7 @@ pub(super) fn draw_waiver(dice: &mut Dice<'_>) -> Waiver {
         use_profile: None,
         duty_kind: dice.maybe(2, |d| d.pick(DutyKind::ALL)),
         category: dice.maybe(2, |d| d.pick(CATEGORIES).into()),
+        policy: None,
         expires: if dice.once_in(6) { NOW } else { NOW + 1 },
     }
 }

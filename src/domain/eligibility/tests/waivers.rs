@@ -15,6 +15,7 @@ fn waiver(reason: Reason) -> Waiver {
         use_profile: None,
         duty_kind: None,
         category: None,
+        policy: None,
         expires: NOW + 1,
     }
 }

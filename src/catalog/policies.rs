@@ -1,0 +1,32 @@
+//! The policies of a snapshot, held against a check of one of its models.
+
+use super::fields::ModelField;
+use super::row::ModelRow;
+use super::snapshot::Snapshot;
+use crate::domain::eligibility::{Activity, Met, Policies, PolicyCase, PolicyEffect};
+use crate::policy::Compiled;
+
+/// A policy whose condition can name the fields of models.
+pub type ModelPolicy = Compiled<ModelField>;
+
+/// All policies.
+pub type PolicySet = crate::policy::PolicySet<ModelField>;
+
+impl Policies for Snapshot {
+    fn is_empty(&self) -> bool {
+        self.policy_set().is_empty()
+    }
+
+    fn look_at_decision(&self) -> bool {
+        self.policy_set().look_at_decision()
+    }
+
+    fn activities(&self) -> &[(Activity, PolicyEffect)] {
+        self.policy_set().activities()
+    }
+
+    fn meet<'a>(&'a self, case: &PolicyCase<'_, 'a>, met: &mut dyn FnMut(Met<'a>)) {
+        let row = self.model_entry(&case.model().name).map(|entry| ModelRow::new(self, entry));
+        self.policy_set().meet(row.as_ref(), case, met);
+    }
+}

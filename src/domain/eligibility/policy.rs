@@ -1,0 +1,156 @@
+//! An organisation's own policies, as the evaluator sees them: an effect, and a condition that it asks without knowing what it is.
+
+use super::decision::{Effect, Finding, Verdict};
+use super::fact::{Facts, MeasureKeys};
+use super::intended_use::{Activities, Activity, Use};
+use super::reason::Reason;
+use crate::domain::license::DutyKind;
+use crate::domain::model::Model;
+use crate::domain::words::words;
+
+words! {
+    /// What a policy does to a check that meets its condition.
+    pub enum PolicyEffect {
+        /// Makes it ineligible.
+        Block = "BLOCK",
+        /// Makes it need a review at least.
+        Review = "REVIEW",
+        /// Makes it eligible with conditions at least.
+        Duty = "DUTY",
+    }
+}
+
+impl PolicyEffect {
+    /// The effect of its finding.
+    #[must_use]
+    pub fn effect(self) -> Effect {
+        match self {
+            Self::Block => Effect::Blocks,
+            Self::Review => Effect::Review,
+            Self::Duty => Effect::Duty,
+        }
+    }
+}
+
+/// A policy, without its condition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// `policies/{id}`.
+    pub name: Box<str>,
+    /// What it does.
+    pub effect: PolicyEffect,
+    /// What it tells whoever meets it.
+    pub message: Box<str>,
+    /// Whether it acts; else it only says what it would do.
+    pub is_enforced: bool,
+    /// Whether no waiver silences it.
+    pub is_unwaivable: bool,
+}
+
+/// What the condition of a policy is asked of: a check, and the decision on it before policies.
+pub struct PolicyCase<'c, 'a> {
+    pub(super) model: &'a Model,
+    pub(super) use_: &'a Use,
+    pub(super) activities: Activities,
+    pub(super) settled: Verdict,
+    pub(super) findings: &'c [Finding<'a>],
+    pub(super) waits_for: (Facts, MeasureKeys<'a>),
+}
+
+impl<'a> PolicyCase<'_, 'a> {
+    /// The model.
+    #[must_use]
+    pub fn model(&self) -> &'a Model {
+        self.model
+    }
+
+    /// The use, but for what it does.
+    #[must_use]
+    pub fn use_(&self) -> &'a Use {
+        self.use_
+    }
+
+    /// What the use does beyond running the model.
+    #[must_use]
+    pub fn activities(&self) -> Activities {
+        self.activities
+    }
+
+    /// Whether findings wait for facts of the use: once those are known, the decision may be graver, have more duties and other
+    /// reasons than are told here. So a no that rests on it stays a no.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        !self.waits_for.0.is_empty() || !self.waits_for.1.is_empty()
+    }
+
+    /// The verdict before policies, as far as it waits for nothing.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        self.settled
+    }
+
+    /// The reasons of findings that act on the verdict and wait for nothing.
+    pub fn reasons(&self) -> impl Iterator<Item = Reason> {
+        let acts = |finding: &&Finding<'_>| {
+            matches!(finding.acts(), Some(Effect::Blocks | Effect::Review | Effect::Duty)) && !finding.waits()
+        };
+        self.findings.iter().filter(acts).map(|finding| finding.reason)
+    }
+
+    /// The duties that the use starts.
+    pub fn duties(&self) -> impl Iterator<Item = DutyKind> {
+        self.findings.iter().filter_map(|finding| finding.duty()).map(|duty| duty.kind)
+    }
+}
+
+/// A policy whose condition holds of a check, or may hold.
+#[derive(Clone, Copy, Debug)]
+pub struct Met<'a> {
+    /// The policy.
+    pub policy: &'a Policy,
+    /// Whether its condition holds; else that is not known.
+    pub is_certain: bool,
+    /// The facts of the use that it looks at.
+    pub facts: Facts,
+    /// Facts of the use whose value would help to tell.
+    pub missing: Facts,
+    /// A label of the use that would.
+    pub missing_label: Option<&'a str>,
+    /// Whether it hangs on the decision before policies, of which some waits for facts.
+    pub waits_for_others: bool,
+}
+
+/// The policies of a registry, as the evaluator asks them.
+pub trait Policies {
+    /// Whether there is none.
+    fn is_empty(&self) -> bool;
+
+    /// Whether one looks at the decision before policies, so that its findings are needed.
+    fn look_at_decision(&self) -> bool;
+
+    /// Activities that conditions ask for, each with the gravest effect it may lead to.
+    fn activities(&self) -> &[(Activity, PolicyEffect)];
+
+    /// Holds every policy against a check, and tells those that are met or may be.
+    fn meet<'a>(&'a self, case: &PolicyCase<'_, 'a>, met: &mut dyn FnMut(Met<'a>));
+}
+
+/// No policies.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPolicies;
+
+impl Policies for NoPolicies {
+    fn is_empty(&self) -> bool {
+        true
+    }
+
+    fn look_at_decision(&self) -> bool {
+        false
+    }
+
+    fn activities(&self) -> &[(Activity, PolicyEffect)] {
+        &[]
+    }
+
+    fn meet<'a>(&'a self, _: &PolicyCase<'_, 'a>, _: &mut dyn FnMut(Met<'a>)) {}
+}

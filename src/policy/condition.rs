@@ -1,0 +1,175 @@
+//! Conditions: read, checked with all mistakes at once, compiled.
+
+use super::fields::{DECISION, DecisionField, LABELS, PolicyField, USE, UseField};
+use crate::catalog::filter::{
+    Comparison, Near, Node, Operator, Problem, Query, Schema, Value, Wanted, character, check, parse,
+};
+use crate::domain::eligibility::{Activity, Facts};
+
+/// A compiled condition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition<M> {
+    pub(super) query: Query<PolicyField<M>>,
+    /// The facts of the use that it looks at.
+    pub(super) facts: Facts,
+    /// Whether it looks at the decision before policies.
+    pub(super) looks_at_decision: bool,
+    /// Activities that it asks for.
+    pub(super) activities: Vec<Activity>,
+}
+
+/// What is wrong with a condition, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The character, from 1.
+    pub character: usize,
+    /// What is wrong and what to write instead.
+    pub message: String,
+}
+
+impl<M: Schema<Field = M> + Copy + Eq + std::fmt::Debug> Condition<M> {
+    /// Reads a condition. `near` finds known names that are like an unknown one.
+    ///
+    /// # Errors
+    /// Every mistake at once, in the order of the text.
+    pub fn read(text: &str, near: Near<'_>) -> Result<Self, Vec<Mistake>> {
+        let node = match parse(text) {
+            Ok(Some(node)) => node,
+            Ok(None) => {
+                let message = "a policy needs a condition; one that holds everywhere is `model.name:*`".to_owned();
+                return Err(vec![Mistake { character: 1, message }]);
+            }
+            Err(error) => return Err(vec![Mistake { character: error.character, message: error.message }]),
+        };
+        let mut problems = Vec::new();
+        check_fields(&node, Place::Plain, &mut problems);
+        let query = match check::<PolicyField<M>>(&node, near) {
+            Ok(query) => Some(query),
+            Err(found) => {
+                problems.extend(found);
+                None
+            }
+        };
+        problems.sort_by_key(|problem| problem.span.start);
+        match query {
+            Some(query) if problems.is_empty() => Ok(Self::of(query)),
+            _ => {
+                let told = |problem: Problem| Mistake {
+                    character: character(text, problem.span.start),
+                    message: problem.message,
+                };
+                Err(problems.into_iter().map(told).collect())
+            }
+        }
+    }
+
+    fn of(query: Query<PolicyField<M>>) -> Self {
+        let mut condition = Self { query, facts: Facts::NONE, looks_at_decision: false, activities: Vec::new() };
+        let (mut facts, mut looks, mut activities) = (Facts::NONE, false, Vec::new());
+        each_test(&condition.query, &mut |field, wanted| match field {
+            PolicyField::Model(_) => {}
+            PolicyField::Label(_) => facts = facts.with(UseField::Labels.fact()),
+            PolicyField::Decision(_) => looks = true,
+            PolicyField::Use(of_use) => {
+                facts = facts.with(of_use.fact());
+                if *of_use == UseField::Activities {
+                    activities.extend(Activity::ALL.iter().copied().filter(|activity| is_wanted(*activity, wanted)));
+                }
+            }
+        });
+        activities.sort_unstable();
+        activities.dedup();
+        (condition.facts, condition.looks_at_decision, condition.activities) = (facts, looks, activities);
+        condition
+    }
+}
+
+/// Whether an activity that is listed is what a test wants.
+fn is_wanted(activity: Activity, wanted: &Wanted) -> bool {
+    let at = Activity::ALL.iter().position(|known| *known == activity).and_then(|at| u8::try_from(at).ok());
+    at.is_some_and(|at| wanted.is_met(&Value::Word(at)) != crate::domain::tri::Tri::False)
+}
+
+/// Shows every test of a query.
+fn each_test<F>(query: &Query<F>, show: &mut impl FnMut(&F, &Wanted)) {
+    match query {
+        Query::And(parts) | Query::Or(parts) => parts.iter().for_each(|part| each_test(part, show)),
+        Query::Not(part) | Query::Unknown(part) => each_test(part, show),
+        Query::Word(_) => {}
+        Query::Test(test) => show(&test.field, &test.wanted),
+    }
+}
+
+/// Where a test stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Plain,
+    Negated,
+    /// In `unknown(…)`.
+    Unknown,
+}
+
+/// What the language of filters can ask of a row, and a policy not of a check: nobody may get a better verdict by saying less,
+/// and a no that was reached with little known must stay when more becomes known.
+fn check_fields(node: &Node, place: Place, problems: &mut Vec<Problem>) {
+    match node {
+        Node::And(parts) | Node::Or(parts) => {
+            parts.iter().for_each(|part| check_fields(part, place, problems));
+        }
+        Node::Not(part) => check_fields(part, if place == Place::Plain { Place::Negated } else { place }, problems),
+        Node::Unknown(part) => check_fields(part, Place::Unknown, problems),
+        Node::Word(_) => {}
+        Node::Compare(comparison) => {
+            check_use(comparison, place, problems);
+            check_decision(comparison, place, problems);
+        }
+    }
+}
+
+/// What is not known of the use is a review in any case, and never more than that.
+fn check_use(comparison: &Comparison, place: Place, problems: &mut Vec<Problem>) {
+    let Comparison { field, operator, value } = comparison;
+    let Some(path) = field.path.strip_prefix(USE) else { return };
+    if place == Place::Unknown {
+        let message =
+            "`unknown(…)` asks of the model only: a fact of the use that is not known is a review by itself".into();
+        problems.push(Problem { span: field.span, message });
+    }
+    let is_any = value.pattern.as_ref().is_some_and(|pattern| pattern.is_any());
+    let asks_presence = *operator == Operator::Has && is_any;
+    let is_closed = UseField::parse(path).is_some_and(UseField::is_closed);
+    if asks_presence && !is_closed {
+        let instead = match path.strip_prefix(LABELS) {
+            Some(key) => format!("; write `use.labels:{key}` to ask whether the label is there"),
+            None => String::new(),
+        };
+        let message =
+            format!("a policy cannot ask whether a fact of the use is known: one that is not is a review{instead}");
+        problems.push(Problem { span: field.span, message });
+    }
+}
+
+/// The decision before policies may only be asked whether something is there: then a graver decision meets every policy that
+/// a milder one meets.
+fn check_decision(comparison: &Comparison, place: Place, problems: &mut Vec<Problem>) {
+    let Comparison { field, operator, .. } = comparison;
+    let Some(of) = field.path.strip_prefix(DECISION).and_then(DecisionField::parse) else { return };
+    let positive = place == Place::Plain;
+    let fits = match of {
+        DecisionField::Verdict => matches!(operator, Operator::GreaterOrEqual | Operator::Greater),
+        DecisionField::Duties | DecisionField::Reasons => *operator == Operator::Has,
+    };
+    if positive && fits {
+        return;
+    }
+    let form = match of {
+        DecisionField::Verdict => "decision.verdict >= NEEDS_REVIEW",
+        DecisionField::Duties => "decision.duties:share_alike",
+        DecisionField::Reasons => "decision.reasons:TERMS_NOT_READ",
+    };
+    let message = format!(
+        "of the decision a policy may only ask what is there, as `{form}`, and not whether something is missing: else \
+                 a further restriction could make the policy let go"
+    );
+    problems.push(Problem { span: field.span, message });
+}

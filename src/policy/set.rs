@@ -1,0 +1,128 @@
+//! The policies of a registry, held against a check.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use super::condition::Condition;
+use super::fields::{PolicyField, UseField};
+use super::row::CheckRow;
+use crate::catalog::filter::{Query, Row};
+use crate::domain::eligibility::{Activity, Facts, Met, Policy, PolicyCase, PolicyEffect};
+use crate::domain::tri::Tri;
+
+/// A policy with its condition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Compiled<M> {
+    /// Its effect.
+    pub policy: Policy,
+    /// Its condition; `None`: this release cannot read it, so that nobody knows what it is met by.
+    pub condition: Option<Condition<M>>,
+}
+
+/// All policies, in the order of their names.
+#[derive(Clone, Debug)]
+pub struct PolicySet<M> {
+    list: Vec<Arc<Compiled<M>>>,
+    look_at_decision: bool,
+    activities: Vec<(Activity, PolicyEffect)>,
+}
+
+impl<M> Default for PolicySet<M> {
+    fn default() -> Self {
+        Self { list: Vec::new(), look_at_decision: false, activities: Vec::new() }
+    }
+}
+
+impl<M> FromIterator<Arc<Compiled<M>>> for PolicySet<M> {
+    fn from_iter<I: IntoIterator<Item = Arc<Compiled<M>>>>(policies: I) -> Self {
+        let mut set = Self { list: policies.into_iter().collect(), ..Self::default() };
+        set.list.sort_by(|a, b| a.policy.name.cmp(&b.policy.name));
+        // What is not enforced changes no verdict, so that nothing that is not done would worsen it.
+        for compiled in set.list.iter().filter(|compiled| compiled.policy.is_enforced) {
+            let asked = compiled.condition.iter().flat_map(|condition| &condition.activities);
+            set.activities.extend(asked.map(|activity| (*activity, compiled.policy.effect)));
+        }
+        set.look_at_decision = set.list.iter().filter_map(|c| c.condition.as_ref()).any(|c| c.looks_at_decision);
+        set
+    }
+}
+
+impl<M> PolicySet<M> {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// Whether one looks at the decision before policies.
+    #[must_use]
+    pub fn look_at_decision(&self) -> bool {
+        self.look_at_decision
+    }
+
+    /// Activities that conditions of enforced policies ask for.
+    #[must_use]
+    pub fn activities(&self) -> &[(Activity, PolicyEffect)] {
+        &self.activities
+    }
+
+    /// The policies.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Compiled<M>>> {
+        self.list.iter()
+    }
+}
+
+impl<M: Copy + Eq + Debug> PolicySet<M> {
+    /// Holds every policy against a check of a model, and tells those that are met or may be. `None`: the model is no row.
+    pub fn meet<'a>(&'a self, model: Option<&impl Row<M>>, case: &PolicyCase<'_, 'a>, met: &mut dyn FnMut(Met<'a>)) {
+        for compiled in &self.list {
+            let policy = &compiled.policy;
+            let unknown = Met {
+                policy,
+                is_certain: false,
+                facts: Facts::NONE,
+                missing: Facts::NONE,
+                missing_label: None,
+                waits_for_others: false,
+            };
+            let (Some(condition), Some(model)) = (&compiled.condition, model) else {
+                met(unknown);
+                continue;
+            };
+            let row = CheckRow { model, case };
+            match condition.query.holds(&row) {
+                Tri::False => {}
+                Tri::True => met(Met { is_certain: true, facts: condition.facts, ..unknown }),
+                Tri::Unknown => {
+                    let mut found = Met { facts: condition.facts, ..unknown };
+                    note_missing(&condition.query, &row, &mut found);
+                    met(found);
+                }
+            }
+        }
+    }
+}
+
+/// Finds what a condition that cannot be told hangs on. What can be told does not matter, whatever becomes known.
+fn note_missing<'a, M: Copy + Eq + Debug, R: Row<M>>(
+    query: &'a Query<PolicyField<M>>,
+    row: &CheckRow<'_, '_, '_, R>,
+    met: &mut Met<'a>,
+) {
+    if query.holds(row) != Tri::Unknown {
+        // Of `unknown(…)` it is told whether what is inside is known.
+        return;
+    }
+    match query {
+        Query::And(parts) | Query::Or(parts) => parts.iter().for_each(|part| note_missing(part, row, met)),
+        Query::Not(part) | Query::Unknown(part) => note_missing(part, row, met),
+        Query::Word(_) => {}
+        Query::Test(test) => match &test.field {
+            PolicyField::Model(_) => {}
+            PolicyField::Use(UseField::Labels) => {}
+            PolicyField::Use(field) => met.missing = met.missing.with(field.fact()),
+            PolicyField::Label(key) => met.missing_label = met.missing_label.or(Some(key.as_str())),
+            PolicyField::Decision(_) => met.waits_for_others = true,
+        },
+    }
+}
