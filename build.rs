@@ -7,6 +7,7 @@ use prost::Message as _;
 
 const PROTOS: &[&str] = &[
     "weighbridge/v1/admin.proto",
+    "weighbridge/v1/deployment.proto",
     "weighbridge/v1/eligibility.proto",
     "weighbridge/v1/license.proto",
     "weighbridge/v1/model.proto",

@@ -17,7 +17,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use weighbridge::catalog::Snapshot;
+use weighbridge::catalog::{PolicySet, Snapshot};
+use weighbridge::convert::{self, text};
 use weighbridge::domain::date::Date;
 use weighbridge::domain::eligibility::{
     Activity, BusinessTypes, Hosting, OrganizationType, Purpose, Use, Waivers, evaluate, verdict,
@@ -26,6 +27,7 @@ use weighbridge::domain::license::Expression;
 use weighbridge::domain::model::{BaseModel, BaseRef, Model, Relation};
 use weighbridge::domain::name::ModelName;
 use weighbridge::domain::place::{Country, CountrySet};
+use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::registry::Registry;
 use weighbridge::store::MemoryStore;
 
@@ -94,5 +96,44 @@ fn decisions(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, decisions);
+/// The twenty policies of `benches/peers/`.
+fn twenty() -> PolicySet {
+    let text = std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers/policies.yaml")).unwrap();
+    let tree = text::parse(&text, text::Syntax::Yaml, &text::Limits::default()).unwrap();
+    let descriptor = convert::descriptor("weighbridge.v1.Policy").unwrap();
+    let list = tree["policies"].as_array().unwrap();
+    let read = |tree| convert::policy(&text::read_as::<pb::Policy>(tree, &descriptor).unwrap(), "").unwrap();
+    list.iter().map(|tree| Arc::new(read(tree))).collect()
+}
+
+/// What policies add to a decision: none, and twenty of which none is met.
+fn policies(criterion: &mut Criterion) {
+    let catalog = catalog();
+    let ruled = catalog.with_policy_set(twenty());
+    let now = Date::parse("2026-06-01").unwrap();
+    let label = |key: &str, value: &str| (Box::from(key), Box::from(value));
+    let mut use_ = use_();
+    use_.labels = vec![
+        label("criticality", "low"),
+        label("data-agreement", "2026-7"),
+        label("environment", "staging"),
+        label("owner", "search"),
+        label("service", "chat"),
+    ];
+    for (name, alias) in [("permissive", "allenai/OLMo-2-1124-7B"), ("bespoke", "meta-llama/Llama-3.3-70B-Instruct")] {
+        let model = model(&catalog, alias);
+        for (count, on) in [("no policies", &*catalog), ("20 policies", &ruled)] {
+            let decide = || evaluate(on, black_box(&model), black_box(&use_), now, Waivers::default());
+            let decision = decide();
+            let met: Vec<_> = decision.findings.iter().filter_map(|f| f.policy()).map(|p| &*p.name).collect();
+            println!("{name}, {count}: {} with {} findings, met {met:?}", decision.verdict, decision.findings.len());
+            criterion.bench_function(&format!("decision, {name}, {count}"), |b| b.iter(decide));
+            criterion.bench_function(&format!("verdict, {name}, {count}"), |b| {
+                b.iter(|| verdict(on, black_box(&model), black_box(&use_), now, Waivers::default()));
+            });
+        }
+    }
+}
+
+criterion_group!(benches, decisions, policies);
 criterion_main!(benches);

@@ -352,6 +352,9 @@ pub fn stored_record(data: &[u8]) {
         }
         Kind::Waiver(message) => drop(convert::waiver(message, "")),
         Kind::Policy(message) => drop(convert::stored_policy(&message)),
+        Kind::Deployment(message) => {
+            let _ = convert::check_deployment(&message, &snapshot.reference().vocabulary, "");
+        }
         Kind::SourceRecord(message) => source_record(message),
     }
 }

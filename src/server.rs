@@ -34,10 +34,11 @@ use tower::layer::util::{Identity, Stack};
 
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::{
-    admin_service_server::AdminServiceServer, eligibility_service_server::EligibilityServiceServer,
-    license_service_server::LicenseServiceServer, model_service_server::ModelServiceServer,
-    offering_service_server::OfferingServiceServer, policy_service_server::PolicyServiceServer,
-    use_profile_service_server::UseProfileServiceServer, waiver_service_server::WaiverServiceServer,
+    admin_service_server::AdminServiceServer, deployment_service_server::DeploymentServiceServer,
+    eligibility_service_server::EligibilityServiceServer, license_service_server::LicenseServiceServer,
+    model_service_server::ModelServiceServer, offering_service_server::OfferingServiceServer,
+    policy_service_server::PolicyServiceServer, use_profile_service_server::UseProfileServiceServer,
+    waiver_service_server::WaiverServiceServer,
 };
 use crate::registry::Registry;
 use crate::service::{RestoreTarget, Services};
@@ -67,6 +68,7 @@ const HEALTH_SERVICES: &[&str] = &[
     "weighbridge.v1.LicenseService",
     "weighbridge.v1.EligibilityService",
     "weighbridge.v1.UseProfileService",
+    "weighbridge.v1.DeploymentService",
     "weighbridge.v1.PolicyService",
     "weighbridge.v1.WaiverService",
     "weighbridge.v1.AdminService",
@@ -339,6 +341,7 @@ fn router(shared: Shared, health: HealthServer<impl Health>) -> io::Result<Route
         .add_service(OfferingServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(LicenseServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(UseProfileServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(DeploymentServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(PolicyServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(WaiverServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(AdminServiceServer::new(services).max_decoding_message_size(MESSAGE_BYTES_MAX)))

@@ -3,7 +3,7 @@
 use super::fields::ModelField;
 use super::row::ModelRow;
 use super::snapshot::Snapshot;
-use crate::domain::eligibility::{Activity, Met, Policies, PolicyCase, PolicyEffect};
+use crate::domain::eligibility::{Activities, Met, Policies, PolicyCase, Which};
 use crate::policy::Compiled;
 
 /// A policy whose condition can name the fields of models.
@@ -21,12 +21,15 @@ impl Policies for Snapshot {
         self.policy_set().look_at_decision()
     }
 
-    fn activities(&self) -> &[(Activity, PolicyEffect)] {
+    fn activities(&self) -> Activities {
         self.policy_set().activities()
     }
 
-    fn meet<'a>(&'a self, case: &PolicyCase<'_, 'a>, met: &mut dyn FnMut(Met<'a>)) {
+    fn meet<'a>(&'a self, case: &PolicyCase<'_, 'a>, which: Which, met: &mut dyn FnMut(Met<'a>)) {
+        if !self.policy_set().any(which) {
+            return;
+        }
         let row = self.model_entry(&case.model().name).map(|entry| ModelRow::new(self, entry));
-        self.policy_set().meet(row.as_ref(), case, met);
+        self.policy_set().meet(row.as_ref(), case, which, met);
     }
 }

@@ -1,28 +1,33 @@
 //! Records as rows: what filters, orders and counts read of them.
 
+use std::cell::OnceCell;
+
 use super::aliases::Called;
 use super::fields::{
     LicenseField, ModelField, OfferingField, OwnField, TermsField, license_of_part, of_layer, of_mof_class, of_part,
     of_record,
 };
-use super::filter::{Row, Value, Values, Word, words_of};
+use super::filter::{Row, Value, Values, Wanted, Word, words_of};
 use super::index::class;
 use super::snapshot::{Entry, Snapshot};
 use crate::domain::license::License;
 use crate::domain::model::{BaseRef, Model};
 use crate::domain::offering::Offering;
+use crate::domain::tri::Tri;
 
 /// A model with the snapshot that it is in.
 pub struct ModelRow<'a> {
     snapshot: &'a Snapshot,
     entry: &'a Entry<Model>,
+    /// What holds for its license terms, once that was asked for.
+    terms: OnceCell<Option<&'a [Values<'static>]>>,
 }
 
 impl<'a> ModelRow<'a> {
     /// A model of a snapshot.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot, entry: &'a Entry<Model>) -> Self {
-        Self { snapshot, entry }
+        Self { snapshot, entry, terms: OnceCell::new() }
     }
 
     fn own(&self, field: OwnField) -> Values<'a> {
@@ -77,6 +82,15 @@ impl Row<ModelField> for ModelRow<'_> {
             ModelField::Availability(kind) => of_part(model, kind),
             ModelField::ComponentLicense(kind) => license_of_part(model, kind),
             ModelField::Terms(field) => self.snapshot.model_index().terms_of(&model.name, field),
+        }
+    }
+
+    fn meets(&self, field: ModelField, wanted: &Wanted) -> Tri {
+        let ModelField::Terms(field) = field else { return wanted.is_met_by(&self.values(field)) };
+        let held = self.terms.get_or_init(|| self.snapshot.model_index().held_terms(&self.entry.record.name));
+        match held.and_then(|held| held.get(field as usize)) {
+            Some(values) => wanted.is_met_by(values),
+            None => wanted.is_met_by(&Values { open: true, ..Values::default() }),
         }
     }
 

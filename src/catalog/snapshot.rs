@@ -112,6 +112,8 @@ pub enum Change {
     Waiver(Box<str>, Option<Put<Waiver>>),
     /// A policy of the organisation.
     Policy(Box<str>, Option<Put<ModelPolicy>>),
+    /// What runs where, unread.
+    Deployment(Box<str>, Option<Put<()>>),
 }
 
 /// A record of a data set: the data set and its id there.
@@ -169,6 +171,7 @@ pub struct Snapshot {
     waivers: Map<Box<str>, Arc<Entry<Waiver>>>,
     policies: Map<Box<str>, Arc<Entry<Arc<ModelPolicy>>>>,
     policy_set: Arc<PolicySet>,
+    deployments: Map<Box<str>, Arc<Entry<()>>>,
     service_terms: Index<Box<str>, smallvec::SmallVec<[LicenseId; 1]>>,
     /// Who serves a model, by id, with the number of offerings.
     servers: Index<ModelName, smallvec::SmallVec<[(ProviderId, usize); 1]>>,
@@ -197,6 +200,7 @@ impl Snapshot {
             waivers: Map::new(),
             policies: Map::new(),
             policy_set: Arc::default(),
+            deployments: Map::new(),
             service_terms: Index::default(),
             servers: Index::default(),
         }
@@ -305,6 +309,12 @@ impl Snapshot {
                     None => self.policies.remove(&id),
                 };
                 self.policy_set = Arc::new(self.policies.values().map(|entry| entry.record.clone()).collect());
+            }
+            Change::Deployment(id, put) => {
+                match put {
+                    Some(put) => self.deployments.insert(id, Arc::new(entry(revision, Layer::Operator, put))),
+                    None => self.deployments.remove(&id),
+                };
             }
             Change::SourceRecord(id, payload) => {
                 match payload {
@@ -628,6 +638,25 @@ impl Snapshot {
     pub fn page_policies(&self, after: Option<&str>, size: usize) -> Page<Arc<ModelPolicy>> {
         let after = after.map(Box::from);
         page(range_after(&self.policies, after.as_ref()).map(|(_, entry)| entry), size, self.policies.len())
+    }
+
+    /// A deployment, unread.
+    #[must_use]
+    pub fn deployment(&self, id: &str) -> Option<&Arc<Entry<()>>> {
+        self.deployments.get(id)
+    }
+
+    /// Every deployment by id, unread.
+    pub fn deployments(&self) -> impl Iterator<Item = (&str, &Arc<Entry<()>>)> {
+        self.deployments.iter().map(|(id, entry)| (&**id, entry))
+    }
+
+    /// A page of deployments by id, after `after`.
+    #[must_use]
+    pub fn page_deployments(&self, after: Option<&str>, size: usize) -> Page<()> {
+        let after = after.map(Box::from);
+        let rest = range_after(&self.deployments, after.as_ref()).map(|(_, entry)| entry);
+        page(rest, size, self.deployments.len())
     }
 
     /// A provider.

@@ -8,6 +8,7 @@ mod compare;
 mod config;
 mod credentials;
 mod decisions;
+mod deployments;
 mod document;
 mod export;
 mod facts;
@@ -86,6 +87,9 @@ enum Command {
     /// Look at, try out and change organisation policies.
     #[command(subcommand)]
     Policies(policies::PoliciesCommand),
+    /// Look at and register deployments: what runs where, and whether it may.
+    #[command(subcommand)]
+    Deployments(deployments::DeploymentsCommand),
     /// Look at the decision log of a server.
     #[command(subcommand)]
     Decisions(decisions::DecisionsCommand),
@@ -202,6 +206,7 @@ fn execute(command: Command, settings: &[config::Setting], out: &Output) -> Resu
             Command::Profiles(command) => named::run::<UseProfileServiceClient<Channel>>(command, out).await,
             Command::Waivers(command) => named::run::<WaiverServiceClient<Channel>>(command, out).await,
             Command::Policies(command) => policies::run(command, out).await,
+            Command::Deployments(command) => deployments::run(command, out).await,
             Command::Decisions(command) => decisions::run(command, out).await,
             Command::Notice(arguments) => notice::run(arguments, out).await,
             Command::Import(command) => import::run(command, out).await,

@@ -15,7 +15,7 @@ use super::{Failure, fields};
 use crate::catalog::fields::ModelField;
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::policy_service_client::PolicyServiceClient;
-use crate::pb::weighbridge::v1::simulate_policy_request::{DecisionsScope, ModelsScope, Scope};
+use crate::pb::weighbridge::v1::simulate_policy_request::{DecisionsScope, DeploymentsScope, ModelsScope, Scope};
 use crate::policy::PolicyField;
 use crate::registry::{Registry, RequestId, validate_policies};
 use crate::service::check_eligibility;
@@ -62,6 +62,9 @@ pub(super) struct SimulateArguments {
     /// Try it on the newest decisions of the log, this many, instead of on models.
     #[arg(long, value_name = "COUNT", conflicts_with = "filter")]
     last: Option<i32>,
+    /// Try it on the registered deployments, each with its own facts, instead of on models.
+    #[arg(long, conflicts_with_all = ["filter", "last"])]
+    deployments: bool,
     /// Only models that meet a filter.
     #[arg(long, default_value = "", hide_default_value = true)]
     filter: String,
@@ -324,12 +327,13 @@ fn texts(list: Option<&Value>, field: &str) -> Result<Vec<String>, String> {
 }
 
 async fn simulate(arguments: SimulateArguments, out: &Output) -> Result<u8, Failure> {
-    let SimulateArguments { files, deleted, last, filter, max_changes, facts, server } = arguments;
+    let SimulateArguments { files, deleted, last, deployments, filter, max_changes, facts, server } = arguments;
     if files.is_empty() && deleted.is_empty() {
         return Err(Failure::usage("name files of policies, or policies to delete with --delete"));
     }
     let scope = match last {
         Some(last) => Scope::Decisions(DecisionsScope { last }),
+        None if deployments => Scope::Deployments(DeploymentsScope::default()),
         None => Scope::Models(ModelsScope { filter, r#use: Some(facts.read()?), use_profile: facts.profile() }),
     };
     let request = pb::SimulatePolicyRequest {

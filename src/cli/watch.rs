@@ -11,6 +11,7 @@ use super::Failure;
 use super::client::{ANSWER_BYTES_MAX, Channel, ServerArguments, failed};
 use super::output::{Output, Style, note, to_json};
 use crate::pb::weighbridge::v1 as pb;
+use crate::pb::weighbridge::v1::deployment_service_client::DeploymentServiceClient;
 use crate::pb::weighbridge::v1::license_service_client::LicenseServiceClient;
 use crate::pb::weighbridge::v1::model_service_client::ModelServiceClient;
 
@@ -36,6 +37,17 @@ pub(super) enum WatchCommand {
         #[command(flatten)]
         watch: WatchArguments,
     },
+    /// Follow the verdicts of deployments: what has changed, and what led to it.
+    Deployments {
+        /// Only those of an owner.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        owner: String,
+        /// Only those of an environment, for example production.
+        #[arg(long, default_value = "", hide_default_value = true)]
+        environment: String,
+        #[command(flatten)]
+        follow: FollowArguments,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -44,6 +56,12 @@ pub(super) struct WatchArguments {
     /// fields` (`licenses`) lists the fields.
     #[arg(long, default_value = "", hide_default_value = true)]
     filter: String,
+    #[command(flatten)]
+    follow: FollowArguments,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FollowArguments {
     /// Begin with the changes after this revision, instead of from now on.
     #[arg(long, value_name = "REVISION", value_parser = clap::value_parser!(i64).range(1..))]
     since: Option<i64>,
@@ -59,9 +77,15 @@ pub(super) async fn run(command: WatchCommand, out: &Output) -> Result<u8, Failu
         match command {
             WatchCommand::Models { publisher, watch } => {
                 let parent = publisher.map_or_else(String::new, |publisher| format!("publishers/{publisher}"));
-                follow::<Models>(&parent, watch, out).await
+                let WatchArguments { filter, follow: from } = watch;
+                follow::<Models>(Wanted { parent, filter, ..Wanted::default() }, from, out).await
             }
-            WatchCommand::Licenses { watch } => follow::<Licenses>("", watch, out).await,
+            WatchCommand::Licenses { watch: WatchArguments { filter, follow: from } } => {
+                follow::<Licenses>(Wanted { filter, ..Wanted::default() }, from, out).await
+            }
+            WatchCommand::Deployments { owner, environment, follow: from } => {
+                follow::<Deployments>(Wanted { owner, environment, ..Wanted::default() }, from, out).await
+            }
         }
     };
     tokio::select! {
@@ -89,12 +113,7 @@ trait Watch {
     /// The name of the message of a change.
     const CHANGE: &'static str;
 
-    async fn start(
-        channel: Channel,
-        parent: &str,
-        filter: &str,
-        start_revision: i64,
-    ) -> Result<Streaming<Self::Response>, Status>;
+    async fn start(channel: Channel, wanted: &Wanted, from: &From) -> Result<Streaming<Self::Response>, Status>;
     fn told(response: Self::Response) -> Told<Self::Change>;
     /// Kind, name, and what the record is called and comes to.
     fn said(change: &Self::Change) -> (pb::ChangeKind, &str, String);
@@ -107,16 +126,11 @@ impl Watch for Models {
     type Change = pb::ModelChange;
     const CHANGE: &'static str = "weighbridge.v1.ModelChange";
 
-    async fn start(
-        channel: Channel,
-        parent: &str,
-        filter: &str,
-        start_revision: i64,
-    ) -> Result<Streaming<Self::Response>, Status> {
+    async fn start(channel: Channel, wanted: &Wanted, from: &From) -> Result<Streaming<Self::Response>, Status> {
         let request = pb::WatchModelsRequest {
-            parent: parent.to_owned(),
-            filter: filter.to_owned(),
-            start_revision,
+            parent: wanted.parent.clone(),
+            filter: wanted.filter.clone(),
+            start_revision: from.revision,
             ..Default::default()
         };
         let mut client = ModelServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
@@ -146,13 +160,9 @@ impl Watch for Licenses {
     type Change = pb::LicenseChange;
     const CHANGE: &'static str = "weighbridge.v1.LicenseChange";
 
-    async fn start(
-        channel: Channel,
-        _parent: &str,
-        filter: &str,
-        start_revision: i64,
-    ) -> Result<Streaming<Self::Response>, Status> {
-        let request = pb::WatchLicensesRequest { filter: filter.to_owned(), start_revision, ..Default::default() };
+    async fn start(channel: Channel, wanted: &Wanted, from: &From) -> Result<Streaming<Self::Response>, Status> {
+        let (filter, start_revision) = (wanted.filter.clone(), from.revision);
+        let request = pb::WatchLicensesRequest { filter, start_revision, ..Default::default() };
         let mut client = LicenseServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
         client.watch_licenses(request).await.map(tonic::Response::into_inner)
     }
@@ -168,33 +178,96 @@ impl Watch for Licenses {
     }
 }
 
+struct Deployments;
+
+impl Watch for Deployments {
+    type Response = pb::WatchDeploymentsResponse;
+    type Change = pb::DeploymentChange;
+    const CHANGE: &'static str = "weighbridge.v1.DeploymentChange";
+
+    async fn start(channel: Channel, wanted: &Wanted, from: &From) -> Result<Streaming<Self::Response>, Status> {
+        let request = pb::WatchDeploymentsRequest {
+            owner: wanted.owner.clone(),
+            environment: wanted.environment.clone(),
+            start_revision: from.revision,
+            start_time: from.time.filter(|_| from.revision > 0),
+            ..Default::default()
+        };
+        let mut client = DeploymentServiceClient::new(channel).max_decoding_message_size(ANSWER_BYTES_MAX);
+        client.watch_deployments(request).await.map(tonic::Response::into_inner)
+    }
+
+    fn told(response: Self::Response) -> Told<Self::Change> {
+        let pb::WatchDeploymentsResponse { revision, partial, event_time, actor, changes } = response;
+        Told { revision, partial, commit_time: event_time, actor, changes }
+    }
+
+    fn said(change: &Self::Change) -> (pb::ChangeKind, &str, String) {
+        let kind = match change.kind() {
+            pb::DeploymentChangeKind::Added => pb::ChangeKind::Added,
+            pb::DeploymentChangeKind::Removed => pb::ChangeKind::Removed,
+            pb::DeploymentChangeKind::Changed | pb::DeploymentChangeKind::Unspecified => pb::ChangeKind::Changed,
+        };
+        let short = |verdict: pb::Verdict| verdict.as_str_name().trim_start_matches("VERDICT_").to_owned();
+        let (before, after) = (short(change.before()), short(change.after()));
+        let verdicts = match kind {
+            pb::ChangeKind::Added => after,
+            pb::ChangeKind::Removed => before,
+            pb::ChangeKind::Changed | pb::ChangeKind::Unspecified => {
+                format!("{before} → {after}, because of {}", change.causes.join(", "))
+            }
+        };
+        (kind, change.deployment.as_ref().map_or("", |deployment| &deployment.name), verdicts)
+    }
+}
+
+/// What is watched.
+#[derive(Debug, Default)]
+struct Wanted {
+    parent: String,
+    filter: String,
+    owner: String,
+    environment: String,
+}
+
+/// From where on.
+struct From {
+    revision: i64,
+    /// Up to when everything that time brings was told.
+    time: Option<prost_types::Timestamp>,
+}
+
 /// How far it has come, over all connections.
 struct Position {
     /// A message has come.
     begun: bool,
     /// The last revision that came to its end; 0: from now on.
     complete: i64,
+    /// The time of that.
+    time: Option<prost_types::Timestamp>,
     /// The revision of the last change that was printed, and how many of it were: after a break in between they come again.
     printed: (i64, usize),
     /// How many changes are still wanted.
     left: u64,
 }
 
-async fn follow<W: Watch>(parent: &str, watch: WatchArguments, out: &Output) -> Result<u8, Failure> {
-    let WatchArguments { filter, since, limit, server } = watch;
+async fn follow<W: Watch>(wanted: Wanted, watch: FollowArguments, out: &Output) -> Result<u8, Failure> {
+    let FollowArguments { since, limit, server } = watch;
     let (complete, left) = (since.unwrap_or(0), limit.unwrap_or(u64::MAX));
-    let mut position = Position { begun: false, complete, printed: (0, 0), left };
+    let mut position = Position { begun: false, complete, time: None, printed: (0, 0), left };
     let mut pause = PAUSE_MIN;
     let mut channel = Some(server.connect().await?);
     loop {
         let lost = match channel.take() {
-            Some(channel) => match W::start(channel, parent, &filter, position.complete).await {
-                Ok(stream) => match read::<W>(stream, &mut position, &mut pause, out).await? {
-                    None => return Ok(0),
-                    Some(status) => status,
-                },
-                Err(status) => status,
-            },
+            Some(channel) => {
+                match W::start(channel, &wanted, &From { revision: position.complete, time: position.time }).await {
+                    Ok(stream) => match read::<W>(stream, &mut position, &mut pause, out).await? {
+                        None => return Ok(0),
+                        Some(status) => status,
+                    },
+                    Err(status) => status,
+                }
+            }
             None => Status::unavailable(format!("no server answers at `{}`", server.server)),
         };
         // A server that was never there is an error; one that goes away is waited for.
@@ -246,7 +319,9 @@ async fn read<W: Watch>(
             }
         }
         if !told.partial {
-            position.complete = told.revision;
+            (position.complete, position.time) = (told.revision, told.commit_time);
+            // What comes after a break comes after it.
+            position.printed = (told.revision, 0);
         }
     }
 }

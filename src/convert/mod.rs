@@ -4,6 +4,7 @@
 mod as_of;
 mod commit_note;
 mod coverage;
+mod deployment;
 mod eligibility;
 mod enums;
 mod explained;
@@ -29,6 +30,7 @@ mod waiver;
 pub use as_of::{AsOf, as_of};
 pub use commit_note::{decode_note, encode_note};
 pub use coverage::coverage;
+pub use deployment::check_deployment;
 pub use eligibility::{
     EligibleRequest, RequestRefused, UseRequest, check_request, decision, eligible_model, eligible_request, moment,
     verdict_count, verdict_number,

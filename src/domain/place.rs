@@ -38,6 +38,11 @@ impl Country {
         std::str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    fn of_index(index: usize) -> Option<Self> {
+        let letter = |at: usize| u8::try_from(at).ok().map(|at| b'A' + at);
+        Some(Self([letter(index / 26)?, letter(index % 26)?]))
+    }
+
     fn index(self) -> usize {
         let [a, b] = self.0;
         bit(a, b)
@@ -118,7 +123,15 @@ impl CountrySet {
 
     /// Its countries, in order.
     pub fn iter(&self) -> impl Iterator<Item = Country> + '_ {
-        CODES.split_whitespace().filter_map(Country::parse_known).filter(|c| self.contains(*c))
+        let bits = |(at, word): (usize, &u64)| {
+            let mut left = *word;
+            std::iter::from_fn(move || {
+                let bit = usize::try_from(left.trailing_zeros()).ok().filter(|_| left != 0)?;
+                left &= left - 1;
+                Some(at * 64 + bit)
+            })
+        };
+        self.0.iter().enumerate().flat_map(bits).filter_map(Country::of_index)
     }
 
     /// The set of codes in a text: two capitals each, blanks between them.
@@ -154,13 +167,6 @@ impl CountrySet {
             _ => return None,
         }
         Some(set)
-    }
-}
-
-impl Country {
-    fn parse_known(code: &str) -> Option<Self> {
-        let &[a, b] = code.as_bytes() else { return None };
-        Some(Self([a, b]))
     }
 }
 

@@ -7,7 +7,7 @@ use super::condition::Condition;
 use super::fields::{PolicyField, UseField};
 use super::row::CheckRow;
 use crate::catalog::filter::{Query, Row};
-use crate::domain::eligibility::{Activity, Facts, Met, Policy, PolicyCase, PolicyEffect};
+use crate::domain::eligibility::{Activities, Activity, Facts, Met, Policy, PolicyCase, Which};
 use crate::domain::tri::Tri;
 
 /// A policy with its condition.
@@ -19,17 +19,30 @@ pub struct Compiled<M> {
     pub condition: Option<Condition<M>>,
 }
 
+impl<M> Compiled<M> {
+    fn is_among(&self, which: Which) -> bool {
+        let asks = |activity: Activity| self.condition.as_ref().is_some_and(|c| c.activities.contains(&activity));
+        let looks = || self.condition.as_ref().is_some_and(|condition| condition.looks_at_decision);
+        match which {
+            Which::All => true,
+            Which::Enforced => self.policy.is_enforced,
+            Which::AskingFor(activity) => self.policy.is_enforced && asks(activity),
+            Which::ChangedBy(activity) => self.policy.is_enforced && (asks(activity) || looks()),
+        }
+    }
+}
+
 /// All policies, in the order of their names.
 #[derive(Clone, Debug)]
 pub struct PolicySet<M> {
     list: Vec<Arc<Compiled<M>>>,
     look_at_decision: bool,
-    activities: Vec<(Activity, PolicyEffect)>,
+    activities: Activities,
 }
 
 impl<M> Default for PolicySet<M> {
     fn default() -> Self {
-        Self { list: Vec::new(), look_at_decision: false, activities: Vec::new() }
+        Self { list: Vec::new(), look_at_decision: false, activities: Activities::default() }
     }
 }
 
@@ -39,10 +52,11 @@ impl<M> FromIterator<Arc<Compiled<M>>> for PolicySet<M> {
         set.list.sort_by(|a, b| a.policy.name.cmp(&b.policy.name));
         // What is not enforced changes no verdict, so that nothing that is not done would worsen it.
         for compiled in set.list.iter().filter(|compiled| compiled.policy.is_enforced) {
-            let asked = compiled.condition.iter().flat_map(|condition| &condition.activities);
-            set.activities.extend(asked.map(|activity| (*activity, compiled.policy.effect)));
+            if let Some(condition) = &compiled.condition {
+                condition.activities.iter().for_each(|activity| set.activities.insert(*activity));
+                set.look_at_decision |= condition.looks_at_decision;
+            }
         }
-        set.look_at_decision = set.list.iter().filter_map(|c| c.condition.as_ref()).any(|c| c.looks_at_decision);
         set
     }
 }
@@ -54,7 +68,7 @@ impl<M> PolicySet<M> {
         self.list.is_empty()
     }
 
-    /// Whether one looks at the decision before policies.
+    /// Whether one that is enforced looks at the decision before policies.
     #[must_use]
     pub fn look_at_decision(&self) -> bool {
         self.look_at_decision
@@ -62,8 +76,18 @@ impl<M> PolicySet<M> {
 
     /// Activities that conditions of enforced policies ask for.
     #[must_use]
-    pub fn activities(&self) -> &[(Activity, PolicyEffect)] {
-        &self.activities
+    pub fn activities(&self) -> Activities {
+        self.activities
+    }
+
+    /// Whether there is one of them.
+    #[must_use]
+    pub fn any(&self, which: Which) -> bool {
+        match which {
+            Which::All | Which::Enforced => !self.list.is_empty(),
+            Which::AskingFor(activity) => self.activities.has(activity),
+            Which::ChangedBy(activity) => self.look_at_decision || self.activities.has(activity),
+        }
     }
 
     /// The policies.
@@ -73,9 +97,15 @@ impl<M> PolicySet<M> {
 }
 
 impl<M: Copy + Eq + Debug> PolicySet<M> {
-    /// Holds every policy against a check of a model, and tells those that are met or may be. `None`: the model is no row.
-    pub fn meet<'a>(&'a self, model: Option<&impl Row<M>>, case: &PolicyCase<'_, 'a>, met: &mut dyn FnMut(Met<'a>)) {
-        for compiled in &self.list {
+    /// Holds policies against a check of a model, and tells those that are met or may be. `None`: the model is no row.
+    pub fn meet<'a>(
+        &'a self,
+        model: Option<&impl Row<M>>,
+        case: &PolicyCase<'_, 'a>,
+        which: Which,
+        met: &mut dyn FnMut(Met<'a>),
+    ) {
+        for compiled in self.list.iter().filter(|compiled| compiled.is_among(which)) {
             let policy = &compiled.policy;
             let unknown = Met {
                 policy,

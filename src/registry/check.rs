@@ -11,7 +11,9 @@ use super::resolve::{Resolved, resolve};
 use super::{Registry, RegistryError, present, violation};
 use crate::catalog::Snapshot;
 use crate::convert::{self, Asked, UseRequest};
-use crate::domain::eligibility::{Decision, Hosting, Requirements, Use, Waiver, Waivers, evaluate, unresolved};
+use crate::domain::eligibility::{
+    Decision, Hosting, Present, Requirements, Use, Waiver, Waivers, evaluate, unresolved,
+};
 use crate::domain::license::Listed;
 use crate::domain::name::{LicenseId, ModelName, OfferingName, ProviderId, shown};
 
@@ -42,29 +44,11 @@ impl Registry {
         then: impl FnOnce(&Checked<'_>) -> R,
     ) -> Result<R, RegistryError> {
         self.check_complete()?;
-        let revision = snapshot.revision();
         let at = self.at(request);
-        check_lists(snapshot, &request.use_)?;
-        let asked = Asked { model: &request.model, use_profile: &request.use_profile, use_: &request.use_, at };
-        match resolve(snapshot, &request.model)? {
-            Resolved::Model { entry, offering, .. } => {
-                let offering = offering.as_deref().and_then(|name| OfferingName::parse(name).ok());
-                let served_by = offering.as_ref().map(OfferingName::provider);
-                let use_ = by_offering(&request.use_, served_by);
-                let list = waivers(snapshot, &entry.record.name, &request.use_profile);
-                let waivers = Waivers { list: &list, at };
-                let decision = evaluate(&**snapshot, &entry.record, &use_, present(snapshot, at), waivers);
-                self.count(revision, &decision);
-                let asked = Asked { use_: &use_, ..asked };
-                Ok(then(&Checked { decision, name: entry.record.name.as_str(), revision, asked, served_by }))
-            }
-            Resolved::Unresolved(offering) => {
-                let decision = unresolved(&offering.record.unresolved_reason);
-                self.count(revision, &decision);
-                let name = offering.record.name.resource_name();
-                Ok(then(&Checked { decision, name: &name, revision, asked, served_by: None }))
-            }
-        }
+        judge(snapshot, request, at, present(snapshot, at), |checked| {
+            self.count(checked.revision, &checked.decision);
+            then(checked)
+        })
     }
 
     fn count(&self, revision: u64, decision: &Decision<'_>) {
@@ -80,6 +64,39 @@ impl Registry {
     /// When the use happens, in seconds since 1970.
     pub(super) fn at(&self, request: &UseRequest) -> i64 {
         request.at.unwrap_or_else(|| (self.clock)().as_second())
+    }
+}
+
+/// Judges a use on a snapshot: the one way in which anything is judged.
+///
+/// # Errors
+/// The model is not known or ambiguous, or a license of a list is not known.
+pub(super) fn judge<R>(
+    snapshot: &Snapshot,
+    request: &UseRequest,
+    at: i64,
+    present: Present,
+    then: impl FnOnce(&Checked<'_>) -> R,
+) -> Result<R, RegistryError> {
+    let revision = snapshot.revision();
+    check_lists(snapshot, &request.use_)?;
+    let asked = Asked { model: &request.model, use_profile: &request.use_profile, use_: &request.use_, at };
+    match resolve(snapshot, &request.model)? {
+        Resolved::Model { entry, offering, .. } => {
+            let offering = offering.as_deref().and_then(|name| OfferingName::parse(name).ok());
+            let served_by = offering.as_ref().map(OfferingName::provider);
+            let use_ = by_offering(&request.use_, served_by);
+            let list = waivers(snapshot, &entry.record.name, &request.use_profile);
+            let waivers = Waivers { list: &list, at };
+            let decision = evaluate(snapshot, &entry.record, &use_, present, waivers);
+            let asked = Asked { use_: &use_, ..asked };
+            Ok(then(&Checked { decision, name: entry.record.name.as_str(), revision, asked, served_by }))
+        }
+        Resolved::Unresolved(offering) => {
+            let decision = unresolved(&offering.record.unresolved_reason);
+            let name = offering.record.name.resource_name();
+            Ok(then(&Checked { decision, name: &name, revision, asked, served_by: None }))
+        }
     }
 }
 

@@ -84,12 +84,12 @@ pub enum RegistryError {
         name: String,
     },
     /// A use profile is still named.
-    #[error("use profile `{name}` is named by `{waiver}`: change that first")]
+    #[error("use profile `{name}` is named by `{by}`: change that first")]
     UseProfileInUse {
         /// Its name.
         name: String,
-        /// A waiver that names it.
-        waiver: String,
+        /// A waiver or deployment that names it.
+        by: String,
     },
     /// A policy is still named.
     #[error("policy `{name}` is named by `{waiver}`: change that first")]

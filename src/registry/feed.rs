@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::key::Key;
 use super::once::Requests;
+use super::watch::Changed;
 use super::{Published, day_of_ms, records};
 use crate::catalog::{Change, Snapshot};
 use crate::convert::RecordError;
@@ -31,6 +32,7 @@ pub(super) struct Step {
     pub(super) after: Arc<Snapshot>,
     models: OnceLock<Arc<[ModelName]>>,
     licenses: OnceLock<Arc<[LicenseId]>>,
+    changed: OnceLock<Changed>,
 }
 
 impl Step {
@@ -46,6 +48,7 @@ impl Step {
             after,
             models: OnceLock::new(),
             licenses: OnceLock::new(),
+            changed: OnceLock::new(),
         }
     }
 
@@ -65,6 +68,11 @@ impl Step {
             _ => None,
         };
         self.licenses.get_or_init(|| self.names(id)).clone()
+    }
+
+    /// What it changed, by kind.
+    pub(super) fn changed(&self) -> &Changed {
+        self.changed.get_or_init(|| Changed::of(self.keys.iter().filter_map(|key| Key::read(key))))
     }
 
     fn names<T: Ord>(&self, name: impl Fn(Key) -> Option<T>) -> Arc<[T]> {

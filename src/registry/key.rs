@@ -26,6 +26,8 @@ pub(super) enum Key {
     Waiver(Box<str>),
     /// A policy of the organisation.
     Policy(Box<str>),
+    /// What runs where.
+    Deployment(Box<str>),
 }
 
 impl Key {
@@ -45,6 +47,7 @@ impl Key {
             Self::UseProfile(id) => format!("{}/use-profiles/{id}", letter(Layer::Operator)),
             Self::Waiver(id) => format!("{}/waivers/{id}", letter(Layer::Operator)),
             Self::Policy(id) => format!("{}/policies/{id}", letter(Layer::Operator)),
+            Self::Deployment(id) => format!("{}/deployments/{id}", letter(Layer::Operator)),
             Self::SourceRecord((source, id)) => format!("{}/sources/{source}/{id}", letter(Layer::Imported)),
         };
         text.into_bytes().into()
@@ -76,6 +79,7 @@ impl Key {
             ("use-profiles", Layer::Operator) => is_segment(name).then(|| Self::UseProfile(name.into())),
             ("waivers", Layer::Operator) => is_segment(name).then(|| Self::Waiver(name.into())),
             ("policies", Layer::Operator) => is_segment(name).then(|| Self::Policy(name.into())),
+            ("deployments", Layer::Operator) => is_segment(name).then(|| Self::Deployment(name.into())),
             ("sources", Layer::Imported) => {
                 let (source, id) = name.split_once('/').filter(|(source, id)| !source.is_empty() && !id.is_empty())?;
                 Some(Self::SourceRecord((source.into(), id.into())))
@@ -110,6 +114,7 @@ mod tests {
             Key::UseProfile("eu-production".into()),
             Key::Waiver("meta-2026".into()),
             Key::Policy("no-proprietary".into()),
+            Key::Deployment("search-eu".into()),
         ];
         for key in keys {
             assert_eq!(Key::read(&key.bytes()), Some(key.clone()), "{key:?}");

@@ -11,6 +11,7 @@ mod call;
 mod check;
 mod compare;
 mod decisions;
+mod deployments;
 mod eligible;
 mod error;
 mod explain;
@@ -48,6 +49,7 @@ pub use backup::BackupSummary;
 pub use call::{Call, Outcome, beside};
 pub use check::Checked;
 pub use decisions::{DecisionLog, LogLevel, LogSettings, LogStatus, OpenGeneration};
+pub use deployments::DeploymentFilter;
 pub use error::RegistryError;
 pub use import::ImportRequest;
 

@@ -94,7 +94,7 @@ pub struct NamedPage<T> {
     pub total_size: i32,
 }
 
-fn read<T: Kept>(revision: u64, payload: &[u8]) -> Result<T, convert::RecordError> {
+pub(super) fn read<T: Kept>(revision: u64, payload: &[u8]) -> Result<T, convert::RecordError> {
     let (kind, times) = records::stored(payload)?;
     let mut message = T::of(kind).ok_or(convert::RecordError::Empty)?;
     message.set_output(Some(Output {

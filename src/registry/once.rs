@@ -55,6 +55,7 @@ identified! {
     CreateUseProfileRequest UpdateUseProfileRequest DeleteUseProfileRequest
     CreateWaiverRequest UpdateWaiverRequest DeleteWaiverRequest
     CreatePolicyRequest UpdatePolicyRequest DeletePolicyRequest
+    CreateDeploymentRequest UpdateDeploymentRequest DeleteDeploymentRequest
 }
 
 /// The id of a request, and what tells the request from others.
@@ -229,6 +230,12 @@ impl Again for pb::UseProfile {
 }
 
 impl Again for pb::Policy {
+    fn again(_key: &Key, record: Option<Record>) -> Result<Self, RecordError> {
+        named::again(record)
+    }
+}
+
+impl Again for pb::Deployment {
     fn again(_key: &Key, record: Option<Record>) -> Result<Self, RecordError> {
         named::again(record)
     }

@@ -57,6 +57,7 @@ pub(super) fn change(key: &[u8], value: Option<Bytes>, pool: &Pool) -> Result<Op
             let record = convert::stored_policy(&message).map_err(invalid)?;
             Change::Policy(id, Some(Put { record, payload }))
         }
+        (Key::Deployment(id), Some(Kind::Deployment(_))) => Change::Deployment(id, Some(Put { record: (), payload })),
         (Key::SourceRecord(id), Some(Kind::SourceRecord(_))) => Change::SourceRecord(id, Some(payload)),
         (key, _) => {
             let name = String::from_utf8_lossy(&key.bytes()).into_owned();
@@ -77,6 +78,7 @@ fn deletion(key: Key) -> Change {
         Key::UseProfile(id) => Change::UseProfile(id, None),
         Key::Waiver(id) => Change::Waiver(id, None),
         Key::Policy(id) => Change::Policy(id, None),
+        Key::Deployment(id) => Change::Deployment(id, None),
     }
 }
 

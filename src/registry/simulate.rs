@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::check::{check_lists, waivers};
+use super::check::{Checked, check_lists, judge};
+use super::deployments::DeploymentFilter;
 use super::list::read_filter;
 use super::models::selected;
 use super::policies::check_count;
@@ -11,10 +12,10 @@ use super::{Registry, RegistryError, present, violation};
 use crate::catalog::fields::ModelField;
 use crate::catalog::{ModelPolicy, PolicySet, Snapshot};
 use crate::convert::{self, UseRequest};
-use crate::domain::eligibility::{Decision, Reason, Verdict, Waivers, evaluate};
-use crate::domain::name::{ModelName, shown};
+use crate::domain::eligibility::{Decision, Reason, Verdict};
+use crate::domain::name::shown;
 use crate::pb::weighbridge::v1 as pb;
-use crate::pb::weighbridge::v1::simulate_policy_request::{DecisionsScope, ModelsScope, Scope};
+use crate::pb::weighbridge::v1::simulate_policy_request::{DecisionsScope, DeploymentsScope, ModelsScope, Scope};
 
 /// Changes that are told where the request does not say how many, and most of them.
 const CHANGES_DEFAULT: usize = 100;
@@ -42,10 +43,16 @@ impl Registry {
         let mut trial = Trial { registry: self, before: snapshot, after: &after, max_changes, told: Told::default() };
         match scope {
             None => {
-                violations.push(violation("scope", "it must be set: `models` or `decisions`"));
+                violations.push(violation("scope", "it must be set: `deployments`, `models` or `decisions`"));
                 return Err(RegistryError::Invalid(violations));
             }
             Some(Scope::Models(scope)) => trial.models(scope, violations)?,
+            Some(Scope::Deployments(DeploymentsScope { owner, environment })) => {
+                if !violations.is_empty() {
+                    return Err(RegistryError::Invalid(violations));
+                }
+                trial.deployments(&DeploymentFilter { owner, environment })?;
+            }
             Some(Scope::Decisions(DecisionsScope { last })) => {
                 let last = within(&mut violations, "decisions.last", last, DECISIONS_DEFAULT, DECISIONS_MAX);
                 if !violations.is_empty() {
@@ -161,7 +168,8 @@ impl Trial<'_> {
         let mut entries: Vec<_> = rows.collect();
         entries.sort_by(|a, b| a.record.name.cmp(&b.record.name));
         for entry in entries {
-            self.check(&entry.record.name, &asked, at, "");
+            let asked = UseRequest { model: entry.record.name.to_string(), ..asked.clone() };
+            self.check(&asked, at, Tried::default());
         }
         Ok(())
     }
@@ -171,13 +179,24 @@ impl Trial<'_> {
             let at = logged.r#use.as_ref().and_then(|use_| use_.at.as_ref()).map(|at| at.seconds);
             let asked =
                 pb::CheckEligibilityRequest { model: logged.model.clone(), r#use: logged.r#use, ..Default::default() };
-            let name = ModelName::parse(&logged.model).ok().filter(|name| self.before.model_entry(name).is_some());
-            let read = convert::check_request(asked, None, &self.before.reference().vocabulary).ok();
-            match name.zip(read) {
-                Some((name, read)) => {
+            match convert::check_request(asked, None, &self.before.reference().vocabulary) {
+                Ok(read) => {
                     let asked = UseRequest { use_profile: logged.use_profile, ..read };
                     let at = at.unwrap_or_else(|| self.registry.at(&asked));
-                    self.check(&name, &asked, at, &logged.name);
+                    self.check(&asked, at, Tried { decision: &logged.name, ..Tried::default() });
+                }
+                Err(_) => self.told.skipped += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn deployments(&mut self, filter: &DeploymentFilter) -> Result<(), RegistryError> {
+        for (name, asked) in Registry::deployment_checks(self.before, filter)? {
+            match asked {
+                Some(asked) => {
+                    let at = self.registry.at(&asked);
+                    self.check(&asked, at, Tried { deployment: &name, ..Tried::default() });
                 }
                 None => self.told.skipped += 1,
             }
@@ -185,27 +204,29 @@ impl Trial<'_> {
         Ok(())
     }
 
-    fn check(&mut self, name: &ModelName, asked: &UseRequest, at: i64, decision: &str) {
-        let Some(entry) = self.before.model_entry(name) else { return };
-        let list = waivers(self.before, name, &asked.use_profile);
-        let decided = |snapshot| {
-            let waivers = Waivers { list: &list, at };
-            evaluate(snapshot, &entry.record, &asked.use_, present(self.before, at), waivers)
-        };
-        let (before, after) = (decided(self.before), decided(self.after));
-        self.told.add(&before, &after, Named { model: name.as_str(), decision }, self.max_changes);
+    fn check(&mut self, asked: &UseRequest, at: i64, of: Tried<'_>) {
+        let Self { before, after, max_changes, told, .. } = self;
+        let present = present(before, at);
+        let compared = judge(before, asked, at, present, |had| {
+            judge(after, asked, at, present, |has| told.add(had, &has.decision, of, *max_changes))
+        });
+        // A model that is gone, or an id that has come to be ambiguous.
+        if !matches!(compared, Ok(Ok(()))) {
+            self.told.skipped += 1;
+        }
     }
 }
 
-/// What a check was about.
-#[derive(Clone, Copy)]
-struct Named<'a> {
-    model: &'a str,
+/// What is tried again, besides a model.
+#[derive(Clone, Copy, Default)]
+struct Tried<'a> {
     decision: &'a str,
+    deployment: &'a str,
 }
 
 impl Told {
-    fn add(&mut self, before: &Decision<'_>, after: &Decision<'_>, of: Named<'_>, max_changes: usize) {
+    fn add(&mut self, had: &Checked<'_>, after: &Decision<'_>, of: Tried<'_>, max_changes: usize) {
+        let (before, model) = (&had.decision, had.name);
         self.checked += 1;
         *self.transitions.entry((before.verdict, after.verdict)).or_default() += 1;
         let (had, has) = (reasons(before), reasons(after));
@@ -226,15 +247,15 @@ impl Told {
         if self.changes.len() >= max_changes {
             return;
         }
-        let findings = |decision: &Decision<'_>| convert::decision(decision, of.model, 0).findings;
+        let findings = |decision: &Decision<'_>| convert::decision(decision, model, 0).findings;
         let (had, has) = (findings(before), findings(after));
         let without = |list: &[pb::Finding], other: &[pb::Finding]| -> Vec<pb::Finding> {
             list.iter().filter(|finding| !other.contains(finding)).cloned().collect()
         };
         self.changes.push(pb::VerdictChange {
-            model: of.model.to_owned(),
+            model: model.to_owned(),
             decision: of.decision.to_owned(),
-            deployment: String::new(),
+            deployment: of.deployment.to_owned(),
             before: convert::verdict_number(before.verdict),
             after: convert::verdict_number(after.verdict),
             added: without(&has, &had),

@@ -64,11 +64,14 @@ impl Kept for pb::UseProfile {
         let uses = |entry: &&std::sync::Arc<crate::catalog::Entry<crate::domain::eligibility::Waiver>>| {
             entry.record.use_profile.as_deref() == Some(name)
         };
-        match snapshot.waivers().find(uses) {
+        let by_waiver = snapshot.waivers().find(uses).map(|entry| entry.record.name.to_string());
+        let by_deployment = || {
+            let read = snapshot.deployments().filter_map(|(id, _)| super::deployments::read(snapshot, id).ok()?);
+            read.into_iter().find(|deployment| deployment.use_profile == name).map(|deployment| deployment.name)
+        };
+        match by_waiver.or_else(by_deployment) {
             None => Ok(()),
-            Some(entry) => {
-                Err(RegistryError::UseProfileInUse { name: name.to_owned(), waiver: entry.record.name.to_string() })
-            }
+            Some(by) => Err(RegistryError::UseProfileInUse { name: name.to_owned(), by }),
         }
     }
 }

@@ -17,7 +17,9 @@ use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::convert::{self, status::status};
 use crate::pb::weighbridge::v1 as pb;
-use crate::registry::{NamedPage, Registry, RegistryError, RequestId, Update, beside, validate_policies};
+use crate::registry::{
+    DeploymentFilter, NamedPage, Registry, RegistryError, RequestId, Update, beside, validate_policies,
+};
 
 /// Every service of the package, on one registry.
 #[derive(Clone)]
@@ -392,6 +394,69 @@ impl pb::policy_service_server::PolicyService for Services {
         let snapshot = registry.snapshot_from(least).await.map_err(|error| failed(&error))?;
         let simulated = beside(move || registry.simulate_policy(&snapshot, request)).await;
         answer(simulated.and_then(|simulated| simulated))
+    }
+}
+
+#[async_trait]
+impl pb::deployment_service_server::DeploymentService for Services {
+    async fn get_deployment(&self, request: Request<pb::GetDeploymentRequest>) -> Answer<pb::Deployment> {
+        answer(self.registry.deployment(&request.into_inner().name))
+    }
+
+    async fn list_deployments(
+        &self,
+        request: Request<pb::ListDeploymentsRequest>,
+    ) -> Answer<pb::ListDeploymentsResponse> {
+        let pb::ListDeploymentsRequest { verdicts, owner, environment, page_size, page_token } = request.into_inner();
+        let registry = self.registry.clone();
+        let filter = DeploymentFilter { owner, environment };
+        let page = lists::page(page_size, page_token);
+        let listed = beside(move || registry.list_deployments(&filter, &verdicts, &page)).await;
+        let listed = listed.and_then(|listed| listed);
+        answer(listed.map(|(page, revision)| pb::ListDeploymentsResponse {
+            deployments: page.records,
+            next_page_token: page.next_page_token,
+            total_size: page.total_size,
+            revision: i64::try_from(revision).unwrap_or(i64::MAX),
+        }))
+    }
+
+    async fn create_deployment(&self, request: Request<pb::CreateDeploymentRequest>) -> Answer<pb::Deployment> {
+        let request = request.into_inner();
+        let id = RequestId::of(&request);
+        let pb::CreateDeploymentRequest { deployment_id, deployment, validate_only, request_id: _ } = request;
+        let created = self.registry.create_named(&id, &deployment_id, deployment, validate_only).await;
+        answer(created.map(|created| self.registry.judged(&self.registry.snapshot(), created)))
+    }
+
+    async fn update_deployment(&self, request: Request<pb::UpdateDeploymentRequest>) -> Answer<pb::Deployment> {
+        let request = request.into_inner();
+        let id = RequestId::of(&request);
+        let pb::UpdateDeploymentRequest {
+            deployment: record,
+            update_mask: mask,
+            allow_missing,
+            validate_only,
+            request_id: _,
+        } = request;
+        let updated = self.registry.update_named(&id, Update { record, mask, allow_missing, validate_only }).await;
+        answer(updated.map(|updated| self.registry.judged(&self.registry.snapshot(), updated)))
+    }
+
+    async fn delete_deployment(&self, request: Request<pb::DeleteDeploymentRequest>) -> Answer<()> {
+        let request = request.into_inner();
+        let id = RequestId::of(&request);
+        let pb::DeleteDeploymentRequest { name, etag, validate_only, request_id: _ } = request;
+        answer(self.registry.delete_named::<pb::Deployment>(&id, &name, &etag, validate_only).await)
+    }
+
+    type WatchDeploymentsStream = watch::Watched<pb::WatchDeploymentsResponse>;
+
+    async fn watch_deployments(
+        &self,
+        request: Request<pb::WatchDeploymentsRequest>,
+    ) -> Answer<Self::WatchDeploymentsStream> {
+        answer(self.registry.watch_deployments(request.into_inner()).await.map(watch::watched))
     }
 }
 

@@ -132,6 +132,48 @@ fn policies_are_checked_tried_and_switched_on() {
 }
 
 #[test]
+fn deployments_are_registered_listed_and_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let one = write(
+        "one.yaml",
+        "name: deployments/one\nmodel: allenai/OLMo-2-1124-7B\nowner: search\nenvironment: production\nuse: {purpose: research, hosting: self-hosted}\n",
+    );
+    let policy = write(
+        "policy.yaml",
+        "name: policies/p\ncondition: model.publisher = allenai\neffect: BLOCK\nmessage: ask us\nmode: ENFORCED\n",
+    );
+    let serving = Serving::start(folder.path(), &["--store", "memory"]);
+    let follower = weighbridge()
+        .args(["watch", "deployments", "--since", "1", "--limit", "2"])
+        .env("WEIGHBRIDGE_SERVER", serving.address())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert_eq!(code(&serving.run(&["deployments", "apply", &one])), 0);
+    assert!(stdout(&serving.run(&["deployments", "list"])).contains("ELIGIBLE"));
+    let tried = serving.run(&["policies", "simulate", &policy, "--deployments"]);
+    assert!(stdout(&tried).contains("deployments/one  publishers/allenai/models/olmo-2-1124-7b"), "{}", stdout(&tried));
+    assert_eq!(code(&serving.run(&["policies", "apply", &policy])), 0);
+    let listed = |verdict: &str| stdout(&serving.run(&["deployments", "list", "--verdict", verdict]));
+    assert!(listed("ineligible").contains("deployments/one"));
+    assert!(listed("eligible").contains("deployments: 0"));
+    assert_eq!(code(&serving.run(&["deployments", "list", "--verdict", "maybe"])), 2);
+    let followed = follower.wait_with_output().unwrap();
+    let told = stdout(&followed);
+    assert_eq!(code(&followed), 0, "{told}");
+    assert!(told.contains("ADDED") && told.contains("ELIGIBLE → INELIGIBLE, because of policies/p"), "{told}");
+    let got = serving.run(&["deployments", "get", "one", "--format", "json"]);
+    assert!(stdout(&got).contains("VERDICT_INELIGIBLE"), "{}", stdout(&got));
+    assert_eq!(code(&serving.run(&["deployments", "delete", "one"])), 0);
+    assert_eq!(code(&serving.run(&["deployments", "get", "one"])), 6);
+}
+
+#[test]
 fn the_starter_policies_do_what_their_cases_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/policies");
     let tested = run(&["policies", "test", &folder.join("cases.yaml").display().to_string()]);

@@ -18,6 +18,7 @@ mod catalog;
 mod cli;
 mod client;
 mod crash;
+mod deployments;
 mod durability;
 mod eligibility;
 mod fuzz;

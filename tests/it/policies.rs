@@ -10,7 +10,9 @@ use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
 use weighbridge::catalog::{PolicySet, Snapshot};
 use weighbridge::convert;
-use weighbridge::domain::eligibility::{Reason, Use, Verdict, Waivers, evaluate, verdict};
+use weighbridge::domain::eligibility::{
+    Activities, Activity, Detail, Reason, Use, Verdict, Waivers, evaluate, verdict,
+};
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
@@ -462,6 +464,17 @@ async fn laws_hold_whatever_the_policies_say() {
                 for finding in decision.findings.iter().filter(|f| f.reason == Reason::PolicyUndecided) {
                     assert!(finding.policy().is_some(), "{}", context());
                 }
+                // What is taken as not done is what would have worsened it.
+                let assumed = decision.findings.iter().find_map(|f| match f.detail {
+                    Detail::Assumed(activities) => Some(activities),
+                    _ => None,
+                });
+                let worsens = |activity: &Activity| {
+                    let more = Use { activities: use_.activities.with(*activity), ..use_.clone() };
+                    judged(&ruled, &more) > under
+                };
+                let expected: Activities = Activity::ALL.iter().copied().filter(worsens).collect();
+                assert_eq!(assumed.unwrap_or_default(), expected, "{}", context());
                 seen[under as usize] += 1;
             }
             // What was told with facts missing stays so when they are known; no fact that is left out makes a yes.

@@ -12,5 +12,5 @@ mod value;
 
 pub use parse::{Comparison, DEPTH_MAX, LEN_MAX, Node, Operator, Span, SyntaxError, TERMS_MAX, character, parse};
 pub(in crate::catalog) use query::folded_words;
-pub use query::{Near, Problem, Query, Row, Schema, Test, Wanted, Word, check, words_of};
+pub use query::{Near, Problem, Query, Row, Schema, Subject, Test, Wanted, Word, check, words_of};
 pub use value::{Kind, List, Value, Values};

@@ -1,6 +1,8 @@
 //! Filters held against a table of fields: types are checked once, all mistakes at once, and what is left can be asked of a
 //! row or of an index.
 
+use std::borrow::Borrow;
+
 use super::parse::{Comparison, Field as Path, Literal, Node, Operator, Span};
 use super::pattern::Pattern;
 use super::value::{Kind, NANO, Value, Values};
@@ -24,10 +26,32 @@ pub trait Schema {
     fn repeated(field: Self::Field) -> bool;
 }
 
+/// What a filter can be asked of.
+pub trait Subject<F> {
+    /// Whether a field holds what is wanted.
+    fn meets(&self, field: F, wanted: &Wanted) -> Tri;
+    /// Whether a word stands in what it is called.
+    fn is_called(&self, word: &Word) -> bool;
+}
+
+impl<F, R: Row<F>> Subject<F> for R {
+    fn meets(&self, field: F, wanted: &Wanted) -> Tri {
+        Row::meets(self, field, wanted)
+    }
+
+    fn is_called(&self, word: &Word) -> bool {
+        Row::is_called(self, word)
+    }
+}
+
 /// A row that can be asked for its fields.
 pub trait Row<F> {
     /// The values of a field.
     fn values(&self, field: F) -> Values<'_>;
+    /// Whether a field holds what is wanted.
+    fn meets(&self, field: F, wanted: &Wanted) -> Tri {
+        wanted.is_met_by(&self.values(field))
+    }
     /// Whether a word stands in what the row is called.
     fn is_called(&self, word: &Word) -> bool;
 }
@@ -116,12 +140,18 @@ impl Wanted {
     /// Whether the values of a field are what is wanted. Any one of a list is enough.
     #[must_use]
     pub fn is_met_by(&self, values: &Values<'_>) -> Tri {
-        if *self == Self::Present {
+        self.is_met_among(values.list.iter(), values.open)
+    }
+
+    /// The same of values that are not gathered first.
+    pub fn is_met_among<'a, V: Borrow<Value<'a>>>(&self, values: impl IntoIterator<Item = V>, open: bool) -> Tri {
+        let mut values = values.into_iter();
+        if matches!(self, Self::Present) {
             // What is there is known, also where there may be more.
-            return (!values.list.is_empty()).into();
+            return values.next().is_some().into();
         }
-        let none = if values.open { Tri::Unknown } else { Tri::False };
-        values.list.iter().fold(none, |met, value| met.or(self.is_met(value)))
+        let none = if open { Tri::Unknown } else { Tri::False };
+        values.fold(none, |met, value| met.or(self.is_met(value.borrow())))
     }
 }
 
@@ -148,8 +178,8 @@ impl<F> Query<F> {
 }
 
 impl<F: Copy> Query<F> {
-    /// Asks a row.
-    pub fn holds(&self, row: &impl Row<F>) -> Tri {
+    /// Asks a row, or something like one.
+    pub fn holds(&self, row: &impl Subject<F>) -> Tri {
         match self {
             Self::And(parts) => {
                 parts.iter().fold(Tri::True, |all, part| if all == Tri::False { all } else { all.and(part.holds(row)) })
@@ -160,7 +190,7 @@ impl<F: Copy> Query<F> {
             Self::Not(part) => part.holds(row).negated(),
             Self::Unknown(part) => (part.holds(row) == Tri::Unknown).into(),
             Self::Word(word) => row.is_called(word).into(),
-            Self::Test(test) => test.wanted.is_met_by(&row.values(test.field)),
+            Self::Test(test) => row.meets(test.field, &test.wanted),
         }
     }
 }

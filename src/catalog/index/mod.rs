@@ -428,6 +428,12 @@ impl ModelIndex {
         &self.live
     }
 
+    /// What holds for the license terms of a model, by [`TermsField`].
+    pub(in crate::catalog) fn held_terms(&self, name: &ModelName) -> Option<&[Values<'static>]> {
+        let slot = self.row(name.as_str()).and_then(|row| self.slot(row))?;
+        Some(self.terms.group(slot.group)?.held())
+    }
+
     /// What holds for the license terms of a model.
     #[must_use]
     pub fn terms_of(&self, name: &ModelName, field: TermsField) -> Values<'static> {

@@ -44,6 +44,11 @@ impl Group {
         self.by_release
     }
 
+    /// What holds for all of them, by [`TermsField`].
+    pub(super) fn held(&self) -> &[Values<'static>] {
+        &self.terms
+    }
+
     /// What holds for all of them.
     #[must_use]
     pub fn terms(&self, field: TermsField) -> Values<'static> {

@@ -118,7 +118,9 @@ pub fn verdict<'a>(
     waivers: Waivers<'a>,
 ) -> Verdict {
     let context = context(records, model, use_, present.into(), waivers);
-    context.judged().verdict
+    let mut out = context.out_for_policies();
+    rules::judge(&context, &mut out);
+    out.verdict
 }
 
 /// The decision on a known offering whose model is not known: a review.
@@ -178,12 +180,13 @@ impl<'a> Context<'a> {
         Context { records, model, use_, activities, asked, found, day, tier, waivers }
     }
 
-    /// What the rules lead to, with no more findings kept than they need themselves.
-    pub(super) fn judged(&self) -> Out<'a> {
-        let needs_findings = self.records.policies().look_at_decision();
-        let mut out = if needs_findings { Out::collecting(self.waivers) } else { Out::counting(self.waivers) };
-        rules::judge(self, &mut out);
-        out
+    /// Where the rules write to if only the verdict is wanted: policies may need their findings.
+    pub(super) fn out_for_policies(&self) -> Out<'a> {
+        if self.records.policies().look_at_decision() {
+            Out::collecting(self.waivers)
+        } else {
+            Out::counting(self.waivers)
+        }
     }
 
     /// The license of an id in a record.
@@ -242,12 +245,12 @@ impl<'a> Context<'a> {
     }
 
     /// Unlisted activities that may worsen a verdict.
-    pub(super) fn may_worsen(&self, verdict: Verdict) -> impl Iterator<Item = Activity> {
+    pub(super) fn may_worsen(&self, verdict: Verdict) -> Activities {
         let (grave, duty) = self.asked.get();
         // A policy may block what has a duty.
         let duties_count = verdict < Verdict::EligibleWithConditions || self.records.policies().look_at_decision();
         let counts = move |activity: &Activity| grave.has(*activity) || duties_count && duty.has(*activity);
-        Activity::ALL.iter().copied().filter(counts)
+        Activity::ALL.iter().copied().filter(counts).collect()
     }
 
     /// Whether weights leave for devices, which counts as redistribution.
@@ -294,6 +297,8 @@ pub(super) struct Out<'a> {
     settled: Verdict,
     /// The facts that they wait for.
     waits_for: Missing<'a>,
+    /// How both were before the first finding of a policy.
+    before_policies: Option<(Verdict, Missing<'a>)>,
     /// Duties so far; part of the choice between the branches of an `OR`.
     pub(super) duties: usize,
     /// A review that no fact of the use would settle; part of that choice, too.
@@ -320,6 +325,7 @@ impl<'a> Out<'a> {
             verdict: Verdict::Eligible,
             settled: Verdict::Eligible,
             waits_for: Missing::NONE,
+            before_policies: None,
             duties: 0,
             stuck: false,
             collects: false,
@@ -344,14 +350,23 @@ impl<'a> Out<'a> {
         self.expired.extend(branch.expired);
     }
 
-    /// What has been found so far, for policies to look at.
+    fn before_policies(&self) -> (Verdict, Missing<'a>) {
+        self.before_policies.unwrap_or((self.settled, self.waits_for))
+    }
+
+    /// The facts that findings wait for, those of policies left out.
+    pub(super) fn waits_for(&self) -> Missing<'a> {
+        self.before_policies().1
+    }
+
+    /// What was found before policies, for them to look at.
     pub(super) fn policy_case(&self, context: &Context<'a>) -> PolicyCase<'_, 'a> {
-        let Missing { facts, measures } = self.waits_for;
+        let (settled, Missing { facts, measures }) = self.before_policies();
         PolicyCase {
             model: context.model,
             use_: context.use_,
             activities: context.activities,
-            settled: self.settled,
+            settled,
             findings: &self.findings,
             waits_for: (facts, measures),
         }
@@ -359,6 +374,9 @@ impl<'a> Out<'a> {
 
     #[inline]
     pub(super) fn push(&mut self, finding: Finding<'a>) {
+        if self.before_policies.is_none() && finding.policy().is_some() {
+            self.before_policies = Some((self.settled, self.waits_for));
+        }
         if !self.waivers.list.is_empty() {
             self.push_unless_waived(finding);
             return;

@@ -94,7 +94,8 @@ impl<'a> PolicyCase<'_, 'a> {
         let acts = |finding: &&Finding<'_>| {
             matches!(finding.acts(), Some(Effect::Blocks | Effect::Review | Effect::Duty)) && !finding.waits()
         };
-        self.findings.iter().filter(acts).map(|finding| finding.reason)
+        let others = self.findings.iter().filter(|finding| finding.policy().is_none());
+        others.filter(acts).map(|finding| finding.reason)
     }
 
     /// The duties that the use starts.
@@ -125,14 +126,27 @@ pub trait Policies {
     /// Whether there is none.
     fn is_empty(&self) -> bool;
 
-    /// Whether one looks at the decision before policies, so that its findings are needed.
+    /// Whether one that is enforced looks at the decision before policies, so that its findings are needed.
     fn look_at_decision(&self) -> bool;
 
-    /// Activities that conditions ask for, each with the gravest effect it may lead to.
-    fn activities(&self) -> &[(Activity, PolicyEffect)];
+    /// Activities that conditions of enforced policies ask for.
+    fn activities(&self) -> Activities;
 
-    /// Holds every policy against a check, and tells those that are met or may be.
-    fn meet<'a>(&'a self, case: &PolicyCase<'_, 'a>, met: &mut dyn FnMut(Met<'a>));
+    /// Holds policies against a check, and tells those that are met or may be.
+    fn meet<'a>(&'a self, case: &PolicyCase<'_, 'a>, which: Which, met: &mut dyn FnMut(Met<'a>));
+}
+
+/// Which policies are held against a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// All of them.
+    All,
+    /// Those that can change a verdict.
+    Enforced,
+    /// Of those, the ones that one more activity can change: they ask for it.
+    AskingFor(Activity),
+    /// The same, and those that look at the decision before policies, which it has changed.
+    ChangedBy(Activity),
 }
 
 /// No policies.
@@ -148,9 +162,9 @@ impl Policies for NoPolicies {
         false
     }
 
-    fn activities(&self) -> &[(Activity, PolicyEffect)] {
-        &[]
+    fn activities(&self) -> Activities {
+        Activities::default()
     }
 
-    fn meet<'a>(&'a self, _: &PolicyCase<'_, 'a>, _: &mut dyn FnMut(Met<'a>)) {}
+    fn meet<'a>(&'a self, _: &PolicyCase<'_, 'a>, _: Which, _: &mut dyn FnMut(Met<'a>)) {}
 }

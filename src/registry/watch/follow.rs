@@ -21,6 +21,8 @@ const WAITING: usize = 4;
 const CHANGES_MAX: usize = 100;
 /// About how many bytes of changes a message holds.
 const CHANGES_BYTES: usize = 1 << 20;
+/// How often the clock is looked at, at least.
+const TIME_CHECKED: Duration = Duration::from_secs(30);
 /// Records times terms of the filter up to which they are looked at in place.
 const SMALL: usize = 32;
 
@@ -30,6 +32,8 @@ pub(super) struct Start {
     pub(super) heartbeat: Duration,
     pub(super) slot: Arc<OwnedSemaphorePermit>,
     pub(super) follower: Follower,
+    /// Up to when everything that a time brings has been told, in seconds since 1970.
+    pub(super) told_time: i64,
 }
 
 /// Starts the task of a watch.
@@ -37,7 +41,7 @@ pub(super) fn start<S: Scope>(registry: Arc<Registry>, scope: Arc<S>, start: Sta
     let (messages, read) = mpsc::channel(WAITING);
     let (end, ended) = oneshot::channel();
     let watching = Watching::new(read, ended, start.revision, start.slot.clone());
-    let Start { revision, heartbeat, slot, follower } = start;
+    let Start { revision, heartbeat, slot, follower, told_time } = start;
     let told = registry.watches.register(revision);
     tokio::spawn(async move {
         let reader = messages.clone();
@@ -46,6 +50,7 @@ pub(super) fn start<S: Scope>(registry: Arc<Registry>, scope: Arc<S>, start: Sta
         let watch = Watch {
             position: revision,
             told,
+            told_time,
             caught_up: registry.snapshot().revision(),
             published: registry.published.clone(),
             beat_at: Instant::now(),
@@ -76,6 +81,8 @@ struct Watch<S: Scope> {
     position: Revision,
     /// The same, for those who look from outside.
     told: Arc<AtomicU64>,
+    /// Up to when everything that a time brings has been told.
+    told_time: i64,
     /// Where the registry stood at the start: up to it, being behind is no fault of the reader.
     caught_up: Revision,
     published: watch::Receiver<Published>,
@@ -98,24 +105,64 @@ impl<S: Scope> Watch<S> {
         self.beat().await?;
         let mut at = self.registry.snapshot_as_of(AsOf::Revision(self.position)).await?;
         loop {
+            let next_time = self.until_next_time(&at);
             let published = tokio::select! {
                 biased;
                 reached = reached(&mut self.published, self.position) => Some(reached?),
                 () = sleep_until(self.beat_at) => None,
+                () = sleep(next_time) => None,
             };
             // What is published meanwhile comes in the next round.
             while published.is_some_and(|published| self.position < published) {
                 let step = self.step(&at).await?;
+                // What expired before it is told as the registry stood then.
+                self.pass(&at, step.time_ms.div_euclid(1_000)).await?;
                 self.tell(&at, &step).await?;
                 at = step.after.clone();
                 if Instant::now() >= self.beat_at {
                     self.beat().await?;
                 }
             }
+            self.pass(&at, self.now()).await?;
             if Instant::now() >= self.beat_at {
                 self.beat().await?;
             }
         }
+    }
+
+    fn now(&self) -> i64 {
+        (self.registry.clock)().as_second()
+    }
+
+    /// How long to wait for the next second that may change something, looked at again now and then: a clock can be set.
+    fn until_next_time(&self, at: &Snapshot) -> Duration {
+        let next = self.scope.next_time(at, self.told_time);
+        let seconds = next.map_or(TIME_CHECKED.as_secs(), |next| u64::try_from(next - self.now()).unwrap_or(0));
+        Duration::from_secs(seconds).min(TIME_CHECKED)
+    }
+
+    /// Tells what the time up to a second has brought, while the registry stood as it does.
+    async fn pass(&mut self, at: &Arc<Snapshot>, until: i64) -> Result<(), End> {
+        while let Some(time) = self.scope.next_time(at, self.told_time).filter(|time| *time <= until) {
+            let (scope, snapshot) = (self.scope.clone(), at.clone());
+            let changes = self.registry.aside(move || scope.passed(&snapshot, time)).await??;
+            let mut changes = changes.into_iter().peekable();
+            while changes.peek().is_some() {
+                let some: Vec<_> = changes.by_ref().take(CHANGES_MAX).collect();
+                let partial = changes.peek().is_some();
+                let head = Head {
+                    revision: records::wire_revision(self.position),
+                    partial,
+                    commit_time: records::log_time(time.saturating_mul(1_000)),
+                    told_time: time,
+                    ..Head::default()
+                };
+                self.send((!partial).then_some(self.position), S::response(head, some)).await?;
+            }
+            self.told_time = time;
+        }
+        self.told_time = self.told_time.max(until);
+        Ok(())
     }
 
     /// The next commit, with the snapshot after it. There is one as long as more is published than was told.
@@ -177,6 +224,7 @@ impl<S: Scope> Watch<S> {
                 partial,
                 commit_time: records::log_time(step.time_ms),
                 actor: records::actor(&step.about),
+                told_time: self.told_time,
             };
             self.send((!partial).then_some(step.revision), S::response(head, changes)).await?;
             if !partial {
@@ -187,7 +235,8 @@ impl<S: Scope> Watch<S> {
 
     /// Says that it is alive, and how far everything has been told.
     async fn beat(&mut self) -> Result<(), End> {
-        let head = Head { revision: records::wire_revision(self.position), ..Head::default() };
+        let (revision, told_time) = (records::wire_revision(self.position), self.told_time);
+        let head = Head { revision, told_time, ..Head::default() };
         self.send(Some(self.position), S::response(head, Vec::new())).await
     }
 

@@ -10,8 +10,10 @@
 //! | `mod.rs` | requests and limits |
 //! | `follow.rs` | the task: position, pace, heartbeats, the end |
 //! | `stream.rs` | what the caller reads, and from where a watch that ended is gone on with |
+//! | `deployments.rs` | deployments: what their verdicts rest on, and what time brings |
 //! | `scope.rs` | models and licenses: what is watched of them, and what a change is to one who watches |
 
+mod deployments;
 mod follow;
 mod scope;
 mod stream;
@@ -24,6 +26,7 @@ use tokio::sync::{Semaphore, watch};
 
 pub use stream::Watching;
 
+use super::deployments::DeploymentFilter;
 use super::list::read_filter;
 use super::models::parent_of;
 use super::{Registry, RegistryError, violation};
@@ -31,6 +34,8 @@ use crate::catalog::fields::{LicenseField, ModelField};
 use crate::convert::{self, Violation};
 use crate::pb::weighbridge::v1 as pb;
 use crate::store::Revision;
+pub(super) use deployments::Changed;
+use deployments::DeploymentScope;
 use follow::Start;
 use scope::{LicenseScope, ModelScope, Scope};
 
@@ -38,6 +43,8 @@ use scope::{LicenseScope, ModelScope, Scope};
 const HEARTBEAT_DEFAULT: Duration = Duration::from_secs(10);
 const HEARTBEAT_MIN: Duration = Duration::from_millis(100);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(300);
+/// How far back a watch may ask for what has expired.
+const PAST_SECONDS_MAX: i64 = 366 * 86_400;
 /// How many watches apply or look through much at once, beside the threads that serve.
 const HEAVY_MAX: usize = 2;
 
@@ -156,7 +163,7 @@ impl Registry {
         let query = noted(read_filter::<ModelField>(&filter), &mut violations).flatten();
         let asked = read("weighbridge.v1.Model", start_revision, read_mask, heartbeat_interval, violations)?;
         let scope = ModelScope { publisher, query, mask: asked.mask };
-        self.watch(scope, asked.start, asked.heartbeat).await
+        self.watch(scope, (asked.start, asked.heartbeat), None).await
     }
 
     /// Watches licenses: those for which a filter holds.
@@ -172,14 +179,38 @@ impl Registry {
         let query = noted(read_filter::<LicenseField>(&filter), &mut violations).flatten();
         let asked = read("weighbridge.v1.License", start_revision, read_mask, heartbeat_interval, violations)?;
         let scope = LicenseScope { query, mask: asked.mask };
-        self.watch(scope, asked.start, asked.heartbeat).await
+        self.watch(scope, (asked.start, asked.heartbeat), None).await
+    }
+
+    /// Watches deployments: those of an owner or environment, or all.
+    ///
+    /// # Errors
+    /// Every violation at once, a revision that does not come or is no longer kept, too many watches.
+    pub async fn watch_deployments(
+        self: &Arc<Self>,
+        request: pb::WatchDeploymentsRequest,
+    ) -> Result<Watching<pb::WatchDeploymentsResponse>, RegistryError> {
+        let pb::WatchDeploymentsRequest { owner, environment, start_revision, start_time, heartbeat_interval } =
+            request;
+        let mut violations = Vec::new();
+        let now = (self.clock)().as_second();
+        let told_time = start_time.map(|time| time.seconds);
+        if start_time.is_some() && start_revision == 0 {
+            violations.push(violation("start_time", "it goes with `start_revision`"));
+        }
+        if told_time.is_some_and(|time| !(now - PAST_SECONDS_MAX..=now).contains(&time)) {
+            violations.push(violation("start_time", "it is in the future, or more than a year ago"));
+        }
+        let asked = read("weighbridge.v1.Deployment", start_revision, None, heartbeat_interval, violations)?;
+        let scope = DeploymentScope { filter: DeploymentFilter { owner, environment } };
+        self.watch(scope, (asked.start, asked.heartbeat), told_time).await
     }
 
     async fn watch<S: Scope>(
         self: &Arc<Self>,
         scope: S,
-        start: Option<Revision>,
-        heartbeat: Duration,
+        (start, heartbeat): (Option<Revision>, Duration),
+        told_time: Option<i64>,
     ) -> Result<Watching<S::Response>, RegistryError> {
         self.check_complete()?;
         let most = self.watches.limits.watches_max;
@@ -196,7 +227,12 @@ impl Registry {
         if *self.watches.stopping.borrow() {
             return Err(RegistryError::Stopping { resume_revision: start });
         }
-        Ok(follow::start(self.clone(), Arc::new(scope), Start { revision: start, heartbeat, slot, follower }))
+        let told_time = told_time.unwrap_or_else(|| (self.clock)().as_second());
+        Ok(follow::start(
+            self.clone(),
+            Arc::new(scope),
+            Start { revision: start, heartbeat, slot, follower, told_time },
+        ))
     }
 }
 

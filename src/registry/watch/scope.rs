@@ -25,6 +25,8 @@ pub(super) struct Head {
     pub(super) partial: bool,
     pub(super) commit_time: Option<prost_types::Timestamp>,
     pub(super) actor: String,
+    /// Up to when everything that a time brings has been told, in seconds since 1970.
+    pub(super) told_time: i64,
 }
 
 /// What is watched of one kind of records.
@@ -38,18 +40,41 @@ pub(super) trait Scope: Send + Sync + 'static {
 
     /// The records of this kind that a step may have changed, each once, in order; found once for all who watch.
     fn names(step: &Step) -> Arc<[Self::Name]>;
-    /// The record that shows under a name, if it is one of those that are watched.
-    fn shown(&self, snapshot: &Snapshot, name: &Self::Name) -> Option<Stamp>;
-    /// A change, with the record as a snapshot has it.
-    fn change(&self, kind: pb::ChangeKind, snapshot: &Snapshot, name: &Self::Name)
-    -> Result<Self::Change, RecordError>;
+    /// What a step did to a record, as one who watches sees it.
+    fn told(&self, before: &Snapshot, step: &Step, name: &Self::Name) -> Result<Option<Self::Change>, RecordError>;
     /// How many terms its filter has.
     fn terms(&self) -> usize;
     /// A message.
     fn response(head: Head, changes: Vec<Self::Change>) -> Self::Response;
 
-    /// What a step did to a record, as one who watches sees it.
-    fn told(&self, before: &Snapshot, step: &Step, name: &Self::Name) -> Result<Option<Self::Change>, RecordError> {
+    /// The next second after one that may change something without a commit.
+    fn next_time(&self, _snapshot: &Snapshot, _after: i64) -> Option<i64> {
+        None
+    }
+
+    /// What such a second has changed.
+    ///
+    /// # Errors
+    /// A record could not be read.
+    fn passed(&self, _snapshot: &Snapshot, _at: i64) -> Result<Vec<Self::Change>, RecordError> {
+        Ok(Vec::new())
+    }
+}
+
+/// Records of which each change is told.
+trait Shown: Scope {
+    /// The record that shows under a name, if it is one of those that are watched.
+    fn shown(&self, snapshot: &Snapshot, name: &Self::Name) -> Option<Stamp>;
+    /// A change, with the record as a snapshot has it.
+    fn change(&self, kind: pb::ChangeKind, snapshot: &Snapshot, name: &Self::Name)
+    -> Result<Self::Change, RecordError>;
+
+    fn told_shown(
+        &self,
+        before: &Snapshot,
+        step: &Step,
+        name: &Self::Name,
+    ) -> Result<Option<Self::Change>, RecordError> {
         let (kind, snapshot) = match (self.shown(before, name), self.shown(&step.after, name)) {
             (None, None) => return Ok(None),
             // Something below it changed, which does not show.
@@ -78,6 +103,21 @@ impl Scope for ModelScope {
         step.models()
     }
 
+    fn told(&self, before: &Snapshot, step: &Step, name: &ModelName) -> Result<Option<pb::ModelChange>, RecordError> {
+        self.told_shown(before, step, name)
+    }
+
+    fn terms(&self) -> usize {
+        self.query.as_ref().map_or(0, Query::tests)
+    }
+
+    fn response(head: Head, changes: Vec<pb::ModelChange>) -> pb::WatchModelsResponse {
+        let Head { revision, partial, commit_time, actor, told_time: _ } = head;
+        pb::WatchModelsResponse { revision, partial, commit_time, actor, changes }
+    }
+}
+
+impl Shown for ModelScope {
     fn shown(&self, snapshot: &Snapshot, name: &ModelName) -> Option<Stamp> {
         if self.publisher.as_ref().is_some_and(|publisher| publisher != name.publisher()) {
             return None;
@@ -97,15 +137,6 @@ impl Scope for ModelScope {
         let model = model.map(|model| self.mask.keep(model));
         Ok(pb::ModelChange { kind: kind as i32, name: name.to_string(), model })
     }
-
-    fn terms(&self) -> usize {
-        self.query.as_ref().map_or(0, Query::tests)
-    }
-
-    fn response(head: Head, changes: Vec<pb::ModelChange>) -> pb::WatchModelsResponse {
-        let Head { revision, partial, commit_time, actor } = head;
-        pb::WatchModelsResponse { revision, partial, commit_time, actor, changes }
-    }
 }
 
 /// Licenses: those for which a filter holds.
@@ -123,6 +154,21 @@ impl Scope for LicenseScope {
         step.licenses()
     }
 
+    fn told(&self, before: &Snapshot, step: &Step, id: &LicenseId) -> Result<Option<pb::LicenseChange>, RecordError> {
+        self.told_shown(before, step, id)
+    }
+
+    fn terms(&self) -> usize {
+        self.query.as_ref().map_or(0, Query::tests)
+    }
+
+    fn response(head: Head, changes: Vec<pb::LicenseChange>) -> pb::WatchLicensesResponse {
+        let Head { revision, partial, commit_time, actor, told_time: _ } = head;
+        pb::WatchLicensesResponse { revision, partial, commit_time, actor, changes }
+    }
+}
+
+impl Shown for LicenseScope {
     fn shown(&self, snapshot: &Snapshot, id: &LicenseId) -> Option<Stamp> {
         let entry = snapshot.license_entry(id)?;
         // With the restrictions of its shared policy: a filter asks for what holds.
@@ -140,14 +186,5 @@ impl Scope for LicenseScope {
         let license = snapshot.license_entry(id).map(|entry| licenses::message(entry)).transpose()?;
         let license = license.map(|license| self.mask.keep(license));
         Ok(pb::LicenseChange { kind: kind as i32, name: id.resource_name(), license })
-    }
-
-    fn terms(&self) -> usize {
-        self.query.as_ref().map_or(0, Query::tests)
-    }
-
-    fn response(head: Head, changes: Vec<pb::LicenseChange>) -> pb::WatchLicensesResponse {
-        let Head { revision, partial, commit_time, actor } = head;
-        pb::WatchLicensesResponse { revision, partial, commit_time, actor, changes }
     }
 }

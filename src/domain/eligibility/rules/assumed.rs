@@ -11,8 +11,24 @@ pub(in crate::domain::eligibility) fn note<'a>(context: &Context<'a>, out: &mut 
     if out.verdict == Verdict::Ineligible {
         return;
     }
-    let worse_with = |activity: &Activity| context.with(*activity).judged().verdict > out.verdict;
-    let worsening: Activities = context.may_worsen(out.verdict).filter(worse_with).collect();
+    let policies = context.records.policies();
+    let (by_rules, by_policies) = (context.may_worsen(out.verdict), policies.activities());
+    let worse_with = |activity: &Activity| {
+        if !by_rules.has(*activity) {
+            // The other rules find what they have found.
+            let more = context.with(*activity);
+            return super::policy::with_activity(&more, out, *activity, false) > out.verdict;
+        }
+        let more = context.with(*activity);
+        let mut probe = more.out_for_policies();
+        super::judge_terms(&more, &mut probe);
+        probe.verdict > out.verdict
+            || !policies.is_empty() && super::policy::with_activity(&more, &probe, *activity, true) > out.verdict
+    };
+    let asked = |activity: &&Activity| {
+        by_rules.has(**activity) || by_policies.has(**activity) && !context.use_.activities.has(**activity)
+    };
+    let worsening: Activities = Activity::ALL.iter().filter(asked).copied().filter(worse_with).collect();
     if worsening != Activities::default() {
         let origin = Origin { model: Some(context.model), ..Origin::default() };
         let detail = Detail::Assumed(worsening);

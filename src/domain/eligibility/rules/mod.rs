@@ -34,6 +34,12 @@ const TERMS_RULES: &[for<'a, 'c> fn(&Terms<'a, 'c>, &mut Out<'a>)] = &[
 
 /// Applies every rule.
 pub(super) fn judge<'a>(context: &Context<'a>, out: &mut Out<'a>) {
+    judge_terms(context, out);
+    policy::check(context, out);
+}
+
+/// Applies every rule but the organisation's own.
+fn judge_terms<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     access::check(context, out);
     terms::check_provider(context, out);
     if context.weights_matter() {
@@ -41,7 +47,6 @@ pub(super) fn judge<'a>(context: &Context<'a>, out: &mut Out<'a>) {
         lineage::check(context, out);
     }
     requirement::check(context, out);
-    policy::check(context, out);
 }
 
 /// Applies the rules on one license's terms.

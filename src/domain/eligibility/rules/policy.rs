@@ -1,10 +1,11 @@
 //! The organisation's own policies: held against the decision that all other rules have led to.
 
-use crate::domain::eligibility::decision::{Effect, Finding, Origin};
-use crate::domain::eligibility::evaluate::{Context, Out};
+use crate::domain::eligibility::decision::{Effect, Finding, Origin, Verdict};
+use crate::domain::eligibility::evaluate::{Context, Missing, Out};
 use crate::domain::eligibility::fact::MeasureKeys;
+use crate::domain::eligibility::intended_use::Activity;
 use crate::domain::eligibility::message::Detail;
-use crate::domain::eligibility::policy::{Met, PolicyEffect};
+use crate::domain::eligibility::policy::{Met, PolicyEffect, Which};
 use crate::domain::eligibility::reason::Reason;
 
 pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
@@ -12,24 +13,29 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     if policies.is_empty() {
         return;
     }
-    for (activity, effect) in policies.activities() {
-        context.does(*activity, effect.effect());
-    }
-    let mut met = Vec::new();
-    let case = out.policy_case(context);
-    policies.meet(&case, &mut |found| met.push(found));
-    // Each on its own, so that their order does not matter.
-    let waits_for = case.waits_for;
+    // What is not enforced is worth knowing only where findings are kept.
+    let which = if out.collects() { Which::All } else { Which::Enforced };
+    let mut met = smallvec::SmallVec::<[Met<'a>; 4]>::new();
+    let (case, waits_for) = (out.policy_case(context), out.waits_for());
+    policies.meet(&case, which, &mut |found| met.push(found));
+    // All are held against what was found before them, so that their order does not matter.
     for found in met {
         out.push(finding(context, found, waits_for));
     }
 }
 
-fn finding<'a>(
-    context: &Context<'a>,
-    met: Met<'a>,
-    (others, measures): (crate::domain::eligibility::fact::Facts, MeasureKeys<'a>),
-) -> Finding<'a> {
+/// The verdict with one more activity, as far as policies go: those that it cannot change are left out. `before` is what the
+/// other rules have found without it, and with it where they look at it.
+pub(super) fn with_activity<'a>(context: &Context<'a>, before: &Out<'a>, activity: Activity, changed: bool) -> Verdict {
+    let policies = context.records.policies();
+    let which = if changed { Which::ChangedBy(activity) } else { Which::AskingFor(activity) };
+    let mut out = Out::counting(context.waivers);
+    let waits_for = before.waits_for();
+    policies.meet(&before.policy_case(context), which, &mut |found| out.push(finding(context, found, waits_for)));
+    out.verdict
+}
+
+fn finding<'a>(context: &Context<'a>, met: Met<'a>, others: Missing<'a>) -> Finding<'a> {
     let Met { policy, is_certain, facts, missing, missing_label, waits_for_others } = met;
     let (reason, effect) = match (policy.is_enforced, is_certain, policy.effect) {
         (false, ..) => (Reason::PolicyDryRun, Effect::Info),
@@ -46,8 +52,8 @@ fn finding<'a>(
         detail: Detail::Policy { policy, is_certain, missing_label },
         origin: Origin { model: Some(context.model), ..Origin::default() },
         facts,
-        missing: if waits { missing.and(others) } else { missing },
-        missing_measures: if waits { measures } else { MeasureKeys::NONE },
+        missing: if waits { missing.and(others.facts) } else { missing },
+        missing_measures: if waits { others.measures } else { MeasureKeys::NONE },
         waived_by: None,
     }
 }
