@@ -29,7 +29,7 @@ impl Policies for Snapshot {
         if !self.policy_set().any(which) {
             return;
         }
-        let row = self.model_entry(&case.model().name).map(|entry| ModelRow::new(self, entry));
+        let row = ModelRow::find(self, &case.model().name);
         self.policy_set().meet(row.as_ref(), case, which, met);
     }
 }

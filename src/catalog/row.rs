@@ -12,6 +12,7 @@ use super::index::class;
 use super::snapshot::{Entry, Snapshot};
 use crate::domain::license::License;
 use crate::domain::model::{BaseRef, Model};
+use crate::domain::name::ModelName;
 use crate::domain::offering::Offering;
 use crate::domain::tri::Tri;
 
@@ -21,13 +22,21 @@ pub struct ModelRow<'a> {
     entry: &'a Entry<Model>,
     /// What holds for its license terms, once that was asked for.
     terms: OnceCell<Option<&'a [Values<'static>]>>,
+    /// Its row, where that is at hand.
+    row: Option<u32>,
 }
 
 impl<'a> ModelRow<'a> {
     /// A model of a snapshot.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot, entry: &'a Entry<Model>) -> Self {
-        Self { snapshot, entry, terms: OnceCell::new() }
+        Self { snapshot, entry, terms: OnceCell::new(), row: None }
+    }
+
+    /// A model of a snapshot by its name.
+    pub(super) fn find(snapshot: &'a Snapshot, name: &ModelName) -> Option<Self> {
+        let (entry, row) = snapshot.model_index().find_row(name.as_str())?;
+        Some(Self { row: Some(row), ..Self::new(snapshot, entry) })
     }
 
     fn own(&self, field: OwnField) -> Values<'a> {
@@ -87,7 +96,9 @@ impl Row<ModelField> for ModelRow<'_> {
 
     fn meets(&self, field: ModelField, wanted: &Wanted) -> Tri {
         let ModelField::Terms(field) = field else { return wanted.is_met_by(&self.values(field)) };
-        let held = self.terms.get_or_init(|| self.snapshot.model_index().held_terms(&self.entry.record.name));
+        let index = self.snapshot.model_index();
+        let row = || self.row.or_else(|| index.row(self.entry.record.name.as_str()));
+        let held = self.terms.get_or_init(|| index.held_terms(row()?));
         match held.and_then(|held| held.get(field as usize)) {
             Some(values) => wanted.is_met_by(values),
             None => wanted.is_met_by(&Values { open: true, ..Values::default() }),

@@ -6,9 +6,10 @@ use tonic::{Code, Status};
 
 use super::client::{Channel, ServerArguments};
 use super::facts::FactArguments;
+use super::model_list::{self, Asked};
 use super::moment::MomentArguments;
 use super::output::{Output, Style, to_json};
-use super::{Failure, client};
+use super::{Failure, client, sarif};
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
 use crate::registry::Registry;
@@ -18,8 +19,11 @@ use crate::service::check_eligibility;
 #[derive(Debug, Args)]
 pub(super) struct CheckArguments {
     /// Models: resource names, or any id they are known by.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "models_file")]
     models: Vec<String>,
+    /// A file that names models: one a line, or a configuration of LiteLLM (YAML or JSON with `model_list`).
+    #[arg(long = "models", value_name = "FILE")]
+    models_file: Option<std::path::PathBuf>,
     #[command(flatten)]
     facts: FactArguments,
     /// Answer from the built-in catalog in this process, without a server.
@@ -51,9 +55,15 @@ pub(super) async fn run(arguments: CheckArguments, out: &Output) -> Result<u8, F
     let use_ = arguments.facts.read()?;
     let use_profile = arguments.facts.profile();
     let checker = Checker::new(&arguments).await?;
+    let mut asked: Vec<Asked> = arguments.models.iter().map(|model| Asked::named(model)).collect();
+    if let Some(file) = &arguments.models_file {
+        asked.extend(model_list::read(file)?);
+    }
     let mut worst = 0;
     let mut answers = Vec::new();
-    for (i, model) in arguments.models.iter().enumerate() {
+    let mut outcomes = Vec::new();
+    for (i, asked) in asked.into_iter().enumerate() {
+        let model = &asked.model;
         let request = pb::CheckEligibilityRequest {
             model: model.clone(),
             r#use: Some(use_.clone()),
@@ -67,17 +77,22 @@ pub(super) async fn run(arguments: CheckArguments, out: &Output) -> Result<u8, F
         let code = match checker.check(request).await {
             Ok(response) => {
                 let decision = response.decision.clone().unwrap_or_default();
-                if out.is_json() {
+                let code = exit_code(decision.verdict(), arguments.strict_conditions);
+                if out.is_sarif() {
+                    outcomes.push((asked, Ok(decision)));
+                } else if out.is_json() {
                     answers.push(to_json("weighbridge.v1.CheckEligibilityResponse", &response)?);
                 } else {
                     print(out, &decision, i > 0)?;
                 }
-                exit_code(decision.verdict(), arguments.strict_conditions)
+                code
             }
             Err(status) => {
                 let Failure { code, message } = client::failed(&status);
                 super::output::complain(&format!("{model}: {message}"));
-                if out.is_json() {
+                if out.is_sarif() {
+                    outcomes.push((asked, Err(message)));
+                } else if out.is_json() {
                     answers.push(
                         json!({ "model": model, "error": { "code": code_name(status.code()), "message": message } }),
                     );
@@ -87,7 +102,9 @@ pub(super) async fn run(arguments: CheckArguments, out: &Output) -> Result<u8, F
         };
         worst = worse(worst, code);
     }
-    if out.is_json() {
+    if out.is_sarif() {
+        out.value(&sarif::log(&outcomes))?;
+    } else if out.is_json() {
         // One model gives its answer, several give a list.
         match <[Value; 1]>::try_from(answers) {
             Ok([one]) => out.value(&one)?,

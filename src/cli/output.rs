@@ -36,6 +36,10 @@ impl Output {
         self.format == Format::Json
     }
 
+    pub(super) fn is_sarif(&self) -> bool {
+        self.format == Format::Sarif
+    }
+
     /// Prints a message in its JSON form.
     pub(super) fn json<M: Message>(&self, name: &str, message: &M) -> Result<(), Failure> {
         let value = to_json(name, message)?;

@@ -173,6 +173,11 @@ impl LabelKey {
         Some(Self { bytes, len })
     }
 
+    /// Whether it is this key.
+    pub(super) fn is(&self, key: &str) -> bool {
+        self.bytes.get(..usize::from(self.len)) == Some(key.as_bytes())
+    }
+
     /// As text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -73,7 +73,7 @@ impl<M, R: Row<M>> Subject<PolicyField<M>> for CheckRow<'_, '_, '_, R> {
 impl<R> CheckRow<'_, '_, '_, R> {
     /// The value of a label. One that is not there is not known: who leaves it out must not slip through.
     fn label(&self, key: &LabelKey) -> Option<&str> {
-        let found = self.case.use_().labels.iter().find(|(known, _)| **known == *key.as_str());
+        let found = self.case.use_().labels.iter().find(|(known, _)| key.is(known));
         found.map(|(_, value)| &**value)
     }
 

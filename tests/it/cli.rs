@@ -174,6 +174,59 @@ fn deployments_are_registered_listed_and_followed() {
 }
 
 #[test]
+fn the_models_of_a_file_are_gated_and_told_as_sarif() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    };
+    let list =
+        write("models.txt", &format!("# ours\nallenai/OLMo-2-1124-7B\n{LLAMA} # chat\nno-such-org/no-such-model\n"));
+    let gate = |more: &[&str]| {
+        run(&[&["check", "--offline", "--purpose", "research", "--hosting", "self-hosted"], more].concat())
+    };
+    assert_eq!(code(&gate(&["--models", &list])), 6);
+    let told = gate(&["--models", &list, "--format", "sarif"]);
+    assert_eq!(code(&told), 6);
+    let log: serde_json::Value = serde_json::from_str(&stdout(&told)).unwrap();
+    assert_eq!((&log["version"], &log["runs"][0]["tool"]["driver"]["name"]), (&"2.1.0".into(), &"weighbridge".into()));
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let of = |rule: &str| -> Vec<(&str, i64)> {
+        let of_rule = results.iter().filter(|result| result["ruleId"] == rule);
+        let place = |result: &'_ serde_json::Value| {
+            let place = &result["locations"][0]["physicalLocation"];
+            assert_eq!(place["artifactLocation"]["uri"], list.as_str());
+            place["region"]["startLine"].as_i64().unwrap()
+        };
+        of_rule.map(|result| (result["level"].as_str().unwrap(), place(result))).collect()
+    };
+    assert_eq!(of("SCALE_GATE_UNKNOWN"), [("warning", 3)]);
+    assert_eq!(of("NO_ANSWER"), [("error", 4)]);
+    assert!(of("DUTY_APPLIES").iter().all(|(level, line)| *level == "note" && *line == 3));
+    let rules: Vec<&str> = log["runs"][0]["tool"]["driver"]["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| rule["id"].as_str().unwrap())
+        .collect();
+    assert!(results.iter().all(|result| rules.contains(&result["ruleId"].as_str().unwrap())));
+
+    let gateway = write(
+        "litellm.yaml",
+        "model_list:\n- model_name: chat\n  litellm_params: {model: hosted_vllm/allenai/OLMo-2-1124-7B}\n",
+    );
+    assert_eq!(code(&gate(&["--models", &gateway])), 0);
+    for (wrong, told) in [("models: []", "model_list"), ("", "model_list"), ("model_list: []", "names no model")] {
+        let refused = gate(&["--models", &write("wrong.yaml", wrong)]);
+        assert_eq!(code(&refused), 2, "{wrong}");
+        assert!(stderr(&refused).contains(told), "{wrong}: {}", stderr(&refused));
+    }
+    assert_eq!(code(&gate(&[])), 2);
+    assert_eq!(code(&run(&["models", "fields", "--format", "sarif"])), 2);
+}
+
+#[test]
 fn the_starter_policies_do_what_their_cases_say() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/policies");
     let tested = run(&["policies", "test", &folder.join("cases.yaml").display().to_string()]);

@@ -399,6 +399,11 @@ impl ModelIndex {
         self.by_name.get(name).map(|(entry, _)| entry)
     }
 
+    /// The same with its row.
+    pub(in crate::catalog) fn find_row(&self, name: &str) -> Option<(&Arc<Entry<Model>>, u32)> {
+        self.by_name.get(name).map(|(entry, row)| (entry, *row))
+    }
+
     /// Number of models.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -429,9 +434,8 @@ impl ModelIndex {
     }
 
     /// What holds for the license terms of a model, by [`TermsField`].
-    pub(in crate::catalog) fn held_terms(&self, name: &ModelName) -> Option<&[Values<'static>]> {
-        let slot = self.row(name.as_str()).and_then(|row| self.slot(row))?;
-        Some(self.terms.group(slot.group)?.held())
+    pub(in crate::catalog) fn held_terms(&self, row: u32) -> Option<&[Values<'static>]> {
+        Some(self.terms.group(self.slot(row)?.group)?.held())
     }
 
     /// What holds for the license terms of a model.
