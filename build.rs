@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use prost::Message as _;
 
 const PROTOS: &[&str] = &[
+    "envoy/service/auth/v3/authorization.proto",
     "weighbridge/v1/admin.proto",
     "weighbridge/v1/deployment.proto",
     "weighbridge/v1/eligibility.proto",
@@ -31,8 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(out.join("descriptors.binpb"), compiler.encode_file_descriptor_set())?;
     let set = prost_types_set(&compiler.encode_file_descriptor_set())?;
     let is_served = std::env::var_os("CARGO_FEATURE_SERVER").is_some();
-    let builder =
-        tonic_prost_build::configure().build_transport(false).build_server(is_served).btree_map(".weighbridge");
+    let builder = tonic_prost_build::configure()
+        .build_transport(false)
+        .build_server(is_served)
+        .btree_map(".weighbridge")
+        .btree_map(".envoy");
     builder.include_file("pb.rs").compile_fds(set)?;
     Ok(())
 }

@@ -13,6 +13,8 @@ pub mod convert;
 #[cfg(feature = "server")]
 pub mod domain;
 #[cfg(feature = "server")]
+pub mod gate;
+#[cfg(feature = "server")]
 pub mod ingest;
 pub mod pb;
 #[cfg(feature = "server")]

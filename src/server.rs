@@ -32,6 +32,8 @@ use tonic::transport::server::Router;
 use tonic_health::pb::health_server::{Health, HealthServer};
 use tower::layer::util::{Identity, Stack};
 
+use crate::gate::{EnvoyGate, GateSettings};
+use crate::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::{
     admin_service_server::AdminServiceServer, deployment_service_server::DeploymentServiceServer,
@@ -68,6 +70,7 @@ const HEALTH_SERVICES: &[&str] = &[
     "weighbridge.v1.LicenseService",
     "weighbridge.v1.EligibilityService",
     "weighbridge.v1.UseProfileService",
+    "envoy.service.auth.v3.Authorization",
     "weighbridge.v1.DeploymentService",
     "weighbridge.v1.PolicyService",
     "weighbridge.v1.WaiverService",
@@ -97,6 +100,8 @@ pub struct ServerOptions {
     pub insecure: bool,
     /// Where spans of calls go.
     pub traces: Option<Arc<Traces>>,
+    /// What the gate before a gateway is told.
+    pub gate: GateSettings,
 }
 
 impl Default for ServerOptions {
@@ -110,6 +115,7 @@ impl Default for ServerOptions {
             probes: None,
             insecure: false,
             traces: None,
+            gate: GateSettings::default(),
         }
     }
 }
@@ -333,6 +339,7 @@ fn router(shared: Shared, health: HealthServer<impl Health>) -> io::Result<Route
         authentication_required: options.access.required,
         insecure: options.insecure,
     };
+    let gate = AuthorizationServer::new(EnvoyGate::new(registry.clone(), options.gate.clone()));
     let services = Services::new(registry).with_restore(options.restore.clone()).with_security(security);
     let server = with_limits(Server::builder()).layer(FrontLayer(front));
     Ok(with_common(server, &options.access, health)?
@@ -342,6 +349,7 @@ fn router(shared: Shared, health: HealthServer<impl Health>) -> io::Result<Route
         .add_service(LicenseServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(UseProfileServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(DeploymentServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(gate.max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(PolicyServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(WaiverServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(AdminServiceServer::new(services).max_decoding_message_size(MESSAGE_BYTES_MAX)))

@@ -83,6 +83,8 @@ pub const METHODS: &[Method] = &[
     editor("/weighbridge.v1.DeploymentService/UpdateDeployment"),
     editor("/weighbridge.v1.DeploymentService/DeleteDeployment"),
     stream("/weighbridge.v1.DeploymentService/WatchDeployments", Role::Reader),
+    // What a gateway asks of every request.
+    reader("/envoy.service.auth.v3.Authorization/Check"),
     reader("/weighbridge.v1.AdminService/GetStatus"),
     stream("/weighbridge.v1.AdminService/Backup", Role::Admin),
     upload("/weighbridge.v1.AdminService/Restore", Role::Admin),

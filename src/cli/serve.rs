@@ -16,6 +16,7 @@ use super::Failure;
 use super::output::{Output, note};
 use super::security::{Security, SecurityArguments};
 use super::traces::TraceArguments;
+use crate::gate::GateSettings;
 use crate::registry::{DecisionLog, LogLevel, LogSettings, OpenGeneration, Registry, Retention, adopt_restored};
 use crate::server::{self, Limits, Probes, ServerOptions, Traces};
 use crate::service::RestoreTarget;
@@ -69,6 +70,8 @@ pub(super) struct ServeArguments {
     #[arg(long, value_name = "ADDRESS", env = "WEIGHBRIDGE_METRICS_LISTEN")]
     metrics_listen: Option<SocketAddr>,
     #[command(flatten)]
+    gate: GateArguments,
+    #[command(flatten)]
     limits: LimitArguments,
     #[command(flatten)]
     security: SecurityArguments,
@@ -121,6 +124,38 @@ impl LimitArguments {
             streams_per_client: wide(self.max_streams_per_client),
             call_time: Duration::from_secs(self.request_timeout_s),
             ..Limits::default()
+        }
+    }
+}
+
+/// What the gate before a gateway is told (Envoy's external authorization).
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Gate")]
+struct GateArguments {
+    /// The header that names the model.
+    #[arg(long, default_value = "x-ai-eg-model", env = "WEIGHBRIDGE_GATE_MODEL_HEADER")]
+    gate_model_header: String,
+    /// The use profile whose facts hold where a route names none.
+    #[arg(long, value_name = "NAME", env = "WEIGHBRIDGE_GATE_PROFILE")]
+    gate_profile: Option<String>,
+    /// Let everything pass, and only say what would not.
+    #[arg(long, env = "WEIGHBRIDGE_GATE_DRY_RUN")]
+    gate_dry_run: bool,
+    /// Let pass what needs a review.
+    #[arg(long, env = "WEIGHBRIDGE_GATE_PASS_REVIEWS")]
+    gate_pass_reviews: bool,
+}
+
+impl GateArguments {
+    fn settings(&self) -> GateSettings {
+        let full = |name: &String| {
+            if name.starts_with("useProfiles/") { name.clone() } else { format!("useProfiles/{name}") }
+        };
+        GateSettings {
+            model_header: self.gate_model_header.to_ascii_lowercase(),
+            use_profile: self.gate_profile.as_ref().map_or_else(String::new, full),
+            dry_run: self.gate_dry_run,
+            pass_reviews: self.gate_pass_reviews,
         }
     }
 }
@@ -224,6 +259,7 @@ async fn serve_once(
         probes: probes.clone(),
         insecure: security.insecure,
         traces: traces.clone(),
+        gate: arguments.gate.settings(),
     };
     // Who comes before the catalog is loaded is told so.
     let loading = server::Loading::start(&listeners, &options)

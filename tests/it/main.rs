@@ -22,6 +22,7 @@ mod deployments;
 mod durability;
 mod eligibility;
 mod fuzz;
+mod gate;
 mod grid;
 mod harness;
 mod hostile;
