@@ -29,7 +29,8 @@ impl Policies for Snapshot {
         if !self.policy_set().any(which) {
             return;
         }
-        let row = ModelRow::find(self, &case.model().name);
-        self.policy_set().meet(row.as_ref(), case, which, met);
+        let row = ModelRow::of_check(self, &case.model().name, case.is_of_another_license());
+        let has_choice = || row.as_ref().is_none_or(ModelRow::has_choice);
+        self.policy_set().meet(row.as_ref(), &has_choice, case, which, met);
     }
 }

@@ -11,7 +11,7 @@ use super::filter::{Row, Value, Values, Wanted, Word, words_of};
 use super::index::class;
 use super::snapshot::{Entry, Snapshot};
 use crate::domain::license::License;
-use crate::domain::model::{BaseRef, Model};
+use crate::domain::model::{BaseRef, ComponentKind, Model};
 use crate::domain::name::ModelName;
 use crate::domain::offering::Offering;
 use crate::domain::tri::Tri;
@@ -24,19 +24,27 @@ pub struct ModelRow<'a> {
     terms: OnceCell<Option<&'a [Values<'static>]>>,
     /// Its row, where that is at hand.
     row: Option<u32>,
+    /// The check is of another license than the record's current one: nothing is known of what rests on that.
+    of_another_license: bool,
 }
 
 impl<'a> ModelRow<'a> {
     /// A model of a snapshot.
     #[must_use]
     pub fn new(snapshot: &'a Snapshot, entry: &'a Entry<Model>) -> Self {
-        Self { snapshot, entry, terms: OnceCell::new(), row: None }
+        Self { snapshot, entry, terms: OnceCell::new(), row: None, of_another_license: false }
     }
 
-    /// A model of a snapshot by its name.
-    pub(super) fn find(snapshot: &'a Snapshot, name: &ModelName) -> Option<Self> {
+    /// The model of a check by its name.
+    pub(super) fn of_check(snapshot: &'a Snapshot, name: &ModelName, of_another_license: bool) -> Option<Self> {
         let (entry, row) = snapshot.model_index().find_row(name.as_str())?;
-        Some(Self { row: Some(row), ..Self::new(snapshot, entry) })
+        Some(Self { row: Some(row), of_another_license, ..Self::new(snapshot, entry) })
+    }
+
+    /// Whether there is a choice between licenses.
+    pub(super) fn has_choice(&self) -> bool {
+        let index = self.snapshot.model_index();
+        self.row.is_none_or(|row| index.has_choice(row))
     }
 
     fn own(&self, field: OwnField) -> Values<'a> {
@@ -95,6 +103,9 @@ impl Row<ModelField> for ModelRow<'_> {
     }
 
     fn meets(&self, field: ModelField, wanted: &Wanted) -> Tri {
+        if self.of_another_license && rests_on_license(field) {
+            return Tri::Unknown;
+        }
         let ModelField::Terms(field) = field else { return wanted.is_met_by(&self.values(field)) };
         let index = self.snapshot.model_index();
         let row = || self.row.or_else(|| index.row(self.entry.record.name.as_str()));
@@ -108,6 +119,22 @@ impl Row<ModelField> for ModelRow<'_> {
     fn is_called(&self, word: &Word) -> bool {
         let called = Called::new(&self.entry.record);
         word.0.iter().all(|start| called.words().any(|word| word.starts_with(&**start)))
+    }
+}
+
+/// Whether a field depends on which license the weights come under.
+fn rests_on_license(field: ModelField) -> bool {
+    match field {
+        ModelField::Terms(_) | ModelField::ComponentLicense(ComponentKind::ModelWeights) => true,
+        ModelField::Own(field) => matches!(
+            field,
+            OwnField::Tier
+                | OwnField::MofClass
+                | OwnField::LicenseExpression
+                | OwnField::DeclaredLicense
+                | OwnField::LicenseEvidence
+        ),
+        ModelField::ComponentLicense(_) | ModelField::Availability(_) => false,
     }
 }
 

@@ -59,7 +59,7 @@ fn results(asked: &Asked, outcome: &Outcome) -> Vec<Value> {
             let text = format!("{}: {}", decision.model, finding.message);
             let mut result = result(asked, &finding.reason, level, &text);
             let origin = finding.origin.clone().unwrap_or_default();
-            result["properties"] = json!({
+            let properties = json!({
                 "verdict": decision.verdict().as_str_name(),
                 "model": decision.model,
                 "license": origin.license,
@@ -67,18 +67,22 @@ fn results(asked: &Asked, outcome: &Outcome) -> Vec<Value> {
                 "clause": origin.clause,
                 "revision": decision.revision,
             });
+            if let Some(fields) = result.as_object_mut() {
+                fields.insert("properties".to_owned(), properties);
+            }
             result
         })
         .collect()
 }
 
 fn result(asked: &Asked, rule: &str, level: &str, text: &str) -> Value {
-    let mut location = json!({ "logicalLocations": [{ "name": asked.model, "kind": "resource" }] });
-    if let Some((file, line)) = &asked.at {
-        location["physicalLocation"] = json!({
-            "artifactLocation": { "uri": file },
-            "region": { "startLine": line },
-        });
-    }
+    let logical = json!([{ "name": asked.model, "kind": "resource" }]);
+    let location = match &asked.at {
+        None => json!({ "logicalLocations": logical }),
+        Some((file, line)) => json!({
+            "logicalLocations": logical,
+            "physicalLocation": { "artifactLocation": { "uri": file }, "region": { "startLine": line } },
+        }),
+    };
     json!({ "ruleId": rule, "level": level, "message": { "text": text }, "locations": [location] })
 }

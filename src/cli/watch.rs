@@ -322,6 +322,7 @@ async fn read<W: Watch>(
             (position.complete, position.time) = (told.revision, told.commit_time);
             // What comes after a break comes after it.
             position.printed = (told.revision, 0);
+            seen = (0, 0);
         }
     }
 }

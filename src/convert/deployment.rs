@@ -36,6 +36,15 @@ pub fn check_deployment(message: &pb::Deployment, vocabulary: &Vocabulary, path:
     if facts.at.is_some() {
         v.add("use.at", "what is deployed is used now: leave it out");
     }
+    for (key, value) in [("owner", owner), ("environment", environment)] {
+        if let Some(label) = facts.labels.get(key).filter(|label| !value.is_empty() && *label != value) {
+            let given = shown(label);
+            v.add(
+                "use.labels",
+                format_args!("the label `{key}` says `{given}`, and `{key}` something else: leave it out"),
+            );
+        }
+    }
     let mut missing = Violations::at(path);
     v.within("use", |v| use_facts(v, &mut missing, facts, vocabulary));
     v.finish(Some(())).map_err(RequestRefused::Invalid)?;

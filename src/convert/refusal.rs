@@ -34,6 +34,14 @@ pub fn role_too_low(caller: &Caller, needed: Role) -> Status {
     Status::with_error_details(Code::PermissionDenied, text, details)
 }
 
+/// Of requests that have more bytes than their method takes.
+#[must_use]
+pub fn too_large(most: usize) -> Status {
+    let text = format!("the request has more than {} KiB, the largest that this method takes", most >> 10);
+    let details = ErrorDetails::with_error_info("REQUEST_TOO_LARGE", super::status::DOMAIN, HashMap::new());
+    Status::with_error_details(Code::ResourceExhausted, text, details)
+}
+
 /// Of calls that come before the catalog is loaded.
 #[must_use]
 pub fn loading(retry: Duration) -> Status {

@@ -5,6 +5,8 @@ use crate::catalog::filter::{
     Comparison, Near, Node, Operator, Problem, Query, Schema, Value, Wanted, character, check, parse,
 };
 use crate::domain::eligibility::{Activity, Facts};
+use crate::domain::name::shown;
+use crate::domain::place::Country;
 
 /// A compiled condition.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +18,10 @@ pub struct Condition<M> {
     pub(super) looks_at_decision: bool,
     /// Activities that it asks for.
     pub(super) activities: Vec<Activity>,
+    /// Labels whose values it asks for.
+    pub(super) labels: Vec<Box<str>>,
+    /// Whether it names license terms.
+    pub(super) names_terms: bool,
 }
 
 /// What is wrong with a condition, and where.
@@ -63,24 +69,69 @@ impl<M: Schema<Field = M> + Copy + Eq + std::fmt::Debug> Condition<M> {
         }
     }
 
-    fn of(query: Query<PolicyField<M>>) -> Self {
-        let mut condition = Self { query, facts: Facts::NONE, looks_at_decision: false, activities: Vec::new() };
+    /// The use categories that it names.
+    #[must_use]
+    pub fn categories(&self) -> Vec<&str> {
+        let mut named = Vec::new();
+        each_test(&self.query, &mut |field, wanted| {
+            if let (PolicyField::Use(UseField::Categories), Wanted::Equal(Value::Text(slug))) = (field, wanted) {
+                named.push(&**slug);
+            }
+        });
+        named
+    }
+
+    fn of(mut query: Query<PolicyField<M>>) -> Self {
+        each_test_mut(&mut query, &mut normalise);
+        let mut condition = Self {
+            query,
+            facts: Facts::NONE,
+            looks_at_decision: false,
+            activities: Vec::new(),
+            labels: Vec::new(),
+            names_terms: false,
+        };
         let (mut facts, mut looks, mut activities) = (Facts::NONE, false, Vec::new());
+        let (mut labels, mut names_terms): (Vec<Box<str>>, bool) = (Vec::new(), false);
         each_test(&condition.query, &mut |field, wanted| match field {
-            PolicyField::Model(_) => {}
-            PolicyField::Label(_) => facts = facts.with(UseField::Labels.fact()),
+            PolicyField::Model(of_model) => names_terms |= M::is_of_terms(*of_model),
+            PolicyField::Label(key) => {
+                facts = facts.with(UseField::Labels.fact());
+                labels.push(key.as_str().into());
+            }
             PolicyField::Decision(_) => looks = true,
             PolicyField::Use(of_use) => {
                 facts = facts.with(of_use.fact());
                 if *of_use == UseField::Activities {
                     activities.extend(Activity::ALL.iter().copied().filter(|activity| is_wanted(*activity, wanted)));
+                    // These are other training as well.
+                    if activities.contains(&Activity::TrainOtherModels) {
+                        activities.extend([Activity::TrainCompetingModels, Activity::DistributeTrainedModel]);
+                    }
                 }
             }
         });
+        labels.sort_unstable();
+        labels.dedup();
+        (condition.labels, condition.names_terms) = (labels, names_terms);
         activities.sort_unstable();
         activities.dedup();
         (condition.facts, condition.looks_at_decision, condition.activities) = (facts, looks, activities);
         condition
+    }
+}
+
+/// Writes a value as the facts of a use are kept: `providers/openai` is `openai`, and slugs have hyphens.
+fn normalise<M>(field: &PolicyField<M>, wanted: &mut Wanted) {
+    let Wanted::Equal(Value::Text(text)) = wanted else { return };
+    match field {
+        PolicyField::Use(UseField::Provider) => {
+            if let Some(id) = text.strip_prefix("providers/") {
+                *text = id.to_owned().into();
+            }
+        }
+        PolicyField::Use(UseField::Categories | UseField::BusinessTypes) => *text = text.replace('_', "-").into(),
+        _ => {}
     }
 }
 
@@ -90,8 +141,18 @@ fn is_wanted(activity: Activity, wanted: &Wanted) -> bool {
     at.is_some_and(|at| wanted.is_met(&Value::Word(at)) != crate::domain::tri::Tri::False)
 }
 
+/// Lets every test of a query be changed.
+fn each_test_mut<F>(query: &mut Query<F>, change: &mut impl FnMut(&F, &mut Wanted)) {
+    match query {
+        Query::And(parts) | Query::Or(parts) => parts.iter_mut().for_each(|part| each_test_mut(part, change)),
+        Query::Not(part) | Query::Unknown(part) => each_test_mut(part, change),
+        Query::Word(_) => {}
+        Query::Test(test) => change(&test.field, &mut test.wanted),
+    }
+}
+
 /// Shows every test of a query.
-fn each_test<F>(query: &Query<F>, show: &mut impl FnMut(&F, &Wanted)) {
+fn each_test<'q, F>(query: &'q Query<F>, show: &mut impl FnMut(&'q F, &'q Wanted)) {
     match query {
         Query::And(parts) | Query::Or(parts) => parts.iter().for_each(|part| each_test(part, show)),
         Query::Not(part) | Query::Unknown(part) => each_test(part, show),
@@ -136,6 +197,11 @@ fn check_use(comparison: &Comparison, place: Place, problems: &mut Vec<Problem>)
         problems.push(Problem { span: field.span, message });
     }
     let is_any = value.pattern.as_ref().is_some_and(|pattern| pattern.is_any());
+    let names_country = UseField::parse(path).is_some_and(UseField::names_countries);
+    if names_country && value.pattern.is_none() && Country::parse(&value.text).is_none() {
+        let message = format!("`{}` is no country: write its code, as `DE` (ISO 3166-1 alpha-2)", shown(&value.text));
+        problems.push(Problem { span: value.span, message });
+    }
     let asks_presence = *operator == Operator::Has && is_any;
     let is_closed = UseField::parse(path).is_some_and(UseField::is_closed);
     if asks_presence && !is_closed {

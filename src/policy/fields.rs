@@ -75,6 +75,11 @@ impl UseField {
         }
     }
 
+    /// Whether it holds codes of countries.
+    pub(super) fn names_countries(self) -> bool {
+        matches!(self, Self::OrganizationCountry | Self::DeploymentCountries | Self::EndUserCountries)
+    }
+
     /// Whether what is not stated is not so, rather than not known.
     pub(super) fn is_closed(self) -> bool {
         matches!(self, Self::Role | Self::Activities | Self::Categories | Self::FulfilledDuties | Self::Labels)
@@ -243,6 +248,10 @@ impl<M: Schema<Field = M> + Copy + Eq + std::fmt::Debug> Schema for PolicyField<
             Self::Label(_) => Kind::Text,
             Self::Decision(field) => field.kind(),
         }
+    }
+
+    fn is_of_terms(field: Self) -> bool {
+        matches!(field, Self::Model(field) if M::is_of_terms(field))
     }
 
     fn repeated(field: Self) -> bool {

@@ -2,8 +2,8 @@
 
 use super::fields::{DecisionField, LabelKey, PolicyField, UseField};
 use crate::catalog::filter::{Row, Subject, Value, Wanted, Word};
-use crate::domain::eligibility::{Activity, BusinessTypes, Hosting, PolicyCase, Role};
-use crate::domain::license::DutyKind;
+use crate::domain::eligibility::{Activity, BusinessTypes, Hosting, Measure, PolicyCase, Role};
+use crate::domain::license::{DutyKind, GateSubject};
 use crate::domain::place::CountrySet;
 use crate::domain::tri::Tri;
 
@@ -34,10 +34,18 @@ impl<M, R: Row<M>> Subject<PolicyField<M>> for CheckRow<'_, '_, '_, R> {
                     BusinessTypes::Unknown => many(wanted, [], true),
                     BusinessTypes::Known(types) => many(wanted, types.iter().map(|slug| Value::text(slug)), false),
                 },
-                UseField::MonthlyActiveUsers => number(organization.monthly_active_users),
-                UseField::DailyActiveUsers => number(organization.daily_active_users),
-                UseField::AnnualRevenueUsd => number(organization.annual_revenue_usd),
-                UseField::MonthlyRevenueUsd => number(organization.monthly_revenue_usd),
+                UseField::MonthlyActiveUsers => {
+                    self.figure("monthly_active_users", organization.monthly_active_users, wanted)
+                }
+                UseField::DailyActiveUsers => {
+                    self.figure("daily_active_users", organization.daily_active_users, wanted)
+                }
+                UseField::AnnualRevenueUsd => {
+                    self.figure("annual_revenue_usd", organization.annual_revenue_usd, wanted)
+                }
+                UseField::MonthlyRevenueUsd => {
+                    self.figure("monthly_revenue_usd", organization.monthly_revenue_usd, wanted)
+                }
                 UseField::EmployeeCount => number(organization.employee_count),
                 UseField::DeploymentCountries => countries(wanted, use_.deployment_countries.as_ref()),
                 UseField::EndUserCountries => countries(wanted, use_.end_user_countries.as_ref()),
@@ -51,11 +59,15 @@ impl<M, R: Row<M>> Subject<PolicyField<M>> for CheckRow<'_, '_, '_, R> {
                     (None, Some(Hosting::VendorApi) | None) => many(wanted, [], true),
                 },
                 UseField::Activities => {
-                    let done = self.case.activities();
+                    let mut done = self.case.activities();
+                    // Training competing models is training other models, and nobody passes on what was not trained.
+                    if done.has(Activity::TrainCompetingModels) || done.has(Activity::DistributeTrainedModel) {
+                        done.insert(Activity::TrainOtherModels);
+                    }
                     let listed = Activity::ALL.iter().filter(|activity| done.has(**activity));
                     many(wanted, listed.map(|activity| Value::Word(*activity as u8)), false)
                 }
-                UseField::Categories => many(wanted, use_.categories.iter().map(|slug| Value::text(slug)), false),
+                UseField::Categories => self.categories(wanted),
                 UseField::FulfilledDuties => {
                     let done = DutyKind::ALL.iter().filter(|kind| use_.fulfilled_duties.contains(**kind));
                     many(wanted, done.map(|kind| Value::Word(*kind as u8)), false)
@@ -71,6 +83,29 @@ impl<M, R: Row<M>> Subject<PolicyField<M>> for CheckRow<'_, '_, '_, R> {
 }
 
 impl<R> CheckRow<'_, '_, '_, R> {
+    /// A figure of the organization: the exact one of the whole group now, where the use states it.
+    fn figure(&self, metric: &str, stated: Option<i64>, wanted: &Wanted) -> Tri {
+        let is_exact = |measure: &&Measure| {
+            *measure.metric == *metric && measure.subject == GateSubject::Group && measure.period.is_none()
+        };
+        let exact = self.case.use_().measures.iter().find(is_exact).map(|measure| measure.value);
+        one(wanted, exact.or(stated).map(Value::Integer))
+    }
+
+    /// A category counts as each broader one, too.
+    fn categories(&self, wanted: &Wanted) -> Tri {
+        let vocabulary = self.case.vocabulary();
+        let within = |category: &str| {
+            let is_met = |broader: &str| wanted.is_met(&Value::text(broader)) == Tri::True;
+            Tri::from(vocabulary.any_broader(category, &is_met))
+        };
+        let categories = &self.case.use_().categories;
+        match wanted {
+            Wanted::Present | Wanted::Any => many(wanted, categories.iter().map(|slug| Value::text(slug)), false),
+            _ => categories.iter().map(|slug| within(slug)).fold(Tri::False, Tri::or),
+        }
+    }
+
     /// The value of a label. One that is not there is not known: who leaves it out must not slip through.
     fn label(&self, key: &LabelKey) -> Option<&str> {
         let found = self.case.use_().labels.iter().find(|(known, _)| key.is(known));

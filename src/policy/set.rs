@@ -7,7 +7,7 @@ use super::condition::Condition;
 use super::fields::{PolicyField, UseField};
 use super::row::CheckRow;
 use crate::catalog::filter::{Query, Row};
-use crate::domain::eligibility::{Activities, Activity, Facts, Met, Policy, PolicyCase, Which};
+use crate::domain::eligibility::{Activities, Activity, Facts, Met, MissingLabels, Policy, PolicyCase, Which};
 use crate::domain::tri::Tri;
 
 /// A policy with its condition.
@@ -101,6 +101,7 @@ impl<M: Copy + Eq + Debug> PolicySet<M> {
     pub fn meet<'a>(
         &'a self,
         model: Option<&impl Row<M>>,
+        has_choice: &dyn Fn() -> bool,
         case: &PolicyCase<'_, 'a>,
         which: Which,
         met: &mut dyn FnMut(Met<'a>),
@@ -112,7 +113,7 @@ impl<M: Copy + Eq + Debug> PolicySet<M> {
                 is_certain: false,
                 facts: Facts::NONE,
                 missing: Facts::NONE,
-                missing_label: None,
+                missing_labels: MissingLabels::default(),
                 waits_for_others: false,
             };
             let (Some(condition), Some(model)) = (&compiled.condition, model) else {
@@ -121,10 +122,13 @@ impl<M: Copy + Eq + Debug> PolicySet<M> {
             };
             let row = CheckRow { model, case };
             match condition.query.holds(&row) {
+                // What holds in each field may be of another license of a choice: that all of them miss the condition is not known.
+                Tri::False if condition.names_terms && has_choice() => met(Met { facts: condition.facts, ..unknown }),
                 Tri::False => {}
                 Tri::True => met(Met { is_certain: true, facts: condition.facts, ..unknown }),
                 Tri::Unknown => {
-                    let mut found = Met { facts: condition.facts, ..unknown };
+                    let missing_labels = MissingLabels::none_of(&condition.labels);
+                    let mut found = Met { facts: condition.facts, missing_labels, ..unknown };
                     note_missing(&condition.query, &row, &mut found);
                     met(found);
                 }
@@ -134,10 +138,10 @@ impl<M: Copy + Eq + Debug> PolicySet<M> {
 }
 
 /// Finds what a condition that cannot be told hangs on. What can be told does not matter, whatever becomes known.
-fn note_missing<'a, M: Copy + Eq + Debug, R: Row<M>>(
-    query: &'a Query<PolicyField<M>>,
+fn note_missing<M: Copy + Eq + Debug, R: Row<M>>(
+    query: &Query<PolicyField<M>>,
     row: &CheckRow<'_, '_, '_, R>,
-    met: &mut Met<'a>,
+    met: &mut Met<'_>,
 ) {
     if query.holds(row) != Tri::Unknown {
         // Of `unknown(…)` it is told whether what is inside is known.
@@ -151,7 +155,7 @@ fn note_missing<'a, M: Copy + Eq + Debug, R: Row<M>>(
             PolicyField::Model(_) => {}
             PolicyField::Use(UseField::Labels) => {}
             PolicyField::Use(field) => met.missing = met.missing.with(field.fact()),
-            PolicyField::Label(key) => met.missing_label = met.missing_label.or(Some(key.as_str())),
+            PolicyField::Label(key) => met.missing_labels.add(key.as_str()),
             PolicyField::Decision(_) => met.waits_for_others = true,
         },
     }

@@ -5,10 +5,9 @@ use super::key::Key;
 use super::named::{Kept, Named, NamedPage, Output, Stored};
 use super::page::{PageRequest, token};
 use super::resolve::resolve;
-use super::{Registry, RegistryError, day_of, records, violation};
+use super::{Registry, RegistryError, present, records, violation};
 use crate::catalog::{Payload, Snapshot};
 use crate::convert::{self, RecordError, UseRequest};
-use crate::domain::eligibility::Present;
 use crate::domain::name::is_segment;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
@@ -129,9 +128,8 @@ fn asked(snapshot: &Snapshot, deployment: &pb::Deployment) -> Result<UseRequest,
 
 /// Judges a deployment at a time. What cannot be judged needs a review.
 pub(super) fn assess(snapshot: &Snapshot, deployment: &pb::Deployment, at: i64) -> Assessed {
-    let day = day_of(jiff::Timestamp::from_second(at).unwrap_or(jiff::Timestamp::UNIX_EPOCH));
     let judged = asked(snapshot, deployment).and_then(|request| {
-        judge(snapshot, &request, at, Present { day, known: day }, |checked| {
+        judge(snapshot, &request, at, present(snapshot, at), |checked| {
             convert::decision(&checked.decision, checked.name, checked.revision)
         })
     });

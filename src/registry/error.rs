@@ -209,7 +209,7 @@ pub enum RegistryError {
         error: Box<RegistryError>,
     },
     /// A watch lasts only so long, so that a credential that was taken back ends what it began.
-    #[error("a watch lasts an hour at most: go on from revision {resume_revision}")]
+    #[error("a watch lasts only so long: go on from revision {resume_revision}")]
     WatchTooOld {
         /// The last revision that was told to its end.
         resume_revision: u64,

@@ -33,6 +33,7 @@ pub(super) struct Step {
     models: OnceLock<Arc<[ModelName]>>,
     licenses: OnceLock<Arc<[LicenseId]>>,
     changed: OnceLock<Changed>,
+    deployments: OnceLock<Arc<[Box<str>]>>,
 }
 
 impl Step {
@@ -49,6 +50,7 @@ impl Step {
             models: OnceLock::new(),
             licenses: OnceLock::new(),
             changed: OnceLock::new(),
+            deployments: OnceLock::new(),
         }
     }
 
@@ -73,6 +75,19 @@ impl Step {
     /// What it changed, by kind.
     pub(super) fn changed(&self) -> &Changed {
         self.changed.get_or_init(|| Changed::of(self.keys.iter().filter_map(|key| Key::read(key))))
+    }
+
+    /// The deployments whose verdict it may have changed, each once, in order.
+    pub(super) fn deployments(&self) -> Arc<[Box<str>]> {
+        let find = || {
+            let changed = self.changed();
+            let mut names: BTreeSet<Box<str>> = changed.deployments.iter().cloned().collect();
+            if changed.others {
+                names.extend(self.after.deployments().map(|(id, _)| Box::from(id)));
+            }
+            names.into_iter().collect()
+        };
+        self.deployments.get_or_init(find).clone()
     }
 
     fn names<T: Ord>(&self, name: impl Fn(Key) -> Option<T>) -> Arc<[T]> {

@@ -5,7 +5,7 @@ use super::named::{Kept, Named, Output, Stored};
 use super::{Registry, RegistryError, violation};
 use crate::catalog::{Payload, Snapshot};
 use crate::convert;
-use crate::domain::name::is_segment;
+use crate::domain::name::{is_segment, shown};
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
 
@@ -62,6 +62,16 @@ impl Kept for pb::Policy {
 
     fn validate(&self, _registry: &Registry, snapshot: &Snapshot) -> Result<(), RegistryError> {
         let compiled = convert::policy(self, Self::FIELD).map_err(RegistryError::Invalid)?;
+        let known = &snapshot.reference().vocabulary.use_categories;
+        let named = compiled.condition.iter().flat_map(|condition| condition.categories());
+        let unknown = named.filter(|slug| !known.contains_key(*slug)).map(|slug| {
+            let near = convert::nearest(slug, known.keys().map(|key| &**key));
+            violation("policy.condition", format!("`{}` is no use category{near}", shown(slug)))
+        });
+        let unknown: Vec<_> = unknown.collect();
+        if !unknown.is_empty() {
+            return Err(RegistryError::Invalid(unknown));
+        }
         let id = compiled.policy.name.strip_prefix("policies/").unwrap_or_default();
         if snapshot.policy(id).is_none() && snapshot.policy_set().iter().count() >= POLICIES_MAX {
             let description = format!("there are {POLICIES_MAX} policies, as many as are allowed: delete one first");

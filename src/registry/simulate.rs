@@ -20,6 +20,9 @@ use crate::pb::weighbridge::v1::simulate_policy_request::{DecisionsScope, Deploy
 /// Changes that are told where the request does not say how many, and most of them.
 const CHANGES_DEFAULT: usize = 100;
 const CHANGES_MAX: usize = 1_000;
+/// Looks at a model by one policy, all together, and how many the rest of a check is worth: a few seconds.
+const LOOKS_MAX: u64 = 30_000_000;
+const LOOKS_OF_A_CHECK: usize = 20;
 /// Decisions that are tried where the request does not say how many, and most of them.
 const DECISIONS_DEFAULT: usize = 1_000;
 const DECISIONS_MAX: usize = 10_000;
@@ -161,6 +164,16 @@ impl Trial<'_> {
         };
         check_lists(self.before, &asked.use_)?;
         let rows = selected(self.before, None, query.as_ref())?;
+        // Each model is judged twice, and each policy asked of it.
+        let policies = self.before.policy_set().iter().count().max(self.after.policy_set().iter().count());
+        let looks = rows.len().saturating_mul(u64::try_from(policies + LOOKS_OF_A_CHECK).unwrap_or(u64::MAX));
+        if looks > LOOKS_MAX {
+            let description = format!(
+                "{} models and {policies} policies are more than one simulation looks at: narrow it with `filter`",
+                rows.len()
+            );
+            return Err(RegistryError::Invalid(vec![violation("models.filter", description)]));
+        }
         let at = self.registry.at(&asked);
         let index = self.before.model_index();
         // By name, so that the changes that are told are the same every time.

@@ -151,7 +151,7 @@ where
         let request = match &peer {
             // A restore is stored as it comes.
             Some(peer) if !is_long => {
-                let (client, bytes_max) = (peer.connected.0.clone(), request_bytes_max(method));
+                let (client, bytes_max) = (peer.connected.0.clone(), request_bytes_max(method, form));
                 request.map(|body| Body::new(Incoming::new(body, client, bytes_max)))
             }
             _ => request,

@@ -89,9 +89,11 @@ pub(super) const LONG_CALLS: &[&str] = &["/weighbridge.v1.AdminService/Restore"]
 pub(super) const LONG_TIME: Duration = Duration::from_secs(6 * 3_600);
 
 /// Largest request of a method. What is uploaded in many messages has bounds of its own.
-pub(super) fn request_bytes_max(method: Option<&Method>) -> usize {
+pub(super) fn request_bytes_max(method: Option<&Method>, form: Form) -> usize {
     match method {
-        None => BESIDE_BYTES_MAX,
+        // Of reflection many may come in one stream, each with the decoder's bound.
+        None if form == Form::Unary => BESIDE_BYTES_MAX,
+        None => usize::MAX,
         Some(Method { form: Form::Upload, .. }) => usize::MAX,
         Some(method) if method.role > Role::Reader => MESSAGE_BYTES_MAX,
         Some(method) if method.path.contains("/Batch") => BATCH_BYTES_MAX,

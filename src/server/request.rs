@@ -12,6 +12,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::clients::Client;
+use crate::convert::refusal::too_large;
 
 /// As much of a message counts for nothing: nearly all are smaller, and the number of calls bounds them.
 const FREE_BYTES: usize = 64 << 10;
@@ -53,9 +54,7 @@ impl HttpBody for Incoming {
         let Some(frame) = ready!(this.body.poll_frame(context)?) else { return Poll::Ready(None) };
         *this.came = this.came.saturating_add(frame.data_ref().map_or(0, Bytes::len));
         if this.came.saturating_sub(PREFIX_BYTES) > *this.most {
-            let text =
-                format!("the request has more than {} KiB, the largest that this method takes", *this.most >> 10);
-            return Poll::Ready(Some(Err(Status::out_of_range(text))));
+            return Poll::Ready(Some(Err(too_large(*this.most))));
         }
         let more = this.came.saturating_sub(FREE_BYTES).saturating_sub(*this.counted);
         if more > 0 {

@@ -197,7 +197,8 @@ async fn every_method_asks_for_its_role() {
 fn the_table_has_every_method_once_and_knows_how_it_is_called() {
     let descriptors = prost_types::FileDescriptorSet::decode(weighbridge::pb::DESCRIPTORS).unwrap();
     let mut served = Vec::new();
-    for file in descriptors.file.iter().filter(|file| file.package() == "weighbridge.v1") {
+    let is_served = |package: &str| ["weighbridge.v1", "envoy.service.auth.v3"].contains(&package);
+    for file in descriptors.file.iter().filter(|file| is_served(file.package())) {
         for service in &file.service {
             for method in &service.method {
                 let form = match (method.client_streaming(), method.server_streaming()) {
@@ -205,7 +206,7 @@ fn the_table_has_every_method_once_and_knows_how_it_is_called() {
                     (true, false) => Form::Upload,
                     (_, true) => Form::Stream,
                 };
-                served.push((format!("/weighbridge.v1.{}/{}", service.name(), method.name()), form));
+                served.push((format!("/{}.{}/{}", file.package(), service.name(), method.name()), form));
             }
         }
     }

@@ -398,7 +398,10 @@ async fn each_change_is_told_once_with_its_cause_and_nothing_else_is() {
             ..Default::default()
         })
         .await;
-    later.is_silent_until(ended.revision).await;
+    clients.model("other", "Apache-2.0", None).await;
+    let now = clients.deployments.list_deployments(pb::ListDeploymentsRequest::default()).await.unwrap().into_inner();
+    assert!(now.revision > ended.revision);
+    later.is_silent_until(now.revision).await;
 
     // The owner is another one: for who watches the first, it is gone.
     let mut of_search =

@@ -329,6 +329,89 @@ async fn a_simulation_over_the_log_asks_the_same_questions_again() {
     assert_eq!(details.error_info().unwrap().domain, "weighbridge");
 }
 
+#[tokio::test]
+async fn a_policy_is_not_passed_by_where_its_words_stand() {
+    let mut clients = Clients::new().await;
+    // A choice between licenses, of which each would meet one of two policies.
+    let weights = pb::Component {
+        kind: pb::component::Kind::ModelWeights.into(),
+        availability: pb::component::Availability::Available.into(),
+        license_expression: "LicenseRef-Llama-3.3-Community OR CC-BY-NC-4.0".into(),
+        ..Default::default()
+    };
+    let request = pb::CreateModelRequest {
+        parent: "publishers/acme".into(),
+        model_id: "choice".into(),
+        model: Some(pb::Model { components: vec![weights], ..Default::default() }),
+        ..Default::default()
+    };
+    clients.models.create_model(request).await.unwrap();
+    let large = pb::Use {
+        organization: Some(pb::Organization {
+            monthly_active_users: Some(200_000_000),
+            ..labels(&[]).organization.unwrap()
+        }),
+        ..labels(&[])
+    };
+    let earlier = pb::Use { model_revision: "2023-12-15".into(), ..labels(&[]) };
+    let competing = pb::Use { activities: vec![pb::Activity::TrainCompetingModels.into()], ..labels(&[]) };
+    let weapons = pb::Use { categories: vec!["biological-chemical-weapons".into()], ..labels(&[]) };
+    let exact = pb::Use {
+        measures: vec![pb::Measure {
+            metric: "monthly_active_users".into(),
+            subject: pb::MeasureSubject::Group.into(),
+            value: Some(800_000_000),
+            ..Default::default()
+        }],
+        ..labels(&[])
+    };
+    let served = pb::Use { hosting: pb::Hosting::VendorApi.into(), provider: "openai".into(), ..labels(&[]) };
+    const OLMO: &str = "allenai/OLMo-2-1124-7B";
+    for (condition, model, use_, reason) in [
+        ("license.commercial_use = PROHIBITED", "acme/choice", &large, "POLICY_UNDECIDED"),
+        ("license.scale_gates:monthly_active_users", "acme/choice", &large, "POLICY_UNDECIDED"),
+        // An earlier license of the weights; the record's current one is Apache-2.0.
+        ("license.id:LicenseRef-Yi-Community-2.1", "01-ai/Yi-34B", &earlier, "POLICY_UNDECIDED"),
+        ("NOT license.osi_approved = true", "01-ai/Yi-34B", &earlier, "POLICY_UNDECIDED"),
+        // A license that another one brings in.
+        ("license.id:LicenseRef-Llama-2-Community", "THUDM/CogVLM", &large, "POLICY_BLOCKS"),
+        // An ancestor's license beside its own.
+        (
+            "license.id:LicenseRef-Llama-3.3-Community",
+            "deepseek-ai/DeepSeek-R1-Distill-Llama-70B",
+            &large,
+            "POLICY_BLOCKS",
+        ),
+        ("NOT license.osi_approved = true", "deepseek-ai/DeepSeek-R1-Distill-Llama-70B", &large, "POLICY_BLOCKS"),
+        // What is more than what it says.
+        ("use.activities:TRAIN_OTHER_MODELS", OLMO, &competing, "POLICY_BLOCKS"),
+        ("use.categories:weapons", OLMO, &weapons, "POLICY_BLOCKS"),
+        ("use.categories:biological_chemical_weapons", OLMO, &weapons, "POLICY_BLOCKS"),
+        ("use.organization.monthly_active_users > 100M", OLMO, &exact, "POLICY_BLOCKS"),
+        ("use.provider = \"providers/openai\"", "openai/gpt-4o", &served, "POLICY_BLOCKS"),
+        ("use.end_user_countries:us", OLMO, &large, "POLICY_BLOCKS"),
+    ] {
+        clients.put(policy("p", condition, pb::PolicyEffect::Block)).await;
+        let decision = clients.check(model, use_).await;
+        assert_eq!(of_policies(&decision), [(reason, "policies/p")], "{condition}");
+        assert!(decision.verdict() >= pb::Verdict::NeedsReview, "{condition}");
+    }
+    // What is misspelled is refused, and does not lie in wait.
+    for condition in ["use.organization.country = Germany", "use.end_user_countries:EU", "use.categories:wepons"] {
+        let request = pb::CreatePolicyRequest {
+            policy_id: "wrong".into(),
+            policy: Some(pb::Policy { name: String::new(), ..policy("p", condition, pb::PolicyEffect::Block) }),
+            ..Default::default()
+        };
+        let status = refused(clients.policies.create_policy(request).await, Code::InvalidArgument);
+        assert_eq!(fields(&status), ["policy.condition"], "{condition}");
+    }
+    // All labels that are missing are named at once.
+    clients.put(policy("p", "use.labels.a = x AND use.labels.b = y", pb::PolicyEffect::Block)).await;
+    let decision = clients.check(OLMO, &labels(&[])).await;
+    assert_eq!(decision.missing_facts, ["labels.a", "labels.b"]);
+}
+
 // ---- laws
 
 const CONDITIONS: &[&str] = &[
@@ -346,7 +429,11 @@ const CONDITIONS: &[&str] = &[
     "decision.reasons:SCALE_GATE_EXCEEDED OR decision.reasons:TERMS_NOT_READ",
     "unknown(model.context_tokens > 1000)",
     "license_evidence < TEXT_READ AND use.purpose = COMMERCIAL",
-    "use.provider = openai",
+    "use.provider = \"providers/openai\"",
+    "license.scale_gates:* AND use.organization.monthly_active_users > 1M",
+    "NOT license.use_restrictions:*",
+    "use.activities:TRAIN_OTHER_MODELS OR NOT license.id:MIT",
+    "use.categories:medical_advice OR license.osi_approved = true",
     "use.categories:medical-advice AND NOT use.fulfilled_duties:registration",
 ];
 
@@ -370,7 +457,7 @@ fn uses() -> impl Strategy<Value = (pb::Use, pb::Use)> {
         prop::sample::select(vec!["US", "DE", "CN"]),
         1..5_i32,
         prop::sample::select(vec![10_i64, 2_000_000, 800_000_000]),
-        prop::sample::subsequence(vec![1_i32, 5, 8], 0..3),
+        prop::sample::subsequence(vec![1_i32, 5, 7, 8], 0..3),
         prop::sample::select(vec!["production", "staging"]),
         prop::sample::subsequence(vec!["medical-advice"], 0..2),
     );

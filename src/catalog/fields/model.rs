@@ -303,6 +303,10 @@ impl Schema for ModelField {
         }
     }
 
+    fn is_of_terms(field: Self) -> bool {
+        matches!(field, Self::Terms(_))
+    }
+
     fn repeated(field: Self) -> bool {
         match field {
             Self::Own(field) => field.repeated(),

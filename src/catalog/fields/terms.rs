@@ -229,17 +229,50 @@ impl TermsField {
         self.under_term(expression.root(), find)
     }
 
+    /// What holds under a license and those that its duties bring in.
+    fn with_brought_in<'a>(
+        self,
+        license: &'a License,
+        find: &dyn Fn(&LicenseId) -> Option<&'a License>,
+    ) -> Values<'static> {
+        if license.duties.iter().all(|duty| duty.incorporates.is_empty()) {
+            return self.of(license).into_owned();
+        }
+        let mut met = vec![license];
+        let (mut next, mut lost) = (0, false);
+        while let Some(license) = met.get(next).copied() {
+            next += 1;
+            for id in license.duties.iter().flat_map(|duty| &duty.incorporates) {
+                match find(id) {
+                    Some(found) if met.iter().all(|known| known.id != found.id) => met.push(found),
+                    Some(_) => {}
+                    None => lost = true,
+                }
+            }
+        }
+        let of = |license: &License| self.of(license).into_owned();
+        if self == Self::Id {
+            return Values { open: lost, ..Values::all(met.into_iter().flat_map(|license| of(license).list)) };
+        }
+        let mut values = self.all_of(met.into_iter().map(of));
+        values.open |= lost && matches!(self.worst(), Worst::List);
+        values
+    }
+
     fn under_term<'a>(self, term: &Term, find: &dyn Fn(&LicenseId) -> Option<&'a License>) -> Values<'static> {
         match term {
             Term::License { id, base, exception } => {
                 let known = |id: &LicenseId| if id.is_unknown() { None } else { find(id) };
                 let license = known(id).or_else(|| known(base.as_ref()?));
                 let mut values = match license {
-                    Some(license) => self.of(license).into_owned(),
+                    Some(license) => self.with_brought_in(license, find),
                     None => Values { open: true, ..Values::default() },
                 };
                 if self == Self::Id && !id.is_unknown() {
-                    values = Values::all([Value::Text(id.as_str().to_owned().into())]);
+                    // As the expression calls it; what it brings in stands behind.
+                    let own = Value::Text(id.as_str().to_owned().into());
+                    let others = values.list.into_iter().skip(1);
+                    values = Values { list: std::iter::once(own).chain(others).collect(), open: values.open };
                 } else if exception.is_some() && self != Self::Category {
                     // What an exception adds is not modelled.
                     values.open = true;

@@ -24,6 +24,10 @@ pub trait Schema {
     fn kind(field: Self::Field) -> Kind;
     /// Whether a field holds a list.
     fn repeated(field: Self::Field) -> bool;
+    /// Whether a field is of license terms, which a choice between licenses may change.
+    fn is_of_terms(_field: Self::Field) -> bool {
+        false
+    }
 }
 
 /// What a filter can be asked of.
@@ -89,8 +93,10 @@ pub struct Test<F> {
 /// What a field must hold.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Wanted {
-    /// Anything.
+    /// Anything: whether it is known.
     Present,
+    /// Anything in a list: not known where there may be something.
+    Any,
     /// A value.
     Equal(Value<'static>),
     /// One less than, or up to, a value.
@@ -116,7 +122,7 @@ impl Wanted {
     #[must_use]
     pub fn is_met(&self, value: &Value<'_>) -> Tri {
         match (self, value) {
-            (Self::Present, _) => Tri::True,
+            (Self::Present | Self::Any, _) => Tri::True,
             (Self::Equal(Value::Date(wanted)), Value::Date(date)) => {
                 let inside = date.first_day() >= wanted.first_day() && date.last_day() <= wanted.last_day();
                 let apart = date.last_day() < wanted.first_day() || date.first_day() > wanted.last_day();
@@ -284,6 +290,7 @@ fn test<S: Schema>(comparison: &Comparison, near: Near<'_>) -> Result<Query<S::F
     let test = |wanted| Query::Test(Test { field, wanted });
     let is_any = value.pattern.as_ref().is_some_and(Pattern::is_any);
     match operator {
+        Operator::Has if is_any && repeated => Ok(test(Wanted::Any)),
         Operator::Has if is_any => Ok(test(Wanted::Present)),
         Operator::Equal | Operator::NotEqual if repeated => {
             let (no, path) = (if *operator == Operator::NotEqual { "NOT " } else { "" }, &path.path);

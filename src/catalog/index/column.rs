@@ -54,6 +54,10 @@ impl Column {
         let mut unknown = RoaringBitmap::new();
         match wanted {
             Wanted::Present => self.values.values().for_each(|rows| rows.add_to(&mut yes)),
+            Wanted::Any => {
+                unknown = self.open.to_bitmap();
+                self.values.values().for_each(|rows| rows.add_to(&mut yes));
+            }
             // Dates of less precision are not apart, and text is compared without regard to case.
             Wanted::Equal(value) if !matches!(value, Value::Date(_) | Value::Text(_)) => {
                 yes = self.values.get(value).map_or_else(RoaringBitmap::new, Rows::to_bitmap);

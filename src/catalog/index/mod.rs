@@ -438,6 +438,12 @@ impl ModelIndex {
         Some(self.terms.group(self.slot(row)?.group)?.held())
     }
 
+    /// Whether a model, or an ancestor of it, comes under a choice of licenses.
+    pub(in crate::catalog) fn has_choice(&self, row: u32) -> bool {
+        let group = self.slot(row).and_then(|slot| self.terms.group(slot.group));
+        group.is_none_or(Group::has_choice)
+    }
+
     /// What holds for the license terms of a model.
     #[must_use]
     pub fn terms_of(&self, name: &ModelName, field: TermsField) -> Values<'static> {

@@ -11,7 +11,7 @@ use crate::catalog::fields::TermsField;
 use crate::catalog::filter::Values;
 use crate::catalog::snapshot::{Entry, Index};
 use crate::domain::eligibility::{Basis, Outline, Records, basis, inherited, is_measured_at_release, outline};
-use crate::domain::license::Expression;
+use crate::domain::license::{Expression, Term};
 use crate::domain::model::{Component, Model};
 use crate::domain::name::LicenseId;
 use crate::domain::openness::Tier;
@@ -29,6 +29,8 @@ pub struct Group {
     licenses: Arc<[LicenseId]>,
     /// Whether the date of release counts as well.
     by_release: bool,
+    /// Whether there is a choice between licenses.
+    has_choice: bool,
 }
 
 impl Group {
@@ -42,6 +44,11 @@ impl Group {
     #[must_use]
     pub fn by_release(&self) -> bool {
         self.by_release
+    }
+
+    /// Whether there is a choice between licenses: then what holds in each field may be of another one.
+    pub(super) fn has_choice(&self) -> bool {
+        self.has_choice
     }
 
     /// What holds for all of them, by [`TermsField`].
@@ -121,6 +128,7 @@ impl Terms {
             terms: effective(records, model, meanings),
             licenses: licenses(records, model),
             by_release: is_measured_at_release(records, model),
+            has_choice: has_choice(records, model),
         };
         let id = self.free.pop_back().unwrap_or_else(|| {
             self.groups.push_back(None);
@@ -233,6 +241,19 @@ fn own(model: &Model) -> Option<&Expression> {
     weights.and_then(|weights| weights.expression.as_ref())
 }
 
+/// Whether a license of a model or of an ancestor can be chosen.
+fn has_choice(records: &dyn Records, model: &Model) -> bool {
+    fn any(term: &Term) -> bool {
+        match term {
+            Term::License { .. } => false,
+            Term::And(terms) => terms.iter().any(any),
+            Term::Or(_) => true,
+        }
+    }
+    let inherited = inherited(records, model);
+    own(model).into_iter().chain(inherited.into_iter().flatten()).any(|expression| any(expression.root()))
+}
+
 /// The terms that hold for the weights of a model: its own license's, and those of every ancestor that count.
 fn effective(records: &dyn Records, model: &Model, meanings: &mut Meanings) -> Held {
     let inherited = inherited(records, model);
@@ -289,6 +310,17 @@ fn licenses(records: &dyn Records, model: &Model) -> Arc<[LicenseId]> {
     let periods = model.weights().map(|Component { license_periods, .. }| license_periods);
     let periods = periods.into_iter().flatten().map(|period| &period.expression);
     let expressions = own(model).into_iter().chain(inherited(records, model).into_iter().flatten()).chain(periods);
-    let ids: BTreeSet<LicenseId> = expressions.flat_map(Expression::named).collect();
+    let mut ids: Vec<LicenseId> = expressions.flat_map(Expression::named).collect();
+    // And what they bring in.
+    let mut next = 0;
+    while let Some(license) = ids.get(next).map(|id| records.license(id)) {
+        next += 1;
+        for id in license.into_iter().flat_map(|license| license.duties.iter().flat_map(|duty| &duty.incorporates)) {
+            if !ids.contains(id) {
+                ids.push(id.clone());
+            }
+        }
+    }
+    let ids: BTreeSet<LicenseId> = ids.into_iter().collect();
     ids.into_iter().collect()
 }

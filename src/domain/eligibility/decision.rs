@@ -2,7 +2,7 @@
 
 use super::fact::{Facts, MeasureKeys};
 use super::message::Detail;
-use super::policy::Policy;
+use super::policy::{MissingLabels, Policy};
 use super::reason::Reason;
 use super::waiver::Waiver;
 use crate::domain::license::{Duty, Expression, License};
@@ -98,15 +98,15 @@ impl<'a> Finding<'a> {
     /// Whether it waits for facts of the use.
     #[must_use]
     pub fn waits(&self) -> bool {
-        !self.missing.is_empty() || !self.missing_measures.is_empty() || self.missing_label().is_some()
+        !self.missing.is_empty() || !self.missing_measures.is_empty() || !self.missing_labels().is_empty()
     }
 
-    /// A label of the use whose value would settle it.
+    /// Labels of the use whose values would settle it.
     #[must_use]
-    pub fn missing_label(&self) -> Option<&'a str> {
+    pub fn missing_labels(&self) -> MissingLabels<'a> {
         match self.detail {
-            Detail::Policy { missing_label, .. } => missing_label,
-            _ => None,
+            Detail::Policy { missing_labels, .. } => missing_labels,
+            _ => MissingLabels::default(),
         }
     }
 
@@ -194,7 +194,7 @@ impl<'a> Decision<'a> {
         let facts = reviews().fold(Facts::NONE, |all, finding| all.and(finding.missing));
         let mut paths: Vec<String> = facts.iter().map(|fact| fact.as_str().to_owned()).collect();
         let measures = reviews().flat_map(|f| f.missing_measures.iter()).map(|key| key.to_string());
-        let labels = reviews().filter_map(Finding::missing_label).map(|label| format!("labels.{label}"));
+        let labels = reviews().flat_map(|f| f.missing_labels().iter()).map(|label| format!("labels.{label}"));
         for path in measures.chain(labels) {
             if !paths.contains(&path) {
                 paths.push(path);

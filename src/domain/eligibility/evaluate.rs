@@ -96,6 +96,16 @@ fn pinned<'a>(model: &'a Model, use_: &Use, day: Day) -> Option<&'a Expression> 
     }
 }
 
+/// Whether the use is about another license than the current one, or its revision could not be placed.
+fn is_of_another_license(model: &Model, use_: &Use, day: Day) -> bool {
+    let Some(weights) = model.weights() else { return false };
+    match rules::terms::place(weights, &use_.model_revision, day) {
+        Placed::Current => false,
+        Placed::Period(expression) => Some(expression) != weights.expression.as_ref(),
+        Placed::Nowhere { .. } => true,
+    }
+}
+
 /// The tier under the license of the weights that the use is about: an earlier one may have been less open.
 fn tier_of(model: &Model, use_: &Use, day: Day) -> Option<Tier> {
     let expression = pinned(model, use_, day);
@@ -369,6 +379,8 @@ impl<'a> Out<'a> {
             settled,
             findings: &self.findings,
             waits_for: (facts, measures),
+            of_another_license: is_of_another_license(context.model, context.use_, context.day),
+            vocabulary: context.records.vocabulary(),
         }
     }
 

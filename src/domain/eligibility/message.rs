@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use super::decision::{Decision, Effect, Finding, Verdict};
 use super::intended_use::{Activities, Activity, Hosting, Purpose};
-use super::policy::{Policy, PolicyEffect};
+use super::policy::{MissingLabels, Policy, PolicyEffect};
 use super::reason::Reason;
 use super::waiver::Waiver;
 use crate::domain::date::Date;
@@ -145,8 +145,8 @@ pub enum Detail<'a> {
         policy: &'a Policy,
         /// Whether it holds.
         is_certain: bool,
-        /// A label of the use that would help to tell.
-        missing_label: Option<&'a str>,
+        /// Labels of the use that would help to tell.
+        missing_labels: MissingLabels<'a>,
     },
 }
 

@@ -26,7 +26,7 @@ pub use intended_use::{
     Use,
 };
 pub use message::Detail;
-pub use policy::{Met, NoPolicies, Policies, Policy, PolicyCase, PolicyEffect, Which};
+pub use policy::{Met, MissingLabels, NoPolicies, Policies, Policy, PolicyCase, PolicyEffect, Which};
 pub use reason::{Reason, Waiving};
 pub use remedy::{Case, Change, Edit, Remedy, remedies};
 pub use rules::lineage::{LineageStep, inherited, lineage};

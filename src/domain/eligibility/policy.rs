@@ -6,6 +6,7 @@ use super::intended_use::{Activities, Activity, Use};
 use super::reason::Reason;
 use crate::domain::license::DutyKind;
 use crate::domain::model::Model;
+use crate::domain::vocabulary::Vocabulary;
 use crate::domain::words::words;
 
 words! {
@@ -55,6 +56,8 @@ pub struct PolicyCase<'c, 'a> {
     pub(super) settled: Verdict,
     pub(super) findings: &'c [Finding<'a>],
     pub(super) waits_for: (Facts, MeasureKeys<'a>),
+    pub(super) of_another_license: bool,
+    pub(super) vocabulary: &'a Vocabulary,
 }
 
 impl<'a> PolicyCase<'_, 'a> {
@@ -74,6 +77,18 @@ impl<'a> PolicyCase<'_, 'a> {
     #[must_use]
     pub fn activities(&self) -> Activities {
         self.activities
+    }
+
+    /// Whether the license that is judged is not the record's current one, or could not be placed.
+    #[must_use]
+    pub fn is_of_another_license(&self) -> bool {
+        self.of_another_license
+    }
+
+    /// The shared words.
+    #[must_use]
+    pub fn vocabulary(&self) -> &'a Vocabulary {
+        self.vocabulary
     }
 
     /// Whether findings wait for facts of the use: once those are known, the decision may be graver, have more duties and other
@@ -104,6 +119,43 @@ impl<'a> PolicyCase<'_, 'a> {
     }
 }
 
+/// Labels that a condition asks for and a use does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MissingLabels<'a> {
+    /// Every label that the condition asks for.
+    labels: &'a [Box<str>],
+    /// Which of them are missing, a bit each.
+    missing: u32,
+}
+
+impl<'a> MissingLabels<'a> {
+    /// None of some labels, of which those beyond 32 are asked for once the others are known.
+    #[must_use]
+    pub fn none_of(labels: &'a [Box<str>]) -> Self {
+        Self { labels, missing: 0 }
+    }
+
+    /// Adds one by its key.
+    pub fn add(&mut self, key: &str) {
+        if let Some(at) = self.labels.iter().position(|label| **label == *key).filter(|at| *at < 32) {
+            self.missing |= 1 << at;
+        }
+    }
+
+    /// Whether none is missing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.missing == 0
+    }
+
+    /// Their keys.
+    pub fn iter(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        let missing = self.missing;
+        let labels = self.labels.iter().enumerate().take(32);
+        labels.filter(move |(at, _)| missing & (1 << at) != 0).map(|(_, label)| &**label)
+    }
+}
+
 /// A policy whose condition holds of a check, or may hold.
 #[derive(Clone, Copy, Debug)]
 pub struct Met<'a> {
@@ -115,8 +167,8 @@ pub struct Met<'a> {
     pub facts: Facts,
     /// Facts of the use whose value would help to tell.
     pub missing: Facts,
-    /// A label of the use that would.
-    pub missing_label: Option<&'a str>,
+    /// Labels of the use that would.
+    pub missing_labels: MissingLabels<'a>,
     /// Whether it hangs on the decision before policies, of which some waits for facts.
     pub waits_for_others: bool,
 }

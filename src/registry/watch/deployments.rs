@@ -16,6 +16,8 @@ use crate::registry::key::Key;
 use crate::registry::resolve::{Resolved, resolve};
 
 const DAY_SECONDS: i64 = 86_400;
+/// Causes that are named where they are no records that the deployment is known to rest on.
+const CAUSES_MAX: usize = 20;
 
 /// Deployments: those of an owner or environment, or all.
 pub(super) struct DeploymentScope {
@@ -28,12 +30,7 @@ impl Scope for DeploymentScope {
     type Response = pb::WatchDeploymentsResponse;
 
     fn names(step: &Step) -> Arc<[Box<str>]> {
-        let changed = step.changed();
-        let mut names: BTreeSet<Box<str>> = changed.deployments.iter().cloned().collect();
-        if changed.others {
-            names.extend(step.after.deployments().map(|(id, _)| Box::from(id)));
-        }
-        names.into_iter().collect()
+        step.deployments()
     }
 
     fn told(
@@ -75,7 +72,9 @@ impl Scope for DeploymentScope {
 
     fn response(head: Head, changes: Vec<pb::DeploymentChange>) -> pb::WatchDeploymentsResponse {
         let Head { revision, partial, commit_time, actor, told_time } = head;
-        let event_time = commit_time.or(Some(prost_types::Timestamp { seconds: told_time, nanos: 0 }));
+        let told = prost_types::Timestamp { seconds: told_time, nanos: 0 };
+        // Of a commit of before what was told, going on from its own time would tell that again.
+        let event_time = Some(commit_time.filter(|time| time.seconds >= told.seconds).unwrap_or(told));
         pb::WatchDeploymentsResponse { revision, partial, event_time, actor, changes }
     }
 
@@ -157,9 +156,9 @@ fn told(
 /// What a commit changed, by kind.
 #[derive(Debug, Default)]
 pub(in crate::registry) struct Changed {
-    deployments: BTreeSet<Box<str>>,
+    pub(in crate::registry) deployments: BTreeSet<Box<str>>,
     /// Whether anything else changed on which deployments may rest.
-    others: bool,
+    pub(in crate::registry) others: bool,
     models: BTreeSet<ModelName>,
     licenses: BTreeSet<LicenseId>,
     use_policies: BTreeSet<Box<str>>,
@@ -220,7 +219,6 @@ fn causes(before: &Snapshot, step: &Step, was: &pb::Deployment, is: &pb::Deploym
     let mut rests_on = BTreeSet::new();
     for (snapshot, deployment) in sides {
         let Some(model) = model_of(snapshot, deployment) else { continue };
-        let by_vendor = is_by_vendor(snapshot, deployment);
         for entry in lineage(snapshot, model) {
             let record = &entry.record;
             if changed.models.contains(&record.name) {
@@ -228,24 +226,13 @@ fn causes(before: &Snapshot, step: &Step, was: &pb::Deployment, is: &pb::Deploym
             }
             if !changed.licenses.is_empty() || !changed.use_policies.is_empty() {
                 for id in licenses(snapshot, record) {
-                    if changed.licenses.contains(&id) {
-                        rests_on.insert(id.resource_name());
-                    }
                     let list = snapshot.license_entry(&id).map(|entry| entry.record.use_policy.policy.clone());
-                    if list.is_some_and(|list| changed.use_policies.contains(&list)) {
+                    let by_list = list.is_some_and(|list| changed.use_policies.contains(&list));
+                    if changed.licenses.contains(&id) || by_list {
                         rests_on.insert(id.resource_name());
                     }
                 }
             }
-        }
-        if by_vendor {
-            // Terms of a service belong to its provider, and who serves what is in the offerings.
-            let terms = changed
-                .licenses
-                .iter()
-                .filter(|id| snapshot.license_entry(id).is_some_and(|entry| !entry.record.providers.is_empty()));
-            rests_on.extend(terms.map(LicenseId::resource_name));
-            rests_on.extend(changed.served.iter().cloned());
         }
     }
     causes.extend(rests_on);
@@ -255,18 +242,14 @@ fn causes(before: &Snapshot, step: &Step, was: &pb::Deployment, is: &pb::Deploym
     if from != to && causes.is_empty() {
         causes.extend(from.into_iter().chain(to).map(|name| name.to_string()));
     }
+    if causes.is_empty() {
+        // Terms of services, lists of licenses that a use allows, who serves what: few commits change these, and what they
+        // reach is long to follow. So everything is judged again, and told of what has changed.
+        let licenses = changed.licenses.iter().map(LicenseId::resource_name);
+        let lists = changed.use_policies.iter().map(|id| format!("use policy {id}"));
+        causes.extend(licenses.chain(lists).chain(changed.served.iter().cloned()).take(CAUSES_MAX));
+    }
     causes
-}
-
-/// Whether a vendor serves it, as far as that is known: else terms of services are no matter.
-fn is_by_vendor(snapshot: &Snapshot, deployment: &pb::Deployment) -> bool {
-    let vendor = pb::Hosting::VendorApi as i32;
-    let own = deployment.r#use.as_ref().map_or(0, |use_| use_.hosting);
-    // A profile may say it.
-    (own == 0 && !deployment.use_profile.is_empty())
-        || own == vendor
-        || own == 0
-        || model_of(snapshot, deployment).is_none()
 }
 
 fn model_of<'a>(snapshot: &'a Snapshot, deployment: &pb::Deployment) -> Option<&'a Arc<Entry<Model>>> {

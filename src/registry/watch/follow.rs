@@ -12,7 +12,7 @@ use super::stream::{End, Message, Watching};
 use crate::catalog::Snapshot;
 use crate::convert::{AsOf, RecordError};
 use crate::registry::feed::{self, Follower, Step};
-use crate::registry::{Published, Registry, RegistryError, records};
+use crate::registry::{Published, Registry, RegistryError, day_of_ms, records};
 use crate::store::Revision;
 
 /// Messages that wait for the reader.
@@ -123,7 +123,11 @@ impl<S: Scope> Watch<S> {
                     self.beat().await?;
                 }
             }
-            self.pass(&at, self.now()).await?;
+            // What was committed meanwhile stands before what time has brought.
+            let (now, published) = (self.now(), self.published.borrow().revision);
+            if published <= self.position {
+                self.pass(&at, now).await?;
+            }
             if Instant::now() >= self.beat_at {
                 self.beat().await?;
             }
@@ -186,6 +190,9 @@ impl<S: Scope> Watch<S> {
             let changes = feed::changes(&at, &commit)?;
             let mut after = Snapshot::clone(&at);
             after.apply(commit.revision, changes);
+            if let Some(day) = day_of_ms(commit.time_ms) {
+                after.set_made_on(day);
+            }
             Ok::<_, RecordError>(Arc::new(Step::new(before, &commit, Arc::new(after))))
         });
         Ok(applied.await??)

@@ -206,6 +206,17 @@ impl Registry {
         self.watch(scope, (asked.start, asked.heartbeat), told_time).await
     }
 
+    /// When a revision was made, in seconds since 1970; of one whose commit is no longer kept, the oldest time that is.
+    async fn time_of(&self, revision: Revision) -> Result<i64, RegistryError> {
+        let commits = match self.store.changes_since(revision.saturating_sub(1), 1).await {
+            Ok(commits) => commits,
+            Err(crate::store::StoreError::Compacted { .. }) => Vec::new(),
+            Err(error) => return Err(error.into()),
+        };
+        let found = commits.first().filter(|commit| commit.revision == revision).map(|commit| commit.time_ms);
+        Ok(found.unwrap_or_else(|| self.store.status().oldest_time_ms).div_euclid(1_000))
+    }
+
     async fn watch<S: Scope>(
         self: &Arc<Self>,
         scope: S,
@@ -227,7 +238,12 @@ impl Registry {
         if *self.watches.stopping.borrow() {
             return Err(RegistryError::Stopping { resume_revision: start });
         }
-        let told_time = told_time.unwrap_or_else(|| (self.clock)().as_second());
+        let told_time = match told_time {
+            Some(time) => time,
+            // What expired since then is told, again perhaps, and never left out.
+            None if start < current.revision() => self.time_of(start).await?,
+            None => (self.clock)().as_second(),
+        };
         Ok(follow::start(
             self.clone(),
             Arc::new(scope),

@@ -36,7 +36,7 @@ pub(super) fn with_activity<'a>(context: &Context<'a>, before: &Out<'a>, activit
 }
 
 fn finding<'a>(context: &Context<'a>, met: Met<'a>, others: Missing<'a>) -> Finding<'a> {
-    let Met { policy, is_certain, facts, missing, missing_label, waits_for_others } = met;
+    let Met { policy, is_certain, facts, missing, missing_labels, waits_for_others } = met;
     let (reason, effect) = match (policy.is_enforced, is_certain, policy.effect) {
         (false, ..) => (Reason::PolicyDryRun, Effect::Info),
         // What may be met is never skipped, whatever it would do.
@@ -49,7 +49,7 @@ fn finding<'a>(context: &Context<'a>, met: Met<'a>, others: Missing<'a>) -> Find
     Finding {
         reason,
         effect,
-        detail: Detail::Policy { policy, is_certain, missing_label },
+        detail: Detail::Policy { policy, is_certain, missing_labels },
         origin: Origin { model: Some(context.model), ..Origin::default() },
         facts,
         missing: if waits { missing.and(others.facts) } else { missing },
