@@ -152,7 +152,7 @@ impl Checker {
             let channel = arguments.server.connect().await?;
             return Ok(Self::Online(Box::new(EligibilityServiceClient::new(channel))));
         }
-        let policies = super::policies::of_files(&arguments.policies)?;
+        let policies = super::policies::of_files(&arguments.policies).await?;
         Ok(Self::Offline(Box::new(super::policies::with_policies(policies).await?)))
     }
 

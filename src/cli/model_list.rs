@@ -21,6 +21,9 @@ const RUNNERS: &[&str] = &[
     "text-completion-openai",
 ];
 
+/// What LiteLLM writes before a name that its user gave to a deployment.
+const OWN_NAMES: &[&str] = &["azure", "azure_ai", "sagemaker", "sagemaker_chat"];
+
 /// A model that is asked for, and where it is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
@@ -60,6 +63,11 @@ fn of_lines(text: &str, shown: &str) -> Vec<Asked> {
 }
 
 fn of_litellm(tree: &Value, text: &str, shown: &str) -> Result<Vec<Asked>, Failure> {
+    if tree.get("include").is_some() {
+        let reason =
+            "`include` names further files: check those as well, each with --models, and leave `include` out here";
+        return Err(Failure::usage(format!("`{shown}`: {reason}")));
+    }
     let Some(list) = tree.get("model_list").and_then(Value::as_array) else {
         let reason = "expected `model_list`, as a configuration of LiteLLM has it; a plain list has the ending .txt";
         return Err(Failure::usage(format!("`{shown}`: {reason}")));
@@ -74,8 +82,18 @@ fn of_litellm(tree: &Value, text: &str, shown: &str) -> Result<Vec<Asked>, Failu
         let at = text.get(after..).and_then(|rest| rest.find(written)).map(|at| at + after);
         after = at.map_or(after, |at| at + written.len());
         let line = text.get(..at.unwrap_or(0)).map_or(1, |before| before.matches('\n').count() + 1);
-        let model = of("model_info", "base_model").unwrap_or_else(|| without_runner(written)).to_owned();
-        found.push(Asked { model, at: Some((shown.to_owned(), line)) });
+        let mut add = |model: &str| found.push(Asked { model: model.to_owned(), at: Some((shown.to_owned(), line)) });
+        // Of a name of one's own only what is said to be behind it tells the model; else both are named, and both count.
+        let is_own_name =
+            OWN_NAMES.iter().any(|runner| written.strip_prefix(runner).is_some_and(|rest| rest.starts_with('/')));
+        match of("model_info", "base_model") {
+            Some(base) if is_own_name => add(base),
+            Some(base) => {
+                add(without_runner(written));
+                add(base);
+            }
+            None => add(without_runner(written)),
+        }
     }
     Ok(found)
 }
@@ -121,6 +139,16 @@ mod tests {
             asked("openai/gpt-4o", 8),
         ];
         assert_eq!(of_litellm(&tree, text, "f").unwrap(), expected);
+        let both = serde_json::json!({ "model_list": [
+            { "litellm_params": { "model": "openai/gpt-4o" }, "model_info": { "base_model": "allenai/OLMo-2-1124-7B" } },
+        ] });
+        assert_eq!(
+            of_litellm(&both, "", "f").unwrap(),
+            [asked("openai/gpt-4o", 1), asked("allenai/OLMo-2-1124-7B", 1)]
+        );
+        let more =
+            serde_json::json!({ "model_list": [{ "litellm_params": { "model": "a/b" } }], "include": ["c.yaml"] });
+        assert!(of_litellm(&more, "", "f").is_err());
         assert!(of_litellm(&serde_json::json!({}), "", "f").is_err());
         assert!(of_litellm(&serde_json::json!({ "model_list": [{}] }), "", "f").is_err());
     }

@@ -81,7 +81,7 @@ pub(super) async fn run(command: PoliciesCommand, out: &Output) -> Result<u8, Fa
     match command {
         PoliciesCommand::Named(command) => named::run::<PolicyServiceClient<Channel>>(command, out).await,
         PoliciesCommand::Fields => fields::print::<PolicyField<ModelField>>(out).map(|()| 0),
-        PoliciesCommand::Validate { files } => validate(&files, out),
+        PoliciesCommand::Validate { files } => validate(&files, out).await,
         PoliciesCommand::Test(arguments) => test(&arguments, out).await,
         PoliciesCommand::Simulate(arguments) => simulate(*arguments, out).await,
     }
@@ -121,14 +121,16 @@ fn all<T>(results: impl Iterator<Item = Result<T, Failure>>) -> Result<Vec<T>, F
 }
 
 /// The valid policies of files.
-fn read_valid(files: &[PathBuf]) -> Result<Vec<(PathBuf, pb::Policy)>, Failure> {
+async fn read_valid(files: &[PathBuf]) -> Result<Vec<(PathBuf, pb::Policy)>, Failure> {
     let read = all(files.iter().map(|file| Ok((file.clone(), read(file)?))))?;
     let list: Vec<(PathBuf, pb::Policy)> = read
         .into_iter()
         .flat_map(|(file, policies)| policies.into_iter().map(move |policy| (file.clone(), policy)))
         .collect();
     let policies: Vec<pb::Policy> = list.iter().map(|(_, policy)| policy.clone()).collect();
-    let problems = validate_policies(&policies).map_err(|error| Failure::usage(error.to_string()))?;
+    let catalog = built_in().await?.snapshot();
+    let problems = validate_policies(&policies, &catalog.reference().vocabulary)
+        .map_err(|error| Failure::usage(error.to_string()))?;
     if problems.is_empty() {
         return Ok(list);
     }
@@ -145,8 +147,8 @@ fn read_valid(files: &[PathBuf]) -> Result<Vec<(PathBuf, pb::Policy)>, Failure> 
     Err(Failure::usage(told.collect::<Vec<_>>().join("\n")))
 }
 
-fn validate(files: &[PathBuf], out: &Output) -> Result<u8, Failure> {
-    for (file, policy) in read_valid(files)? {
+async fn validate(files: &[PathBuf], out: &Output) -> Result<u8, Failure> {
+    for (file, policy) in read_valid(files).await? {
         out.line(&format!("{}: {} is valid", file.display(), policy.name))?;
     }
     Ok(0)
@@ -164,8 +166,8 @@ pub(super) async fn with_policies(policies: Vec<pb::Policy>) -> Result<Registry,
 }
 
 /// The policies of files, for checks in this process.
-pub(super) fn of_files(files: &[PathBuf]) -> Result<Vec<pb::Policy>, Failure> {
-    Ok(read_valid(files)?.into_iter().map(|(_, policy)| policy).collect())
+pub(super) async fn of_files(files: &[PathBuf]) -> Result<Vec<pb::Policy>, Failure> {
+    Ok(read_valid(files).await?.into_iter().map(|(_, policy)| policy).collect())
 }
 
 /// A case: a check and what must come of it.
@@ -194,7 +196,7 @@ async fn test(arguments: &TestArguments, out: &Output) -> Result<u8, Failure> {
             let text = format!("{}: name files of policies under `policies`, or with --policies", file.display());
             return Err(Failure::usage(text));
         }
-        let registry = with_policies(of_files(&named)?).await?;
+        let registry = with_policies(of_files(&named).await?).await?;
         for case in cases {
             let wrong = run_case(&registry, &case).await;
             let (style, word) = if wrong.is_empty() { (Style::Good, "ok") } else { (Style::Bad, "FAILED") };
@@ -337,7 +339,7 @@ async fn simulate(arguments: SimulateArguments, out: &Output) -> Result<u8, Fail
         None => Scope::Models(ModelsScope { filter, r#use: Some(facts.read()?), use_profile: facts.profile() }),
     };
     let request = pb::SimulatePolicyRequest {
-        policies: of_files(&files)?,
+        policies: of_files(&files).await?,
         deleted_policies: deleted.into_iter().map(full).collect(),
         scope: Some(scope),
         max_changes,

@@ -53,11 +53,15 @@ impl EnvoyGate {
     async fn decide(&self, attributes: envoy::AttributeContext) -> (Outcome, bool) {
         let http = attributes.request.and_then(|request| request.http).unwrap_or_default();
         let configured = configured(attributes.context_extensions, attributes.route_metadata_context);
-        let asked = match Asked::read(&self.settings, &configured) {
+        let asked = match configured.and_then(|configured| Asked::read(&self.settings, &configured)) {
             Ok(asked) => asked,
             // Also in a dry run: whoever wrote the setting meant something else.
             Err(wrong) => return (Outcome::refused("GATE_MISCONFIGURED", wrong), false),
         };
+        if http.header_map.is_some() {
+            let wrong = "headers are sent raw: leave out `encode_raw_headers`".to_owned();
+            return (Outcome::refused("GATE_MISCONFIGURED", wrong), false);
+        }
         let header = http.headers.get(&asked.settings.model_header).map(String::as_str);
         let body = if http.raw_body.is_empty() { http.body.as_bytes() } else { &http.raw_body };
         let is_partial = http.headers.get(PARTIAL_BODY).is_some_and(|value| value == "true");
@@ -105,18 +109,22 @@ fn code_of(code: Code) -> &'static str {
 }
 
 /// The settings of the filter and of the route; the route's own count before those of the filter.
-fn configured(extensions: BTreeMap<String, String>, metadata: Option<envoy::Metadata>) -> BTreeMap<String, String> {
+///
+/// # Errors
+/// A value is no text.
+fn configured(
+    extensions: BTreeMap<String, String>,
+    metadata: Option<envoy::Metadata>,
+) -> Result<BTreeMap<String, String>, String> {
     let mut all = extensions;
     let of_route = metadata.and_then(|mut metadata| metadata.filter_metadata.remove(NAMESPACE)).unwrap_or_default();
     for (key, value) in of_route.fields {
-        // A value of another kind is kept as what no setting takes.
-        let text = match value.kind {
-            Some(Kind::StringValue(text)) => text,
-            other => format!("{other:?}"),
+        let Some(Kind::StringValue(text)) = value.kind else {
+            return Err(format!("the gateway's setting `{NAMESPACE}.{key}` is no text: put it in quotes"));
         };
         all.insert(format!("{NAMESPACE}.{key}"), text);
     }
-    all
+    Ok(all)
 }
 
 impl Outcome {

@@ -123,6 +123,14 @@ impl<M: Schema<Field = M> + Copy + Eq + std::fmt::Debug> Condition<M> {
 
 /// Writes a value as the facts of a use are kept: `providers/openai` is `openai`, and slugs have hyphens.
 fn normalise<M>(field: &PolicyField<M>, wanted: &mut Wanted) {
+    if let (Wanted::Like(pattern), PolicyField::Use(of_use)) = (&mut *wanted, field) {
+        let id = |text: &str| text.strip_prefix("providers/").unwrap_or(text).to_owned();
+        match of_use {
+            UseField::Provider => *pattern = pattern.map(id),
+            UseField::Categories | UseField::BusinessTypes => *pattern = pattern.map(|text| text.replace('_', "-")),
+            _ => {}
+        }
+    }
     let Wanted::Equal(Value::Text(text)) = wanted else { return };
     match field {
         PolicyField::Use(UseField::Provider) => {

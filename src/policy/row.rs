@@ -60,6 +60,13 @@ impl<M, R: Row<M>> Subject<PolicyField<M>> for CheckRow<'_, '_, '_, R> {
                 },
                 UseField::Activities => {
                     let mut done = self.case.activities();
+                    // Weights that leave for devices are passed on.
+                    if use_.hosting == Some(Hosting::EdgeOffline) {
+                        done.insert(Activity::RedistributeWeights);
+                        if done.has(Activity::FineTune) || done.has(Activity::Modify) {
+                            done.insert(Activity::RedistributeDerivative);
+                        }
+                    }
                     // Training competing models is training other models, and nobody passes on what was not trained.
                     if done.has(Activity::TrainCompetingModels) || done.has(Activity::DistributeTrainedModel) {
                         done.insert(Activity::TrainOtherModels);
@@ -83,13 +90,18 @@ impl<M, R: Row<M>> Subject<PolicyField<M>> for CheckRow<'_, '_, '_, R> {
 }
 
 impl<R> CheckRow<'_, '_, '_, R> {
-    /// A figure of the organization: the exact one of the whole group now, where the use states it.
+    /// A figure of the organization: as it is stated, and the exact one of the whole group now. Where the two are told apart by
+    /// what is wanted, which of them counts is not known.
     fn figure(&self, metric: &str, stated: Option<i64>, wanted: &Wanted) -> Tri {
         let is_exact = |measure: &&Measure| {
             *measure.metric == *metric && measure.subject == GateSubject::Group && measure.period.is_none()
         };
         let exact = self.case.use_().measures.iter().find(is_exact).map(|measure| measure.value);
-        one(wanted, exact.or(stated).map(Value::Integer))
+        let of = |figure: Option<i64>| one(wanted, figure.map(Value::Integer));
+        match (exact, stated) {
+            (Some(_), Some(_)) if of(exact) != of(stated) => Tri::Unknown,
+            (exact, stated) => of(stated.or(exact)),
+        }
     }
 
     /// A category counts as each broader one, too.

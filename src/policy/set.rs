@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::condition::Condition;
 use super::fields::{PolicyField, UseField};
 use super::row::CheckRow;
-use crate::catalog::filter::{Query, Row};
+use crate::catalog::filter::{Query, Row, Schema, Subject, Wanted, Word};
 use crate::domain::eligibility::{Activities, Activity, Facts, Met, MissingLabels, Policy, PolicyCase, Which};
 use crate::domain::tri::Tri;
 
@@ -96,7 +96,7 @@ impl<M> PolicySet<M> {
     }
 }
 
-impl<M: Copy + Eq + Debug> PolicySet<M> {
+impl<M: Schema<Field = M> + Copy + Eq + Debug> PolicySet<M> {
     /// Holds policies against a check of a model, and tells those that are met or may be. `None`: the model is no row.
     pub fn meet<'a>(
         &'a self,
@@ -123,7 +123,13 @@ impl<M: Copy + Eq + Debug> PolicySet<M> {
             let row = CheckRow { model, case };
             match condition.query.holds(&row) {
                 // What holds in each field may be of another license of a choice: that all of them miss the condition is not known.
-                Tri::False if condition.names_terms && has_choice() => met(Met { facts: condition.facts, ..unknown }),
+                Tri::False
+                    if condition.names_terms
+                        && condition.query.holds(&WithoutTerms(&row)) != Tri::False
+                        && has_choice() =>
+                {
+                    met(Met { facts: condition.facts, ..unknown });
+                }
                 Tri::False => {}
                 Tri::True => met(Met { is_certain: true, facts: condition.facts, ..unknown }),
                 Tri::Unknown => {
@@ -134,6 +140,21 @@ impl<M: Copy + Eq + Debug> PolicySet<M> {
                 }
             }
         }
+    }
+}
+
+/// A check of which no license term is known.
+struct WithoutTerms<'r, S>(&'r S);
+
+impl<M: Schema<Field = M> + Copy + Eq + Debug, S: Subject<PolicyField<M>>> Subject<PolicyField<M>>
+    for WithoutTerms<'_, S>
+{
+    fn meets(&self, field: PolicyField<M>, wanted: &Wanted) -> Tri {
+        if PolicyField::<M>::is_of_terms(field) { Tri::Unknown } else { self.0.meets(field, wanted) }
+    }
+
+    fn is_called(&self, word: &Word) -> bool {
+        self.0.is_called(word)
     }
 }
 

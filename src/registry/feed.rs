@@ -82,7 +82,8 @@ impl Step {
         let find = || {
             let changed = self.changed();
             let mut names: BTreeSet<Box<str>> = changed.deployments.iter().cloned().collect();
-            if changed.others {
+            // Any commit moves the day of which the records tell.
+            if changed.others || !changed.deployments.is_empty() {
                 names.extend(self.after.deployments().map(|(id, _)| Box::from(id)));
             }
             names.into_iter().collect()

@@ -3,11 +3,14 @@
 use super::key::Key;
 use super::named::{Kept, Named, Output, Stored};
 use super::{Registry, RegistryError, violation};
-use crate::catalog::{Payload, Snapshot};
-use crate::convert;
+use crate::catalog::fields::ModelField;
+use crate::catalog::{ModelPolicy, Payload, Snapshot};
+use crate::convert::{self, Violation};
 use crate::domain::name::{is_segment, shown};
+use crate::domain::vocabulary::Vocabulary;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
+use crate::policy::Condition;
 
 /// Most policies: each is asked at every check.
 pub(super) const POLICIES_MAX: usize = 1_000;
@@ -61,17 +64,8 @@ impl Kept for pb::Policy {
     }
 
     fn validate(&self, _registry: &Registry, snapshot: &Snapshot) -> Result<(), RegistryError> {
-        let compiled = convert::policy(self, Self::FIELD).map_err(RegistryError::Invalid)?;
-        let known = &snapshot.reference().vocabulary.use_categories;
-        let named = compiled.condition.iter().flat_map(|condition| condition.categories());
-        let unknown = named.filter(|slug| !known.contains_key(*slug)).map(|slug| {
-            let near = convert::nearest(slug, known.keys().map(|key| &**key));
-            violation("policy.condition", format!("`{}` is no use category{near}", shown(slug)))
-        });
-        let unknown: Vec<_> = unknown.collect();
-        if !unknown.is_empty() {
-            return Err(RegistryError::Invalid(unknown));
-        }
+        let vocabulary = &snapshot.reference().vocabulary;
+        let compiled = compiled(self, Self::FIELD, vocabulary).map_err(RegistryError::Invalid)?;
         let id = compiled.policy.name.strip_prefix("policies/").unwrap_or_default();
         if snapshot.policy(id).is_none() && snapshot.policy_set().iter().count() >= POLICIES_MAX {
             let description = format!("there are {POLICIES_MAX} policies, as many as are allowed: delete one first");
@@ -90,11 +84,41 @@ impl Kept for pb::Policy {
     }
 }
 
+/// Compiles a policy whose words are all known.
+///
+/// # Errors
+/// Every violation at once, under `path`.
+pub(super) fn compiled(
+    message: &pb::Policy,
+    path: &str,
+    vocabulary: &Vocabulary,
+) -> Result<ModelPolicy, Vec<Violation>> {
+    let compiled = convert::policy(message, path)?;
+    let field = if path.is_empty() { "condition".to_owned() } else { format!("{path}.condition") };
+    let unknown = unknown_categories(compiled.condition.as_ref(), vocabulary);
+    let unknown: Vec<_> = unknown.into_iter().map(|text| violation(&field, text)).collect();
+    if unknown.is_empty() { Ok(compiled) } else { Err(unknown) }
+}
+
+/// What is said of use categories that nobody knows: a misspelled one would never be met.
+fn unknown_categories(condition: Option<&Condition<ModelField>>, vocabulary: &Vocabulary) -> Vec<String> {
+    let known = &vocabulary.use_categories;
+    let named = condition.into_iter().flat_map(Condition::categories);
+    let told = |slug: &str| {
+        let near = convert::nearest(slug, known.keys().map(|key| &**key));
+        format!("`{}` is no use category{near}", shown(slug))
+    };
+    named.filter(|slug| !known.contains_key(*slug)).map(told).collect()
+}
+
 /// Says what is wrong with policies.
 ///
 /// # Errors
 /// There are too many.
-pub fn validate_policies(policies: &[pb::Policy]) -> Result<Vec<pb::PolicyProblem>, RegistryError> {
+pub fn validate_policies(
+    policies: &[pb::Policy],
+    vocabulary: &Vocabulary,
+) -> Result<Vec<pb::PolicyProblem>, RegistryError> {
     check_count("policies", policies.len())?;
     let mut problems = Vec::new();
     let mut names = std::collections::BTreeSet::new();
@@ -110,9 +134,14 @@ pub fn validate_policies(policies: &[pb::Policy]) -> Result<Vec<pb::PolicyProble
             let found = found.into_iter().filter(|violation| violation.field != "condition");
             problems.extend(found.map(|violation| problem(&violation.field, 0, violation.description)));
         }
-        for mistake in convert::compile(&message.condition).err().unwrap_or_default() {
-            let character = i32::try_from(mistake.character).unwrap_or(i32::MAX);
-            problems.push(problem("condition", character, mistake.message));
+        match convert::compile(&message.condition) {
+            Ok(condition) => {
+                let unknown = unknown_categories(Some(&condition), vocabulary);
+                problems.extend(unknown.into_iter().map(|text| problem("condition", 0, text)));
+            }
+            Err(mistakes) => problems.extend(mistakes.into_iter().map(|mistake| {
+                problem("condition", i32::try_from(mistake.character).unwrap_or(i32::MAX), mistake.message)
+            })),
         }
         let is_name = message.name.strip_prefix("policies/").is_some_and(is_segment);
         if is_name && !names.insert(&message.name) {

@@ -7,7 +7,7 @@ use super::check::{Checked, check_lists, judge};
 use super::deployments::DeploymentFilter;
 use super::list::read_filter;
 use super::models::selected;
-use super::policies::check_count;
+use super::policies::{check_count, compiled};
 use super::{Registry, RegistryError, present, violation};
 use crate::catalog::fields::ModelField;
 use crate::catalog::{ModelPolicy, PolicySet, Snapshot};
@@ -99,7 +99,7 @@ fn changed_set(
         }
     }
     for (i, message) in policies.iter().enumerate() {
-        match convert::policy(message, &format!("policies[{i}]")) {
+        match compiled(message, &format!("policies[{i}]"), &snapshot.reference().vocabulary) {
             Ok(compiled) => {
                 set.insert(compiled.policy.name.clone(), Arc::new(compiled));
             }

@@ -95,6 +95,8 @@ pub(super) fn request_bytes_max(method: Option<&Method>, form: Form) -> usize {
         None if form == Form::Unary => BESIDE_BYTES_MAX,
         None => usize::MAX,
         Some(Method { form: Form::Upload, .. }) => usize::MAX,
+        // A gateway sends the body of its own caller along.
+        Some(method) if method.path.starts_with("/envoy.") => MESSAGE_BYTES_MAX,
         Some(method) if method.role > Role::Reader => MESSAGE_BYTES_MAX,
         Some(method) if method.path.contains("/Batch") => BATCH_BYTES_MAX,
         Some(_) => READER_BYTES_MAX,

@@ -381,8 +381,8 @@ impl pb::policy_service_server::PolicyService for Services {
     }
 
     async fn validate_policy(&self, request: Request<pb::ValidatePolicyRequest>) -> Answer<pb::ValidatePolicyResponse> {
-        let request = request.into_inner();
-        let validated = beside(move || validate_policies(&request.policies)).await;
+        let (snapshot, request) = (self.registry.snapshot(), request.into_inner());
+        let validated = beside(move || validate_policies(&request.policies, &snapshot.reference().vocabulary)).await;
         let problems = validated.and_then(|validated| validated);
         answer(problems.map(|problems| pb::ValidatePolicyResponse { problems }))
     }

@@ -113,6 +113,7 @@ async fn what_may_be_used_passes_and_nothing_else_does() {
         (&[], "", "MODEL_NOT_NAMED"),
         (&[], "{\"model\": 5}", "MODEL_NOT_NAMED"),
         (&[("x-ai-eg-model", OLMO), ("x-envoy-auth-partial-body", "true")], "{\"mod", "MODEL_NOT_NAMED"),
+        (&[("x-ai-eg-model", OLMO)], "{\"model\": \"a/b\", \"fallbacks\": [\"c/d\"]}", "MODEL_NOT_NAMED"),
         // Of two that differ, both have to pass.
         (&[("x-ai-eg-model", OLMO)], "{\"model\": \"nobody/nothing\"}", "MODEL_NOT_FOUND"),
     ] {
@@ -158,6 +159,7 @@ async fn policies_hold_at_the_gate_and_a_dry_run_only_says_so() {
 
     // A route's metadata counts before what the filter adds.
     let text = |value: &str| prost_types::Value { kind: Some(prost_types::value::Kind::StringValue(value.into())) };
+    let flag = prost_types::Value { kind: Some(prost_types::value::Kind::BoolValue(true)) };
     let fields = [("mode".to_owned(), text("enforce")), ("label.environment".to_owned(), text("staging"))].into();
     let metadata =
         envoy::Metadata { filter_metadata: [("weighbridge".to_owned(), prost_types::Struct { fields })].into() };
@@ -171,6 +173,16 @@ async fn policies_hold_at_the_gate_and_a_dry_run_only_says_so() {
         context_extensions: extensions.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         route_metadata_context: Some(metadata),
     };
-    let routed = gate.check(attributes).await;
+    let routed = gate.check(attributes.clone()).await;
     assert_eq!((routed.passes, routed.header("verdict"), routed.header("mode")), (true, "ELIGIBLE", "enforce"));
+    // A value that is no text is a slip of the pen, and headers that are sent raw are not read.
+    let mut odd = attributes.clone();
+    let settings = odd.route_metadata_context.as_mut().unwrap().filter_metadata.get_mut("weighbridge").unwrap();
+    settings.fields.insert("label.pii".to_owned(), flag);
+    let mut raw = attributes;
+    raw.request.as_mut().unwrap().http.as_mut().unwrap().header_map = Some(Default::default());
+    for wrong in [odd, raw] {
+        let denied = gate.check(wrong).await;
+        assert_eq!((denied.passes, denied.header("reasons")), (false, "GATE_MISCONFIGURED"));
+    }
 }

@@ -365,6 +365,15 @@ async fn a_policy_is_not_passed_by_where_its_words_stand() {
         }],
         ..labels(&[])
     };
+    let two_figures = pb::Use {
+        organization: Some(pb::Organization { monthly_active_users: Some(5), ..labels(&[]).organization.unwrap() }),
+        ..exact.clone()
+    };
+    let exact = pb::Use {
+        organization: Some(pb::Organization { monthly_active_users: None, ..labels(&[]).organization.unwrap() }),
+        ..exact
+    };
+    let on_devices = pb::Use { hosting: pb::Hosting::EdgeOffline.into(), ..labels(&[]) };
     let served = pb::Use { hosting: pb::Hosting::VendorApi.into(), provider: "openai".into(), ..labels(&[]) };
     const OLMO: &str = "allenai/OLMo-2-1124-7B";
     for (condition, model, use_, reason) in [
@@ -389,6 +398,11 @@ async fn a_policy_is_not_passed_by_where_its_words_stand() {
         ("use.categories:biological_chemical_weapons", OLMO, &weapons, "POLICY_BLOCKS"),
         ("use.organization.monthly_active_users > 100M", OLMO, &exact, "POLICY_BLOCKS"),
         ("use.provider = \"providers/openai\"", "openai/gpt-4o", &served, "POLICY_BLOCKS"),
+        ("use.provider = \"providers/open*\"", "openai/gpt-4o", &served, "POLICY_BLOCKS"),
+        ("use.categories:biological_*", OLMO, &weapons, "POLICY_BLOCKS"),
+        ("use.activities:REDISTRIBUTE_WEIGHTS", OLMO, &on_devices, "POLICY_BLOCKS"),
+        // Two figures that do not agree.
+        ("use.organization.monthly_active_users > 400M", OLMO, &two_figures, "POLICY_UNDECIDED"),
         ("use.end_user_countries:us", OLMO, &large, "POLICY_BLOCKS"),
     ] {
         clients.put(policy("p", condition, pb::PolicyEffect::Block)).await;

@@ -243,7 +243,7 @@ impl TermsField {
         while let Some(license) = met.get(next).copied() {
             next += 1;
             for id in license.duties.iter().flat_map(|duty| &duty.incorporates) {
-                match find(id) {
+                match find(id).filter(|_| !id.is_unknown()) {
                     Some(found) if met.iter().all(|known| known.id != found.id) => met.push(found),
                     Some(_) => {}
                     None => lost = true,
@@ -254,9 +254,9 @@ impl TermsField {
         if self == Self::Id {
             return Values { open: lost, ..Values::all(met.into_iter().flat_map(|license| of(license).list)) };
         }
-        let mut values = self.all_of(met.into_iter().map(of));
-        values.open |= lost && matches!(self.worst(), Worst::List);
-        values
+        // What is brought in and not known may be anything.
+        let unknown = lost.then(|| Values { open: true, ..Values::default() });
+        self.all_of(met.into_iter().map(of).chain(unknown))
     }
 
     fn under_term<'a>(self, term: &Term, find: &dyn Fn(&LicenseId) -> Option<&'a License>) -> Values<'static> {

@@ -38,11 +38,12 @@ impl Scope for DeploymentScope {
         before: &Snapshot,
         step: &Step,
         name: &Box<str>,
+        told_time: i64,
     ) -> Result<Option<pb::DeploymentChange>, RecordError> {
         let shown = |snapshot: &Snapshot| -> Result<Option<pb::Deployment>, RecordError> {
             Ok(read(snapshot, name)?.filter(|deployment| self.filter.takes(deployment)))
         };
-        let at = step.time_ms.div_euclid(1_000);
+        let at = step.time_ms.div_euclid(1_000).max(told_time);
         let itself = || vec![format!("deployments/{name}")];
         match (shown(before)?, shown(&step.after)?) {
             (None, None) => Ok(None),
@@ -222,6 +223,10 @@ fn causes(before: &Snapshot, step: &Step, was: &pb::Deployment, is: &pb::Deploym
         for entry in lineage(snapshot, model) {
             let record = &entry.record;
             if changed.models.contains(&record.name) {
+                rests_on.insert(record.name.to_string());
+            }
+            // A license that was announced is one that is known from the day on of which the records tell.
+            if before.made_on() != step.after.made_on() && is_dated(record) {
                 rests_on.insert(record.name.to_string());
             }
             if !changed.licenses.is_empty() || !changed.use_policies.is_empty() {

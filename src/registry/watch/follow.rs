@@ -211,10 +211,11 @@ impl<S: Scope> Watch<S> {
         let mut silent = true;
         loop {
             let (changes, rest) = if work <= SMALL {
-                left.take(&*self.scope, at, step)?
+                left.take(&*self.scope, at, step, self.told_time)?
             } else {
                 let (scope, at, step) = (self.scope.clone(), at.clone(), step.clone());
-                self.registry.aside(move || left.take(&*scope, &at, &step)).await??
+                let told_time = self.told_time;
+                self.registry.aside(move || left.take(&*scope, &at, &step, told_time)).await??
             };
             left = rest;
             let partial = left.carried.is_some();
@@ -268,13 +269,19 @@ struct Left<S: Scope> {
 
 impl<S: Scope> Left<S> {
     /// The changes of one message. What is left begins with a change, if there is one.
-    fn take(mut self, scope: &S, before: &Snapshot, step: &Step) -> Result<(Vec<S::Change>, Self), RecordError> {
+    fn take(
+        mut self,
+        scope: &S,
+        before: &Snapshot,
+        step: &Step,
+        told_time: i64,
+    ) -> Result<(Vec<S::Change>, Self), RecordError> {
         use prost::Message as _;
         let mut changes: Vec<S::Change> = self.carried.take().into_iter().collect();
         let mut size: usize = changes.iter().map(S::Change::encoded_len).sum();
         while let Some(name) = self.names.get(self.next) {
             self.next += 1;
-            let Some(change) = scope.told(before, step, name)? else { continue };
+            let Some(change) = scope.told(before, step, name, told_time)? else { continue };
             size += change.encoded_len();
             if changes.len() >= CHANGES_MAX || !changes.is_empty() && size > CHANGES_BYTES {
                 self.carried = Some(change);

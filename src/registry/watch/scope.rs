@@ -41,7 +41,14 @@ pub(super) trait Scope: Send + Sync + 'static {
     /// The records of this kind that a step may have changed, each once, in order; found once for all who watch.
     fn names(step: &Step) -> Arc<[Self::Name]>;
     /// What a step did to a record, as one who watches sees it.
-    fn told(&self, before: &Snapshot, step: &Step, name: &Self::Name) -> Result<Option<Self::Change>, RecordError>;
+    /// `told_time`: up to when everything that time brings has been told, in seconds since 1970.
+    fn told(
+        &self,
+        before: &Snapshot,
+        step: &Step,
+        name: &Self::Name,
+        told_time: i64,
+    ) -> Result<Option<Self::Change>, RecordError>;
     /// How many terms its filter has.
     fn terms(&self) -> usize;
     /// A message.
@@ -103,7 +110,13 @@ impl Scope for ModelScope {
         step.models()
     }
 
-    fn told(&self, before: &Snapshot, step: &Step, name: &ModelName) -> Result<Option<pb::ModelChange>, RecordError> {
+    fn told(
+        &self,
+        before: &Snapshot,
+        step: &Step,
+        name: &ModelName,
+        _told_time: i64,
+    ) -> Result<Option<pb::ModelChange>, RecordError> {
         self.told_shown(before, step, name)
     }
 
@@ -154,7 +167,13 @@ impl Scope for LicenseScope {
         step.licenses()
     }
 
-    fn told(&self, before: &Snapshot, step: &Step, id: &LicenseId) -> Result<Option<pb::LicenseChange>, RecordError> {
+    fn told(
+        &self,
+        before: &Snapshot,
+        step: &Step,
+        id: &LicenseId,
+        _told_time: i64,
+    ) -> Result<Option<pb::LicenseChange>, RecordError> {
         self.told_shown(before, step, id)
     }
 
