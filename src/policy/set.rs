@@ -125,8 +125,8 @@ impl<M: Schema<Field = M> + Copy + Eq + Debug> PolicySet<M> {
                 // What holds in each field may be of another license of a choice: that all of them miss the condition is not known.
                 Tri::False
                     if condition.names_terms
-                        && condition.query.holds(&WithoutTerms(&row)) != Tri::False
-                        && has_choice() =>
+                        && has_choice()
+                        && condition.query.holds(&WithoutTerms(&row)) != Tri::False =>
                 {
                     met(Met { facts: condition.facts, ..unknown });
                 }
