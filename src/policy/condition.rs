@@ -4,7 +4,7 @@ use super::fields::{DECISION, DecisionField, LABELS, PolicyField, USE, UseField}
 use crate::catalog::filter::{
     Comparison, Near, Node, Operator, Problem, Query, Schema, Value, Wanted, character, check, parse,
 };
-use crate::domain::eligibility::{Activity, Facts};
+use crate::domain::eligibility::{Activity, Fact, Facts};
 use crate::domain::name::shown;
 use crate::domain::place::Country;
 
@@ -103,7 +103,12 @@ impl<M: Schema<Field = M> + Copy + Eq + std::fmt::Debug> Condition<M> {
             PolicyField::Use(of_use) => {
                 facts = facts.with(of_use.fact());
                 if *of_use == UseField::Activities {
+                    facts = facts.with(Fact::Hosting);
                     activities.extend(Activity::ALL.iter().copied().filter(|activity| is_wanted(*activity, wanted)));
+                    // What is changed and leaves for devices is passed on.
+                    if activities.contains(&Activity::RedistributeDerivative) {
+                        activities.extend([Activity::FineTune, Activity::Modify]);
+                    }
                     // These are other training as well.
                     if activities.contains(&Activity::TrainOtherModels) {
                         activities.extend([Activity::TrainCompetingModels, Activity::DistributeTrainedModel]);

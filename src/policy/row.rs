@@ -2,7 +2,9 @@
 
 use super::fields::{DecisionField, LabelKey, PolicyField, UseField};
 use crate::catalog::filter::{Row, Subject, Value, Wanted, Word};
-use crate::domain::eligibility::{Activity, BusinessTypes, Hosting, Measure, PolicyCase, Role};
+use crate::domain::eligibility::{
+    Activities, Activity, BusinessTypes, Fact, Facts, Hosting, Measure, PolicyCase, Role,
+};
 use crate::domain::license::{DutyKind, GateSubject};
 use crate::domain::place::CountrySet;
 use crate::domain::tri::Tri;
@@ -62,17 +64,20 @@ impl<M, R: Row<M>> Subject<PolicyField<M>> for CheckRow<'_, '_, '_, R> {
                     let mut done = self.case.activities();
                     // Weights that leave for devices are passed on.
                     if use_.hosting == Some(Hosting::EdgeOffline) {
-                        done.insert(Activity::RedistributeWeights);
-                        if done.has(Activity::FineTune) || done.has(Activity::Modify) {
-                            done.insert(Activity::RedistributeDerivative);
-                        }
+                        done = passed_on(done);
                     }
                     // Training competing models is training other models, and nobody passes on what was not trained.
                     if done.has(Activity::TrainCompetingModels) || done.has(Activity::DistributeTrainedModel) {
                         done.insert(Activity::TrainOtherModels);
                     }
-                    let listed = Activity::ALL.iter().filter(|activity| done.has(**activity));
-                    many(wanted, listed.map(|activity| Value::Word(*activity as u8)), false)
+                    let met = |done: Activities| {
+                        let listed = Activity::ALL.iter().filter(|activity| done.has(**activity));
+                        many(wanted, listed.map(|activity| Value::Word(*activity as u8)), false)
+                    };
+                    let known = met(done);
+                    // How it is hosted may be that.
+                    let on_devices = met(passed_on(done));
+                    if use_.hosting.is_none() && known != on_devices { Tri::Unknown } else { known }
                 }
                 UseField::Categories => self.categories(wanted),
                 UseField::FulfilledDuties => {
@@ -100,7 +105,31 @@ impl<R> CheckRow<'_, '_, '_, R> {
         let of = |figure: Option<i64>| one(wanted, figure.map(Value::Integer));
         match (exact, stated) {
             (Some(_), Some(_)) if of(exact) != of(stated) => Tri::Unknown,
+            // Users are counted by the highest month or day to date, of which the figure of now is the least.
+            (Some(_), None) if metric.ends_with("_active_users") => match wanted {
+                Wanted::Above { .. } if of(exact) == Tri::True => Tri::True,
+                _ => Tri::Unknown,
+            },
             (exact, stated) => of(stated.or(exact)),
+        }
+    }
+
+    /// The facts that are missing where a field of the use cannot be told.
+    pub(super) fn missing(&self, field: UseField) -> Facts {
+        let organization = &self.case.use_().organization;
+        let stated = match field {
+            UseField::MonthlyActiveUsers => organization.monthly_active_users,
+            UseField::DailyActiveUsers => organization.daily_active_users,
+            UseField::AnnualRevenueUsd => organization.annual_revenue_usd,
+            UseField::MonthlyRevenueUsd => organization.monthly_revenue_usd,
+            _ => None,
+        };
+        match field {
+            // What is done is a closed world, but for what the hosting makes of it.
+            UseField::Activities => Facts::one(Fact::Hosting),
+            // Two figures that do not agree: none is missing.
+            _ if stated.is_some() => Facts::NONE,
+            _ => Facts::one(field.fact()),
         }
     }
 
@@ -152,6 +181,15 @@ fn countries(wanted: &Wanted, set: Option<&CountrySet>) -> Tri {
             each.fold(Tri::False, Tri::or)
         }
     }
+}
+
+/// What is done, where weights leave for devices.
+fn passed_on(mut done: Activities) -> Activities {
+    done.insert(Activity::RedistributeWeights);
+    if done.has(Activity::FineTune) || done.has(Activity::Modify) {
+        done.insert(Activity::RedistributeDerivative);
+    }
+    done
 }
 
 /// The place of a role in the list of its words.

@@ -175,7 +175,7 @@ fn note_missing<M: Copy + Eq + Debug, R: Row<M>>(
         Query::Test(test) => match &test.field {
             PolicyField::Model(_) => {}
             PolicyField::Use(UseField::Labels) => {}
-            PolicyField::Use(field) => met.missing = met.missing.with(field.fact()),
+            PolicyField::Use(field) => met.missing = met.missing.and(row.missing(*field)),
             PolicyField::Label(key) => met.missing_labels.add(key.as_str()),
             PolicyField::Decision(_) => met.waits_for_others = true,
         },

@@ -373,6 +373,7 @@ async fn a_policy_is_not_passed_by_where_its_words_stand() {
         organization: Some(pb::Organization { monthly_active_users: None, ..labels(&[]).organization.unwrap() }),
         ..exact
     };
+    let unhosted = pb::Use { hosting: 0, ..labels(&[]) };
     let on_devices = pb::Use { hosting: pb::Hosting::EdgeOffline.into(), ..labels(&[]) };
     let served = pb::Use { hosting: pb::Hosting::VendorApi.into(), provider: "openai".into(), ..labels(&[]) };
     const OLMO: &str = "allenai/OLMo-2-1124-7B";
@@ -401,6 +402,9 @@ async fn a_policy_is_not_passed_by_where_its_words_stand() {
         ("use.provider = \"providers/open*\"", "openai/gpt-4o", &served, "POLICY_BLOCKS"),
         ("use.categories:biological_*", OLMO, &weapons, "POLICY_BLOCKS"),
         ("use.activities:REDISTRIBUTE_WEIGHTS", OLMO, &on_devices, "POLICY_BLOCKS"),
+        // Where it is hosted decides that, and the highest month to date is at least what it is now.
+        ("NOT use.activities:REDISTRIBUTE_WEIGHTS", OLMO, &unhosted, "POLICY_UNDECIDED"),
+        ("NOT use.organization.monthly_active_users > 900M", OLMO, &exact, "POLICY_UNDECIDED"),
         // Two figures that do not agree.
         ("use.organization.monthly_active_users > 400M", OLMO, &two_figures, "POLICY_UNDECIDED"),
         ("use.end_user_countries:us", OLMO, &large, "POLICY_BLOCKS"),
@@ -446,6 +450,8 @@ const CONDITIONS: &[&str] = &[
     "use.provider = \"providers/openai\"",
     "license.scale_gates:* AND use.organization.monthly_active_users > 1M",
     "NOT license.use_restrictions:*",
+    "use.activities:REDISTRIBUTE_DERIVATIVE OR NOT use.activities:REDISTRIBUTE_WEIGHTS",
+    "use.organization.daily_active_users < 50k",
     "use.activities:TRAIN_OTHER_MODELS OR NOT license.id:MIT",
     "use.categories:medical_advice OR license.osi_approved = true",
     "use.categories:medical-advice AND NOT use.fulfilled_duties:registration",
