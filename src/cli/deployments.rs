@@ -85,7 +85,8 @@ pub(super) async fn run(command: DeploymentsCommand, out: &Output) -> Result<u8,
     named::run::<Client>(command, out).await
 }
 
-fn verdict(word: &str) -> Result<pb::Verdict, Failure> {
+/// A verdict as people write it.
+pub(super) fn verdict(word: &str) -> Result<pb::Verdict, Failure> {
     let long = format!("VERDICT_{}", word.to_ascii_uppercase().replace('-', "_").trim_start_matches("VERDICT_"));
     let known = pb::Verdict::from_str_name(&long).filter(|verdict| *verdict != pb::Verdict::Unspecified);
     let names = "eligible, eligible-with-conditions, needs-review or ineligible";

@@ -285,11 +285,8 @@ fn read_case(shown: &str, tree: &Value) -> Result<Case, Failure> {
     let verdict = match text("verdict")?.as_str() {
         "" => None,
         word => {
-            let long =
-                format!("VERDICT_{}", word.to_ascii_uppercase().replace('-', "_").trim_start_matches("VERDICT_"));
-            let known = pb::Verdict::from_str_name(&long).filter(|verdict| *verdict != pb::Verdict::Unspecified);
-            let names = "ELIGIBLE, ELIGIBLE_WITH_CONDITIONS, NEEDS_REVIEW or INELIGIBLE";
-            Some(known.ok_or_else(|| wrong(format!("verdict: `{word}` is not {names}")))?)
+            let named = super::deployments::verdict(word);
+            Some(named.map_err(|Failure { message, .. }| wrong(format!("verdict: {message}")))?)
         }
     };
     let reasons = texts(fields.get("reasons"), "reasons").map_err(&wrong)?;

@@ -44,7 +44,7 @@ fn results(asked: &Asked, outcome: &Outcome) -> Vec<Value> {
         Ok(decision) => decision,
         Err(why) => return vec![result(asked, NO_ANSWER, "error", &format!("{}: {why}", asked.model))],
     };
-    let acting = decision.findings.iter().filter(|finding| finding.waived_by.is_empty());
+    let acting = decision.findings.iter().filter(|finding| finding.acts());
     let leveled = acting.filter_map(|finding| {
         let level = match finding.effect() {
             pb::Effect::Blocks => "error",

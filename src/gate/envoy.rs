@@ -147,15 +147,12 @@ impl Outcome {
             pb::Verdict::Ineligible | pb::Verdict::Unspecified => false,
         };
         let (mut reasons, mut policies) = (Vec::new(), Vec::new());
-        let acts = |finding: &&pb::Finding| {
-            finding.waived_by.is_empty() && !matches!(finding.effect(), pb::Effect::Permits | pb::Effect::Info)
-        };
         let add = |list: &mut Vec<String>, text: &str| {
             if !text.is_empty() && !list.iter().any(|known| known == text) {
                 list.push(text.to_owned());
             }
         };
-        for finding in decision.findings.iter().filter(acts) {
+        for finding in decision.findings.iter().filter(|finding| finding.acts()) {
             add(&mut reasons, &finding.reason);
             add(&mut policies, finding.origin.as_ref().map_or("", |origin| &origin.policy));
         }

@@ -150,10 +150,7 @@ impl Assessed {
         deployment.resolved_model.clone_from(&decision.model);
         deployment.missing_facts.clone_from(&decision.missing_facts);
         deployment.evaluated_revision = records::wire_revision(snapshot.revision());
-        let acts = |finding: &&pb::Finding| {
-            finding.waived_by.is_empty() && !matches!(finding.effect(), pb::Effect::Permits | pb::Effect::Info)
-        };
-        for finding in decision.findings.iter().filter(acts) {
+        for finding in decision.findings.iter().filter(|finding| finding.acts()) {
             if !deployment.reasons.contains(&finding.reason) {
                 deployment.reasons.push(finding.reason.clone());
             }

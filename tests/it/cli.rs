@@ -86,7 +86,7 @@ fn policies_are_checked_tried_and_switched_on() {
         ("cases: []", "there is none"),
         ("cases: [{model: x}]", "it expects nothing"),
         ("cases: [{verdict: ELIGIBLE}]", "model: it must be set"),
-        ("cases: [{model: x, verdict: MAYBE}]", "`MAYBE` is not ELIGIBLE"),
+        ("cases: [{model: x, verdict: MAYBE}]", "`MAYBE` is no verdict: write eligible"),
         ("case: []", "there is no field `case`"),
         ("cases: [{model: x, use: {purpos: y}, verdict: ELIGIBLE}]", "purpos"),
     ] {
