@@ -15,11 +15,11 @@ include!(concat!(env!("OUT_DIR"), "/pb.rs"));
 /// Every descriptor, imports and comments included: what reflection serves.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.binpb"));
 
-impl weighbridge::v1::Finding {
+impl self::weighbridge::v1::Finding {
     /// Whether it acts on the verdict: it blocks, wants a review or asks for a duty, and no waiver silences it.
     #[must_use]
     pub fn acts(&self) -> bool {
-        use weighbridge::v1::Effect;
+        use self::weighbridge::v1::Effect;
         self.waived_by.is_empty() && matches!(self.effect(), Effect::Blocks | Effect::Review | Effect::Duty)
     }
 }

@@ -4,7 +4,7 @@ use super::fields::ModelField;
 use super::row::ModelRow;
 use super::snapshot::Snapshot;
 use crate::domain::eligibility::{Activities, Met, Policies, PolicyCase, Which};
-use crate::policy::Compiled;
+use crate::policy::{Alternatives, Compiled};
 
 /// A policy whose condition can name the fields of models.
 pub type ModelPolicy = Compiled<ModelField>;
@@ -30,7 +30,7 @@ impl Policies for Snapshot {
             return;
         }
         let row = ModelRow::of_check(self, &case.model().name, case.is_of_another_license());
-        let has_choice = || row.as_ref().is_none_or(ModelRow::has_choice);
-        self.policy_set().meet(row.as_ref(), &has_choice, case, which, met);
+        let alternatives = || row.as_ref().map_or(Alternatives::Unknown, ModelRow::alternatives);
+        self.policy_set().meet(row.as_ref(), &alternatives, case, which, met);
     }
 }

@@ -8,13 +8,14 @@ use super::fields::{
     of_record,
 };
 use super::filter::{Row, Value, Values, Wanted, Word, words_of};
-use super::index::class;
+use super::index::{Choice, class};
 use super::snapshot::{Entry, Snapshot};
 use crate::domain::license::License;
 use crate::domain::model::{BaseRef, ComponentKind, Model};
 use crate::domain::name::ModelName;
 use crate::domain::offering::Offering;
 use crate::domain::tri::Tri;
+use crate::policy::Alternatives;
 
 /// A model with the snapshot that it is in.
 pub struct ModelRow<'a> {
@@ -41,10 +42,16 @@ impl<'a> ModelRow<'a> {
         Some(Self { row: Some(row), of_another_license, ..Self::new(snapshot, entry) })
     }
 
-    /// Whether there is a choice between licenses.
-    pub(super) fn has_choice(&self) -> bool {
-        let index = self.snapshot.model_index();
-        self.row.is_none_or(|row| index.has_choice(row))
+    /// The model under each choice of its licenses.
+    pub(super) fn alternatives(&self) -> Alternatives<Self> {
+        match self.row.and_then(|row| self.snapshot.model_index().choice(row)) {
+            Some(Choice::None) => Alternatives::None,
+            Some(Choice::Among(each)) => {
+                let under = |held| Self { terms: OnceCell::from(Some(held)), ..*self };
+                Alternatives::Among(each.iter().map(|held| under(&**held)).collect())
+            }
+            Some(Choice::TooMany) | None => Alternatives::Unknown,
+        }
     }
 
     fn own(&self, field: OwnField) -> Values<'a> {

@@ -20,4 +20,4 @@ mod tests;
 
 pub use condition::{Condition, Mistake};
 pub use fields::{DecisionField, LABEL_KEY_MAX, LabelKey, PolicyField, UseField};
-pub use set::{Compiled, PolicySet};
+pub use set::{Alternatives, Compiled, PolicySet};

@@ -98,10 +98,10 @@ impl<M> PolicySet<M> {
 
 impl<M: Schema<Field = M> + Copy + Eq + Debug> PolicySet<M> {
     /// Holds policies against a check of a model, and tells those that are met or may be. `None`: the model is no row.
-    pub fn meet<'a>(
+    pub fn meet<'a, R: Row<M>>(
         &'a self,
-        model: Option<&impl Row<M>>,
-        has_choice: &dyn Fn() -> bool,
+        model: Option<&R>,
+        alternatives: &dyn Fn() -> Alternatives<R>,
         case: &PolicyCase<'_, 'a>,
         which: Which,
         met: &mut dyn FnMut(Met<'a>),
@@ -122,12 +122,8 @@ impl<M: Schema<Field = M> + Copy + Eq + Debug> PolicySet<M> {
             };
             let row = CheckRow { model, case };
             match condition.query.holds(&row) {
-                // What holds in each field may be of another license of a choice: that all of them miss the condition is not known.
-                Tri::False
-                    if condition.names_terms
-                        && has_choice()
-                        && condition.query.holds(&WithoutTerms(&row)) != Tri::False =>
-                {
+                // What holds in each field may be of another license of a choice.
+                Tri::False if condition.names_terms && condition.may_hold_under(alternatives(), &row) => {
                     met(Met { facts: condition.facts, ..unknown });
                 }
                 Tri::False => {}
@@ -139,6 +135,30 @@ impl<M: Schema<Field = M> + Copy + Eq + Debug> PolicySet<M> {
                     met(found);
                 }
             }
+        }
+    }
+}
+
+/// A model under each choice of its licenses.
+pub enum Alternatives<R> {
+    /// There is nothing to choose.
+    None,
+    /// The model under each.
+    Among(Vec<R>),
+    /// It is not known what holds under each.
+    Unknown,
+}
+
+impl<M: Schema<Field = M> + Copy + Eq + Debug> Condition<M> {
+    /// Whether a condition that misses the licenses of a choice together may hold under one of them.
+    fn may_hold_under<R: Row<M>>(&self, alternatives: Alternatives<R>, row: &CheckRow<'_, '_, '_, R>) -> bool {
+        match alternatives {
+            Alternatives::None => false,
+            Alternatives::Among(each) => {
+                let case = row.case;
+                each.iter().any(|model| self.query.holds(&CheckRow { model, case }) != Tri::False)
+            }
+            Alternatives::Unknown => self.query.holds(&WithoutTerms(row)) != Tri::False,
         }
     }
 }

@@ -377,6 +377,15 @@ async fn a_policy_is_not_passed_by_where_its_words_stand() {
     let on_devices = pb::Use { hosting: pb::Hosting::EdgeOffline.into(), ..labels(&[]) };
     let served = pb::Use { hosting: pb::Hosting::VendorApi.into(), provider: "openai".into(), ..labels(&[]) };
     const OLMO: &str = "allenai/OLMo-2-1124-7B";
+    // None of the licenses meets it, so that it does not matter which is chosen.
+    for condition in [
+        "license.commercial_use = PROHIBITED AND license.scale_gates:monthly_active_users",
+        "license.commercial_use = PROHIBITED AND license.id:LicenseRef-Llama-3.3-Community",
+        "license.osi_approved = true",
+    ] {
+        clients.put(policy("p", condition, pb::PolicyEffect::Block)).await;
+        assert_eq!(of_policies(&clients.check("acme/choice", &large).await), [], "{condition}");
+    }
     for (condition, model, use_, reason) in [
         ("license.commercial_use = PROHIBITED", "acme/choice", &large, "POLICY_UNDECIDED"),
         ("license.scale_gates:monthly_active_users", "acme/choice", &large, "POLICY_UNDECIDED"),

@@ -259,7 +259,9 @@ impl TermsField {
         self.all_of(met.into_iter().map(of).chain(unknown))
     }
 
-    fn under_term<'a>(self, term: &Term, find: &dyn Fn(&LicenseId) -> Option<&'a License>) -> Values<'static> {
+    /// What holds under a part of an expression.
+    #[must_use]
+    pub fn under_term<'a>(self, term: &Term, find: &dyn Fn(&LicenseId) -> Option<&'a License>) -> Values<'static> {
         match term {
             Term::License { id, base, exception } => {
                 let known = |id: &LicenseId| if id.is_unknown() { None } else { find(id) };

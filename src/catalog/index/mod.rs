@@ -39,6 +39,7 @@ use column::Column;
 pub use order::{Direction, Order, compare};
 use rows::Rows;
 pub use select::{Budget, Costly};
+pub(super) use terms::Choice;
 pub use terms::Group;
 use terms::Moves;
 pub(super) use terms::Terms;
@@ -438,10 +439,9 @@ impl ModelIndex {
         Some(self.terms.group(self.slot(row)?.group)?.held())
     }
 
-    /// Whether a model, or an ancestor of it, comes under a choice of licenses.
-    pub(in crate::catalog) fn has_choice(&self, row: u32) -> bool {
-        let group = self.slot(row).and_then(|slot| self.terms.group(slot.group));
-        group.is_none_or(Group::has_choice)
+    /// The choice of licenses that a model, or an ancestor of it, comes under.
+    pub(in crate::catalog) fn choice(&self, row: u32) -> Option<&Choice> {
+        Some(self.terms.group(self.slot(row)?.group)?.choice())
     }
 
     /// What holds for the license terms of a model.

@@ -17,7 +17,7 @@ use crate::domain::name::LicenseId;
 use crate::domain::openness::Tier;
 
 /// What holds in each [`TermsField`].
-type Held = Arc<[Values<'static>]>;
+pub(in crate::catalog) type Held = Arc<[Values<'static>]>;
 
 /// Models that share what a verdict depends on ([`basis`]).
 #[derive(Clone)]
@@ -29,9 +29,22 @@ pub struct Group {
     licenses: Arc<[LicenseId]>,
     /// Whether the date of release counts as well.
     by_release: bool,
-    /// Whether there is a choice between licenses.
-    has_choice: bool,
+    choice: Choice,
 }
+
+/// The licenses that one of can be chosen.
+#[derive(Clone)]
+pub(in crate::catalog) enum Choice {
+    /// There is none.
+    None,
+    /// What holds under each choice: the fields of all of them together may each be of another.
+    Among(Arc<[Held]>),
+    /// There are more than [`CHOICES_MAX`].
+    TooMany,
+}
+
+/// Choices that are told apart.
+const CHOICES_MAX: usize = 16;
 
 impl Group {
     /// Those of its rows that are among others.
@@ -46,9 +59,9 @@ impl Group {
         self.by_release
     }
 
-    /// Whether there is a choice between licenses: then what holds in each field may be of another one.
-    pub(super) fn has_choice(&self) -> bool {
-        self.has_choice
+    /// Which licenses can be chosen.
+    pub(super) fn choice(&self) -> &Choice {
+        &self.choice
     }
 
     /// What holds for all of them, by [`TermsField`].
@@ -128,7 +141,7 @@ impl Terms {
             terms: effective(records, model, meanings),
             licenses: licenses(records, model),
             by_release: is_measured_at_release(records, model),
-            has_choice: has_choice(records, model),
+            choice: choice(records, model),
         };
         let id = self.free.pop_back().unwrap_or_else(|| {
             self.groups.push_back(None);
@@ -215,6 +228,7 @@ impl Terms {
             let Some(entry) = group.rows.min().and_then(entry_of) else { continue };
             let before = std::mem::replace(&mut group.terms, effective(records, &entry.record, &mut meanings));
             group.licenses = licenses(records, &entry.record);
+            group.choice = choice(records, &entry.record);
             group.by_release = is_measured_at_release(records, &entry.record);
             let (rows, after) = (group.rows.to_bitmap(), group.terms.clone());
             self.change_columns(&rows, &before, &after);
@@ -241,17 +255,53 @@ fn own(model: &Model) -> Option<&Expression> {
     weights.and_then(|weights| weights.expression.as_ref())
 }
 
-/// Whether a license of a model or of an ancestor can be chosen.
-fn has_choice(records: &dyn Records, model: &Model) -> bool {
-    fn any(term: &Term) -> bool {
-        match term {
-            Term::License { .. } => false,
-            Term::And(terms) => terms.iter().any(any),
-            Term::Or(_) => true,
+/// What holds under each choice of licenses of a model and its ancestors.
+fn choice(records: &dyn Records, model: &Model) -> Choice {
+    let mut expressions: Vec<Option<&Expression>> =
+        std::iter::once(own(model)).chain(inherited(records, model)).collect();
+    expressions.sort_unstable_by_key(|expression| expression.map(Expression::as_str));
+    expressions.dedup_by_key(|expression| expression.map(Expression::as_str));
+    let is_unknown = expressions.contains(&None);
+    let each = expressions.iter().flatten().map(|expression| choices(expression.root()));
+    let Some(choices) = product(each) else { return Choice::TooMany };
+    if choices.len() < 2 {
+        return Choice::None;
+    }
+    let find = |id: &LicenseId| records.license(id);
+    let held = |licenses: Vec<&Term>| -> Held {
+        let of = |field: &TermsField| {
+            let unknown = is_unknown.then(|| Values { open: true, ..Values::default() });
+            field.all_of(licenses.iter().map(|license| field.under_term(license, &find)).chain(unknown))
+        };
+        TermsField::ALL.iter().map(of).collect()
+    };
+    Choice::Among(choices.into_iter().map(held).collect())
+}
+
+/// The licenses of each choice; `None`: there are too many.
+fn choices(term: &Term) -> Option<Vec<Vec<&Term>>> {
+    match term {
+        Term::License { .. } => Some(vec![vec![term]]),
+        Term::And(terms) => product(terms.iter().map(choices)),
+        Term::Or(terms) => {
+            let each = terms.iter().map(choices).collect::<Option<Vec<_>>>()?;
+            let all: Vec<_> = each.into_iter().flatten().collect();
+            (all.len() <= CHOICES_MAX).then_some(all)
         }
     }
-    let inherited = inherited(records, model);
-    own(model).into_iter().chain(inherited.into_iter().flatten()).any(|expression| any(expression.root()))
+}
+
+/// Each choice of one with each of the others.
+fn product<'t>(each: impl IntoIterator<Item = Option<Vec<Vec<&'t Term>>>>) -> Option<Vec<Vec<&'t Term>>> {
+    let mut all = vec![Vec::new()];
+    for next in each {
+        let next = next?;
+        if all.len() * next.len() > CHOICES_MAX {
+            return None;
+        }
+        all = all.iter().flat_map(|chosen| next.iter().map(|more| [&**chosen, &**more].concat())).collect();
+    }
+    Some(all)
 }
 
 /// The terms that hold for the weights of a model: its own license's, and those of every ancestor that count.
