@@ -5,6 +5,7 @@
 //! runtime.
 
 mod access;
+mod admission;
 mod answer;
 mod clients;
 mod connection;
@@ -17,6 +18,7 @@ mod metrics;
 mod request;
 mod tls;
 mod traces;
+mod web;
 
 use std::future::Future;
 use std::io;
@@ -45,6 +47,7 @@ use crate::pb::weighbridge::v1::{
 use crate::registry::Registry;
 use crate::service::{RestoreTarget, Services};
 pub use access::{Access, Reach};
+pub use admission::Admission;
 use clients::Clients;
 use connection::Times;
 pub use files::read_bounded;
@@ -102,6 +105,8 @@ pub struct ServerOptions {
     pub traces: Option<Arc<Traces>>,
     /// What the gate before a gateway is told.
     pub gate: GateSettings,
+    /// The gate before a cluster, which asks the server while it runs.
+    pub admission: Option<Arc<Admission>>,
 }
 
 impl Default for ServerOptions {
@@ -116,6 +121,7 @@ impl Default for ServerOptions {
             insecure: false,
             traces: None,
             gate: GateSettings::default(),
+            admission: None,
         }
     }
 }
@@ -194,6 +200,7 @@ pub async fn run(
     let shared = Shared::new(registry.clone(), options);
     let drain = shared.options.drain;
     let _telling = Probes::tell(shared.options.probes.clone(), shared.front.metrics.clone(), readiness);
+    let _asking = Admission::ask(shared.options.admission.clone(), registry.clone(), shared.front.metrics.clone());
     let (done, mut all_done) = tokio::sync::mpsc::channel::<io::Result<()>>(listeners.len().max(1));
     let workers = listeners.len();
     for (i, listener) in listeners.into_iter().enumerate() {

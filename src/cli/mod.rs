@@ -13,6 +13,7 @@ mod document;
 mod export;
 mod facts;
 mod fields;
+mod gate;
 mod history;
 mod import;
 mod licenses;

@@ -60,7 +60,7 @@ pub(super) struct SecurityArguments {
 
 /// Who reaches a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum ReachArgument {
+pub(super) enum ReachArgument {
     /// Everybody.
     Open,
     /// Whoever has a role.

@@ -13,12 +13,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Failure;
+use super::gate::{AdmissionArguments, GateArguments};
 use super::output::{Output, note};
 use super::security::{Security, SecurityArguments};
 use super::traces::TraceArguments;
-use crate::gate::GateSettings;
+use crate::gate::AdmissionRules;
 use crate::registry::{DecisionLog, LogLevel, LogSettings, OpenGeneration, Registry, Retention, adopt_restored};
-use crate::server::{self, Limits, Probes, ServerOptions, Traces};
+use crate::server::{self, Admission, Limits, Probes, ServerOptions, Traces};
 use crate::service::RestoreTarget;
 use crate::store::{MemoryStore, OnLoss, Revision, SledOptions, SledStore, Store, StoreError, Take};
 use crate::telemetry::{self, LogFormat};
@@ -71,6 +72,8 @@ pub(super) struct ServeArguments {
     metrics_listen: Option<SocketAddr>,
     #[command(flatten)]
     gate: GateArguments,
+    #[command(flatten)]
+    admission: AdmissionArguments,
     #[command(flatten)]
     limits: LimitArguments,
     #[command(flatten)]
@@ -128,38 +131,6 @@ impl LimitArguments {
     }
 }
 
-/// What the gate before a gateway is told (Envoy's external authorization).
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Gate")]
-struct GateArguments {
-    /// The header that names the model.
-    #[arg(long, default_value = "x-ai-eg-model", env = "WEIGHBRIDGE_GATE_MODEL_HEADER")]
-    gate_model_header: String,
-    /// The use profile whose facts hold where a route names none.
-    #[arg(long, value_name = "NAME", env = "WEIGHBRIDGE_GATE_PROFILE")]
-    gate_profile: Option<String>,
-    /// Let everything pass, and only say what would not.
-    #[arg(long, env = "WEIGHBRIDGE_GATE_DRY_RUN")]
-    gate_dry_run: bool,
-    /// Let pass what needs a review.
-    #[arg(long, env = "WEIGHBRIDGE_GATE_PASS_REVIEWS")]
-    gate_pass_reviews: bool,
-}
-
-impl GateArguments {
-    fn settings(&self) -> GateSettings {
-        let full = |name: &String| {
-            if name.starts_with("useProfiles/") { name.clone() } else { format!("useProfiles/{name}") }
-        };
-        GateSettings {
-            model_header: self.gate_model_header.to_ascii_lowercase(),
-            use_profile: self.gate_profile.as_ref().map_or_else(String::new, full),
-            dry_run: self.gate_dry_run,
-            pass_reviews: self.gate_pass_reviews,
-        }
-    }
-}
-
 /// Where records are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum StoreKind {
@@ -176,7 +147,7 @@ enum LossPolicy {
 
 pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, Failure> {
     let address = arguments.listen;
-    let security = arguments.load()?;
+    let (security, rules) = arguments.load()?;
     telemetry::init(arguments.log_format, &arguments.log).map_err(Failure::usage)?;
     if security.insecure {
         tracing::warn!(
@@ -193,10 +164,11 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
         started.map_err(|e| Failure::new(format!("`{address}` cannot be listened on: {e}")))
     });
     let probes = probes.transpose()?;
+    let admission = rules.map(|rules| arguments.admission.start(rules, &security)).transpose()?;
     tokio::spawn(security.clone().watch());
     let traces = arguments.traces.start()?;
     let stopped = stop_signals()?;
-    let listening = Listening { address, listeners, security, probes, traces: traces.clone() };
+    let listening = Listening { address, listeners, security, probes, admission, traces: traces.clone() };
     let served = serve(&arguments, &listening, stopped, out).await;
     if let Some(traces) = traces {
         // It waits for the collector, whose connection is driven by this thread.
@@ -211,6 +183,7 @@ struct Listening {
     listeners: Vec<std::net::TcpListener>,
     security: Security,
     probes: Option<Arc<Probes>>,
+    admission: Option<Arc<Admission>>,
     traces: Option<Arc<Traces>>,
 }
 
@@ -243,7 +216,7 @@ async fn serve_once(
     stopped: watch::Receiver<bool>,
     greeted: &mut bool,
 ) -> Result<bool, Failure> {
-    let Listening { security, probes, traces, .. } = listening;
+    let Listening { security, probes, admission, traces, .. } = listening;
     let mut store = None;
     if arguments.store == StoreKind::Sled {
         adopt_restored(&arguments.data_dir).map_err(|e| Failure::new(e.to_string()))?;
@@ -260,6 +233,7 @@ async fn serve_once(
         insecure: security.insecure,
         traces: traces.clone(),
         gate: arguments.gate.settings(),
+        admission: admission.clone(),
     };
     // Who comes before the catalog is loaded is told so.
     let loading = server::Loading::start(&listeners, &options)
@@ -339,11 +313,12 @@ impl ServeArguments {
     }
 
     /// Reads the files that are named, and says everything that is wrong.
-    fn load(&self) -> Result<Security, Failure> {
+    fn load(&self) -> Result<(Security, Option<AdmissionRules>), Failure> {
         let mut problems = self.traces.problems();
         problems.extend(telemetry::check(&self.log).err());
+        let rules = self.admission.load(&mut problems);
         match self.security.load(&self.addresses()) {
-            Ok(security) if problems.is_empty() => Ok(security),
+            Ok(security) if problems.is_empty() => Ok((security, rules)),
             Ok(_) => Err(Failure::usage(problems.join("\n"))),
             Err(failure) => {
                 let others = std::iter::once(failure.message.as_str()).chain(problems.iter().map(String::as_str));
@@ -354,7 +329,7 @@ impl ServeArguments {
 
     /// Where it listens.
     fn addresses(&self) -> Vec<SocketAddr> {
-        std::iter::once(self.listen).chain(self.metrics_listen).collect()
+        std::iter::once(self.listen).chain(self.metrics_listen).chain(self.admission.admission_listen).collect()
     }
 
     fn retention(&self) -> Retention {

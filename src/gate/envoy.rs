@@ -8,13 +8,12 @@ use serde_json::json;
 use tonic::{Code, Request, Response, Status, async_trait};
 
 use super::named::{Named, models};
+use super::outcome::{Outcome, With};
 use super::settings::{Asked, GateSettings};
 use crate::pb::envoy::service::auth::v3 as envoy;
 use crate::pb::envoy::service::auth::v3::authorization_server::Authorization;
 use crate::pb::envoy::service::auth::v3::check_response::HttpResponse;
-use crate::pb::weighbridge::v1 as pb;
 use crate::registry::Registry;
-use crate::service::check_eligibility;
 
 /// The namespace of a route's metadata that holds settings.
 const NAMESPACE: &str = "weighbridge";
@@ -28,19 +27,6 @@ const HEADER_CHARS_MAX: usize = 512;
 pub struct EnvoyGate {
     registry: Arc<Registry>,
     settings: GateSettings,
-}
-
-/// What comes of a request.
-struct Outcome {
-    passes: bool,
-    /// The gravest verdict of the models that it names; unspecified: there is none.
-    verdict: pb::Verdict,
-    /// The models that the ids lead to.
-    models: Vec<String>,
-    reasons: Vec<String>,
-    policies: Vec<String>,
-    revision: i64,
-    message: String,
 }
 
 impl EnvoyGate {
@@ -75,36 +61,19 @@ impl EnvoyGate {
 
     /// Checks every model that a request names; the gravest answer counts.
     async fn check(&self, named: &Named, asked: &Asked) -> Outcome {
+        let with = With {
+            use_: &asked.use_,
+            use_profile: &asked.settings.use_profile,
+            pass_reviews: asked.settings.pass_reviews,
+        };
         let mut gravest: Option<Outcome> = None;
         for model in &named.models {
-            let request = pb::CheckEligibilityRequest {
-                model: model.clone(),
-                r#use: Some(asked.use_.clone()),
-                use_profile: asked.settings.use_profile.clone(),
-                ..Default::default()
-            };
-            let outcome = match check_eligibility(&self.registry, request).await {
-                Ok(response) => Outcome::of(response.decision.unwrap_or_default(), asked.settings.pass_reviews),
-                Err(status) => Outcome::refused(code_of(status.code()), status.message().to_owned()),
-            };
-            let is_graver = gravest
-                .as_ref()
-                .is_none_or(|known| (outcome.passes, known.verdict as i32) < (known.passes, outcome.verdict as i32));
-            if is_graver {
+            let outcome = Outcome::ask(&self.registry, model, with).await;
+            if gravest.as_ref().is_none_or(|known| outcome.is_graver_than(known)) {
                 gravest = Some(outcome);
             }
         }
         gravest.unwrap_or_else(|| Outcome::refused("MODEL_NOT_NAMED", "no model is named".to_owned()))
-    }
-}
-
-/// What a refusal without a decision is called.
-fn code_of(code: Code) -> &'static str {
-    match code {
-        Code::NotFound => "MODEL_NOT_FOUND",
-        Code::FailedPrecondition => "MODEL_AMBIGUOUS",
-        Code::InvalidArgument => "GATE_MISCONFIGURED",
-        _ => "NO_ANSWER",
     }
 }
 
@@ -128,52 +97,9 @@ fn configured(
 }
 
 impl Outcome {
-    fn refused(reason: &str, message: String) -> Self {
-        Self {
-            passes: false,
-            verdict: pb::Verdict::Unspecified,
-            models: Vec::new(),
-            reasons: vec![reason.to_owned()],
-            policies: Vec::new(),
-            revision: 0,
-            message,
-        }
-    }
-
-    fn of(decision: pb::Decision, pass_reviews: bool) -> Self {
-        let passes = match decision.verdict() {
-            pb::Verdict::Eligible | pb::Verdict::EligibleWithConditions => true,
-            pb::Verdict::NeedsReview => pass_reviews,
-            pb::Verdict::Ineligible | pb::Verdict::Unspecified => false,
-        };
-        let (mut reasons, mut policies) = (Vec::new(), Vec::new());
-        let add = |list: &mut Vec<String>, text: &str| {
-            if !text.is_empty() && !list.iter().any(|known| known == text) {
-                list.push(text.to_owned());
-            }
-        };
-        for finding in decision.findings.iter().filter(|finding| finding.acts()) {
-            add(&mut reasons, &finding.reason);
-            add(&mut policies, finding.origin.as_ref().map_or("", |origin| &origin.policy));
-        }
-        Self {
-            passes,
-            verdict: decision.verdict(),
-            models: vec![decision.model],
-            reasons,
-            policies,
-            revision: decision.revision,
-            message: decision.summary,
-        }
-    }
-
     fn headers(&self, dry_run: bool) -> Vec<envoy::HeaderValueOption> {
-        let verdict = match self.verdict {
-            pb::Verdict::Unspecified => "NONE",
-            verdict => verdict.as_str_name().trim_start_matches("VERDICT_"),
-        };
         let values = [
-            ("verdict", verdict.to_owned()),
+            ("verdict", self.verdict_name().to_owned()),
             ("model", self.models.join(",")),
             ("reasons", self.reasons.join(",")),
             ("policies", self.policies.join(",")),

@@ -76,12 +76,17 @@ impl Access {
         Ok(Admitted { method, form, actor })
     }
 
-    /// Lets a reader in to what is no method: the figures.
-    pub(super) fn admit_reader(&self, authorization: Option<&str>, shown: Option<&Shown>) -> Result<(), Status> {
+    /// Lets a reader in to what is no method, and says who it is.
+    pub(super) fn admit_reader(&self, authorization: Option<&str>, shown: Option<&Shown>) -> Result<Arc<str>, Status> {
         if !self.required {
-            return Ok(());
+            return Ok(Self::anybody());
         }
-        self.known(authorization, shown, Role::Reader).map(|_| ())
+        self.known(authorization, shown, Role::Reader).map(|caller| caller.actor)
+    }
+
+    /// Who calls where nobody is asked.
+    pub(super) fn anybody() -> Arc<str> {
+        anybody()
     }
 
     /// Who calls, if they may do what asks for a role.

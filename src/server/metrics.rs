@@ -20,6 +20,7 @@ use tonic::Code;
 use super::access::Access;
 use super::clients::Clients;
 use crate::auth::methods::Method;
+use crate::gate::Admitted;
 use crate::registry::Registry;
 
 /// Bounds of the latencies, in seconds: a check takes some ten microseconds, an import seconds.
@@ -42,11 +43,17 @@ struct RefusedLabels {
     code: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct AdmittedLabels {
+    outcome: &'static str,
+}
+
 /// Figures of one run of the server.
 pub(super) struct Metrics {
     handled: Family<CodeLabels, Counter>,
     seconds: Family<MethodLabels, Histogram, fn() -> Histogram>,
     refused: Family<RefusedLabels, Counter>,
+    admitted: Family<AdmittedLabels, Counter>,
     exporter: Exporter,
 }
 
@@ -56,14 +63,17 @@ impl Metrics {
         let latency: fn() -> Histogram = || Histogram::new(BOUNDS_S);
         let seconds = Family::new_with_constructor(latency);
         let refused = Family::default();
+        let admitted = Family::default();
         let mut exporter = Exporter::with_prefix("weighbridge");
         exporter.register("calls", "Calls that were let in, by method and code", Family::clone(&handled));
         let text = "Time from the request to the answer; of streams, to their end";
         exporter.register_with_unit("call_duration", text, Unit::Seconds, Family::clone(&seconds));
         let text = "Calls that were not let in: credentials, roles, limits, methods that do not exist";
         exporter.register("calls_refused", text, Family::clone(&refused));
+        let text = "Objects that a cluster asked about, by what came of it: passed, warned, break_glass, denied";
+        exporter.register("admission_reviews", text, Family::clone(&admitted));
         exporter.register_collector(Box::new(Figures { registry, clients, access, insecure }));
-        Metrics { handled, seconds, refused, exporter }
+        Metrics { handled, seconds, refused, admitted, exporter }
     }
 
     pub(super) fn handled(&self, method: &'static Method, code: Code, took: Duration) {
@@ -73,6 +83,10 @@ impl Metrics {
 
     pub(super) fn refused(&self, code: Code) {
         self.refused.get_or_create(&RefusedLabels { code: code_name(code) }).inc();
+    }
+
+    pub(super) fn admitted(&self, admitted: Admitted) {
+        self.admitted.get_or_create(&AdmittedLabels { outcome: admitted.as_str() }).inc();
     }
 
     /// All figures.

@@ -11,6 +11,7 @@
 )]
 
 mod access;
+mod admission;
 mod allocations;
 mod as_of;
 mod cases;
