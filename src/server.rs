@@ -45,7 +45,7 @@ use crate::pb::weighbridge::v1::{
     waiver_service_server::WaiverServiceServer,
 };
 use crate::registry::Registry;
-use crate::service::{RestoreTarget, Services};
+use crate::service::{RestoreTarget, Services, Signing};
 pub use access::{Access, Reach};
 pub use admission::Admission;
 use clients::Clients;
@@ -105,6 +105,8 @@ pub struct ServerOptions {
     pub traces: Option<Arc<Traces>>,
     /// What the gate before a gateway is told.
     pub gate: GateSettings,
+    /// What receipts are signed with; `None`: there are none.
+    pub signing: Option<Arc<Signing>>,
     /// The gate before a cluster, which asks the server while it runs.
     pub admission: Option<Arc<Admission>>,
 }
@@ -121,6 +123,7 @@ impl Default for ServerOptions {
             insecure: false,
             traces: None,
             gate: GateSettings::default(),
+            signing: None,
             admission: None,
         }
     }
@@ -347,7 +350,10 @@ fn router(shared: Shared, health: HealthServer<impl Health>) -> io::Result<Route
         insecure: options.insecure,
     };
     let gate = AuthorizationServer::new(EnvoyGate::new(registry.clone(), options.gate.clone()));
-    let services = Services::new(registry).with_restore(options.restore.clone()).with_security(security);
+    let services = Services::new(registry)
+        .with_restore(options.restore.clone())
+        .with_security(security)
+        .with_signing(options.signing.clone());
     let server = with_limits(Server::builder()).layer(FrontLayer(front));
     Ok(with_common(server, &options.access, health)?
         .add_service(EligibilityServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))

@@ -33,6 +33,7 @@ pub const METHODS: &[Method] = &[
     reader("/weighbridge.v1.EligibilityService/BatchCheckEligibility"),
     reader("/weighbridge.v1.EligibilityService/ListEligibleModels"),
     reader("/weighbridge.v1.EligibilityService/GetDecision"),
+    reader("/weighbridge.v1.EligibilityService/GetDecisionReceipt"),
     reader("/weighbridge.v1.EligibilityService/ListDecisions"),
     reader("/weighbridge.v1.ModelService/GetModel"),
     reader("/weighbridge.v1.ModelService/ListModels"),

@@ -118,7 +118,7 @@ fn code_name(code: Code) -> String {
     format!("{code:?}")
 }
 
-fn exit_code(verdict: pb::Verdict, strict_conditions: bool) -> u8 {
+pub(super) fn exit_code(verdict: pb::Verdict, strict_conditions: bool) -> u8 {
     match verdict {
         pb::Verdict::Eligible => 0,
         pb::Verdict::EligibleWithConditions => {

@@ -25,6 +25,7 @@ mod notice;
 mod offerings;
 mod output;
 mod policies;
+mod receipt;
 mod records;
 mod restore;
 mod sarif;
@@ -98,6 +99,9 @@ enum Command {
     /// Look at the decision log of a server.
     #[command(subcommand)]
     Decisions(decisions::DecisionsCommand),
+    /// Get decisions as signed receipts, and verify them without a server.
+    #[command(subcommand)]
+    Receipt(receipt::ReceiptCommand),
     /// Write one attribution text for the models in use: the notices, names and phrases that their licenses, and those of
     /// the models whose weights they contain, want kept or shown.
     Notice(notice::NoticeArguments),
@@ -216,6 +220,7 @@ fn execute(command: Command, settings: &[config::Setting], out: &Output) -> Resu
             Command::Policies(command) => policies::run(command, out).await,
             Command::Deployments(command) => deployments::run(command, out).await,
             Command::Decisions(command) => decisions::run(command, out).await,
+            Command::Receipt(command) => receipt::run(command, out).await,
             Command::Notice(arguments) => notice::run(arguments, out).await,
             Command::Import(command) => import::run(command, out).await,
             Command::Export(arguments) => export::run(arguments, out).await,

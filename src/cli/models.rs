@@ -12,6 +12,7 @@ use super::facts::FactArguments;
 use super::moment::MomentArguments;
 use super::output::{Output, Style};
 use super::{Failure, fields, history};
+use crate::attest::bill;
 use crate::catalog::fields::ModelField;
 use crate::convert;
 use crate::pb::weighbridge::v1 as pb;
@@ -19,6 +20,8 @@ use crate::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceCl
 use crate::pb::weighbridge::v1::model_service_client::ModelServiceClient;
 
 const MODEL: &str = "weighbridge.v1.Model";
+/// Models that are asked for at once.
+const BATCH: usize = 100;
 
 /// Look at and change models.
 #[derive(Debug, Subcommand)]
@@ -79,6 +82,13 @@ pub(super) enum ModelsCommand {
     },
     /// Show what a model was made from, each step with its license and what of it the next step drops.
     Lineage {
+        /// The model: its resource name, or any id it is known by.
+        model: String,
+        #[command(flatten)]
+        server: ServerArguments,
+    },
+    /// Write a model with its parts and what it was made from as a bill of materials (CycloneDX 1.6, JSON).
+    Bom {
         /// The model: its resource name, or any id it is known by.
         model: String,
         #[command(flatten)]
@@ -209,6 +219,7 @@ pub(super) async fn run(command: ModelsCommand, out: &Output) -> Result<u8, Fail
             }
             Ok(0)
         }
+        ModelsCommand::Bom { model, server } => bom(model, &server, out).await,
         ModelsCommand::Create { file, dry_run, server } => {
             let model = read(&file)?;
             let (parent, id) = split(&model.name).ok_or_else(|| {
@@ -490,4 +501,24 @@ async fn compare(models: Vec<String>, server: &ServerArguments, out: &Output) ->
 
 fn shown(cell: &str) -> &str {
     if cell.is_empty() { "not known" } else { cell }
+}
+
+async fn bom(model: String, server: &ServerArguments, out: &Output) -> Result<u8, Failure> {
+    let mut client = ModelServiceClient::new(server.connect().await?);
+    let request = pb::ResolveModelRequest { alias: model, ..Default::default() };
+    let model = found(&mut client, request).await?;
+    let request = pb::GetModelLineageRequest { model: model.name.clone() };
+    let lineage = client.get_model_lineage(request).await.map_err(|s| failed(&s))?.into_inner();
+    // Those without a record are named by the others.
+    let mut names: Vec<String> =
+        lineage.steps.into_iter().filter(|step| step.known).map(|step| step.base_model).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut ancestors = Vec::new();
+    for names in names.chunks(BATCH) {
+        let request = pb::BatchGetModelsRequest { names: names.to_vec(), ..Default::default() };
+        let got = client.batch_get_models(request).await.map_err(|s| failed(&s))?.into_inner();
+        ancestors.extend(got.models);
+    }
+    out.value(&bill(&model, &ancestors)).map(|()| 0)
 }

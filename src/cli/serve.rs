@@ -15,12 +15,13 @@ use tokio::sync::watch;
 use super::Failure;
 use super::gate::{AdmissionArguments, GateArguments};
 use super::output::{Output, note};
+use super::receipt::ReceiptKeyArguments;
 use super::security::{Security, SecurityArguments};
 use super::traces::TraceArguments;
 use crate::gate::AdmissionRules;
 use crate::registry::{DecisionLog, LogLevel, LogSettings, OpenGeneration, Registry, Retention, adopt_restored};
 use crate::server::{self, Admission, Limits, Probes, ServerOptions, Traces};
-use crate::service::RestoreTarget;
+use crate::service::{RestoreTarget, Signing};
 use crate::store::{MemoryStore, OnLoss, Revision, SledOptions, SledStore, Store, StoreError, Take};
 use crate::telemetry::{self, LogFormat};
 
@@ -74,6 +75,8 @@ pub(super) struct ServeArguments {
     gate: GateArguments,
     #[command(flatten)]
     admission: AdmissionArguments,
+    #[command(flatten)]
+    receipts: ReceiptKeyArguments,
     #[command(flatten)]
     limits: LimitArguments,
     #[command(flatten)]
@@ -147,7 +150,7 @@ enum LossPolicy {
 
 pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, Failure> {
     let address = arguments.listen;
-    let (security, rules) = arguments.load()?;
+    let Loaded { security, rules, signing } = arguments.load()?;
     telemetry::init(arguments.log_format, &arguments.log).map_err(Failure::usage)?;
     if security.insecure {
         tracing::warn!(
@@ -168,13 +171,20 @@ pub(super) async fn run(arguments: ServeArguments, out: &Output) -> Result<u8, F
     tokio::spawn(security.clone().watch());
     let traces = arguments.traces.start()?;
     let stopped = stop_signals()?;
-    let listening = Listening { address, listeners, security, probes, admission, traces: traces.clone() };
+    let listening = Listening { address, listeners, security, probes, admission, signing, traces: traces.clone() };
     let served = serve(&arguments, &listening, stopped, out).await;
     if let Some(traces) = traces {
         // It waits for the collector, whose connection is driven by this thread.
         let _ = tokio::task::spawn_blocking(move || traces.stop()).await;
     }
     served
+}
+
+/// What was read of files.
+struct Loaded {
+    security: Security,
+    rules: Option<AdmissionRules>,
+    signing: Option<Arc<Signing>>,
 }
 
 /// What stays over a restart.
@@ -184,6 +194,7 @@ struct Listening {
     security: Security,
     probes: Option<Arc<Probes>>,
     admission: Option<Arc<Admission>>,
+    signing: Option<Arc<Signing>>,
     traces: Option<Arc<Traces>>,
 }
 
@@ -216,7 +227,7 @@ async fn serve_once(
     stopped: watch::Receiver<bool>,
     greeted: &mut bool,
 ) -> Result<bool, Failure> {
-    let Listening { security, probes, admission, traces, .. } = listening;
+    let Listening { security, probes, admission, signing, traces, .. } = listening;
     let mut store = None;
     if arguments.store == StoreKind::Sled {
         adopt_restored(&arguments.data_dir).map_err(|e| Failure::new(e.to_string()))?;
@@ -234,6 +245,7 @@ async fn serve_once(
         traces: traces.clone(),
         gate: arguments.gate.settings(),
         admission: admission.clone(),
+        signing: signing.clone(),
     };
     // Who comes before the catalog is loaded is told so.
     let loading = server::Loading::start(&listeners, &options)
@@ -313,12 +325,13 @@ impl ServeArguments {
     }
 
     /// Reads the files that are named, and says everything that is wrong.
-    fn load(&self) -> Result<(Security, Option<AdmissionRules>), Failure> {
+    fn load(&self) -> Result<Loaded, Failure> {
         let mut problems = self.traces.problems();
         problems.extend(telemetry::check(&self.log).err());
         let rules = self.admission.load(&mut problems);
+        let signing = self.receipts.load(&mut problems);
         match self.security.load(&self.addresses()) {
-            Ok(security) if problems.is_empty() => Ok((security, rules)),
+            Ok(security) if problems.is_empty() => Ok(Loaded { security, rules, signing }),
             Ok(_) => Err(Failure::usage(problems.join("\n"))),
             Err(failure) => {
                 let others = std::iter::once(failure.message.as_str()).chain(problems.iter().map(String::as_str));

@@ -46,7 +46,7 @@ pub use offering::{
 pub use policy::{compile, policy, stored_policy};
 pub use read_mask::{ReadMask, read_mask};
 pub use record::{RecordError, decode, decode_decision, decode_first, encode};
-pub use recorded::{Asked, complete, use_message};
+pub use recorded::{Asked, complete, decision_digest, use_message};
 pub use schema::{license_schema, model_schema};
 pub use source_record::{source_record, source_record_message};
 pub use use_profile::{check_use_profile, join_use};

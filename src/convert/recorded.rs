@@ -31,7 +31,7 @@ pub fn complete(decision: &mut pb::Decision, name: String, asked: Asked<'_>, now
     decision.requested_model = asked.model.to_owned();
     decision.create_time = Some(now);
     decision.evaluator_version = i32::try_from(EVALUATOR_VERSION).unwrap_or(i32::MAX);
-    decision.digest = digest(decision);
+    decision.digest = decision_digest(decision);
     decision.name = name;
 }
 
@@ -151,7 +151,8 @@ fn requirements_message(requirements: &Requirements) -> pb::Requirements {
 }
 
 /// The digest of a completed decision, as its proto comment describes it. Parts are told apart by their lengths.
-fn digest(decision: &pb::Decision) -> String {
+#[must_use]
+pub fn decision_digest(decision: &pb::Decision) -> String {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
         hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_be_bytes());

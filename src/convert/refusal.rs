@@ -24,6 +24,14 @@ pub fn refusal(refusal: &Refusal) -> Status {
     )
 }
 
+/// Of receipts where there is no key.
+#[must_use]
+pub fn no_receipt_key() -> Status {
+    let text = "this server signs no receipts: start it with --receipt-key (`weighbridge receipt keygen` makes one)";
+    let details = ErrorDetails::with_error_info("NO_RECEIPT_KEY", super::status::DOMAIN, HashMap::new());
+    Status::with_error_details(Code::FailedPrecondition, text, details)
+}
+
 /// Of callers whose role is not enough.
 #[must_use]
 pub fn role_too_low(caller: &Caller, needed: Role) -> Status {

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
+use crate::attest::{Signer, sign, statement};
+use crate::convert::refusal::no_receipt_key;
 use crate::convert::{self, status::status};
 use crate::pb::weighbridge::v1 as pb;
 use crate::registry::{
@@ -27,19 +29,35 @@ pub struct Services {
     registry: Arc<Registry>,
     restore: Option<RestoreTarget>,
     security: pb::SecurityStatus,
+    signing: Option<Arc<Signing>>,
+}
+
+/// What receipts are signed with.
+#[derive(Clone, Debug)]
+pub struct Signing {
+    /// The key.
+    pub signer: Signer,
+    /// The URI of who vouches for them.
+    pub verifier: String,
 }
 
 impl Services {
     /// Serves a registry.
     #[must_use]
     pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry, restore: None, security: pb::SecurityStatus::default() }
+        Self { registry, restore: None, security: pb::SecurityStatus::default(), signing: None }
     }
 
     /// The same services, which can restore a backup.
     #[must_use]
     pub fn with_restore(self, restore: Option<RestoreTarget>) -> Self {
         Self { restore, ..self }
+    }
+
+    /// The same services, which sign receipts.
+    #[must_use]
+    pub fn with_signing(self, signing: Option<Arc<Signing>>) -> Self {
+        Self { signing, ..self }
     }
 
     /// The same services, which say who is let in.
@@ -244,6 +262,16 @@ impl pb::eligibility_service_server::EligibilityService for Services {
 
     async fn get_decision(&self, request: Request<pb::GetDecisionRequest>) -> Answer<pb::Decision> {
         answer(self.registry.decision(&request.into_inner().name))
+    }
+
+    async fn get_decision_receipt(&self, request: Request<pb::GetDecisionReceiptRequest>) -> Answer<pb::Envelope> {
+        let Some(signing) = &self.signing else { return Err(no_receipt_key()) };
+        let decision = self.registry.decision(&request.into_inner().name).map_err(|error| failed(&error))?;
+        let statement = statement(&decision, &signing.verifier).map_err(|error| {
+            tracing::error!(%error, decision = decision.name, "a receipt could not be written");
+            Status::internal("the receipt could not be written: see the log of the server")
+        })?;
+        Ok(Response::new(sign(statement, &signing.signer)))
     }
 
     async fn list_decisions(&self, request: Request<pb::ListDecisionsRequest>) -> Answer<pb::ListDecisionsResponse> {

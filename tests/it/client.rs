@@ -72,6 +72,10 @@ impl EligibilityService for Told {
         Err(Status::unimplemented(""))
     }
 
+    async fn get_decision_receipt(&self, _: Request<pb::GetDecisionReceiptRequest>) -> Answer<pb::Envelope> {
+        Err(Status::unimplemented("not asked for here"))
+    }
+
     async fn get_decision(&self, _: Request<pb::GetDecisionRequest>) -> Answer<pb::Decision> {
         Err(Status::unimplemented(""))
     }

@@ -14,6 +14,7 @@ mod access;
 mod admission;
 mod allocations;
 mod as_of;
+mod attest;
 mod cases;
 mod catalog;
 mod cli;

@@ -92,6 +92,12 @@ const ROOMS: &[Room] = &[
         never: &["tonic", "sled"],
         ..room("registry")
     },
+    // What is shown to others later: it reads and writes messages, and neither asks nor keeps anything.
+    Room {
+        may: &["convert", "pb"],
+        never: &["sled", "tonic", "tokio", "std::fs", "std::net", "std::env"],
+        ..room("attest")
+    },
     // Who may call what: it knows no transport, and nothing of what is asked for.
     Room { never: &["tonic", "prost", "sled", "tokio", "std::fs", "std::net", "std::env"], ..room("auth") },
     // Translates and has no opinion: of the rooms that decide or keep something it knows how they fail.
@@ -103,7 +109,7 @@ const ROOMS: &[Room] = &[
     },
     // Convert in, call the registry, convert out.
     Room {
-        may: &["domain", "catalog", "registry", "convert", "pb", "telemetry"],
+        may: &["domain", "catalog", "registry", "convert", "attest", "pb", "telemetry"],
         never: &["sled", "crate::catalog::index"],
         ..room("service")
     },
