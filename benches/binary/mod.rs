@@ -36,6 +36,11 @@ impl Server {
         Self { child, address }
     }
 
+    /// Its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// CPU seconds that it took so far.
     pub(crate) fn cpu(&self) -> f64 {
         cpu_of(&self.child.id().to_string())
