@@ -147,6 +147,10 @@ fn ancestor(base: &pb::BaseModel, record: Option<&pb::Model>) -> Value {
     Value::Object(out)
 }
 
+fn can_be_had(part: &pb::Component) -> bool {
+    matches!(part.availability(), Availability::Available | Availability::Gated | Availability::Partial)
+}
+
 /// A part beside the weights, as far as it can be had.
 fn part(model: &str, part: &pb::Component) -> Option<Value> {
     let form = match part.kind() {
@@ -167,7 +171,7 @@ fn part(model: &str, part: &pb::Component) -> Option<Value> {
         | Kind::ResearchPaper
         | Kind::EvaluationResults => "file",
     };
-    if part.availability() == Availability::Unavailable {
+    if !can_be_had(part) {
         return None;
     }
     let kind = part.kind().as_str_name().trim_start_matches("KIND_");
@@ -213,7 +217,7 @@ fn card(model: &pb::Model) -> Value {
         }
     }
     let data = model.components.iter().find(|part| part.kind() == Kind::TrainingData);
-    if data.is_some_and(|data| data.availability() != Availability::Unavailable) {
+    if data.is_some_and(can_be_had) {
         parameters.insert("datasets".to_owned(), json!([{ "ref": format!("{}#TRAINING_DATA", model.name) }]));
     }
     json!({ "modelParameters": parameters })

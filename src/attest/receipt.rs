@@ -59,18 +59,10 @@ fn result(decision: &pb::Decision) -> (&'static str, String) {
     }
 }
 
-/// The commit of the weights that a use pins.
-fn commit(decision: &pb::Decision) -> Option<&str> {
-    let revision = decision.r#use.as_ref()?.model_revision.as_str();
-    let is_commit = revision.len() == 40 && revision.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    is_commit.then_some(revision)
-}
-
-/// What the receipt is of: the decision, and the weights where it is known which they are.
+/// What the receipt is of: the decision. Whether the weights at hand are those of the model nobody here has seen, so that no
+/// digest of theirs is signed.
 fn subjects(decision: &pb::Decision) -> Vec<Value> {
-    let model = commit(decision).map(|commit| json!({ "name": decision.model, "digest": { "gitCommit": commit } }));
-    let itself = json!({ "name": decision.name, "digest": { "sha256": decision.digest } });
-    model.into_iter().chain([itself]).collect()
+    vec![json!({ "name": decision.name, "digest": { "sha256": decision.digest } })]
 }
 
 /// Writes the statement of a recorded decision, JSON. `verifier` is the URI of who vouches for it.

@@ -21,16 +21,26 @@ impl Policies for Snapshot {
         self.policy_set().look_at_decision()
     }
 
-    fn activities(&self) -> Activities {
-        self.policy_set().activities()
+    fn asked_activities(&self, case: &PolicyCase<'_, '_>) -> Activities {
+        if self.policy_set().activities() == Activities::default() {
+            return Activities::default();
+        }
+        let Some(row) = self.row_of(case) else { return Activities::default() };
+        self.policy_set().asked_activities(&row, &|| row.alternatives(), case)
     }
 
     fn meet<'a>(&'a self, case: &PolicyCase<'_, 'a>, which: Which, met: &mut dyn FnMut(Met<'a>)) {
         if !self.policy_set().any(which) {
             return;
         }
-        let row = ModelRow::of_check(self, &case.model().name, case.is_of_another_license());
+        let row = self.row_of(case);
         let alternatives = || row.as_ref().map_or(Alternatives::Unknown, ModelRow::alternatives);
         self.policy_set().meet(row.as_ref(), &alternatives, case, which, met);
+    }
+}
+
+impl Snapshot {
+    fn row_of(&self, case: &PolicyCase<'_, '_>) -> Option<ModelRow<'_>> {
+        ModelRow::of_check(self, &case.model().name, case.is_of_another_license())
     }
 }

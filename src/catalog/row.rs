@@ -54,6 +54,13 @@ impl<'a> ModelRow<'a> {
         }
     }
 
+    /// What holds for its license terms, by field.
+    fn held_terms(&self) -> Option<&'a [Values<'static>]> {
+        let index = self.snapshot.model_index();
+        let row = || self.row.or_else(|| index.row(self.entry.record.name.as_str()));
+        *self.terms.get_or_init(|| index.held_terms(row()?))
+    }
+
     fn own(&self, field: OwnField) -> Values<'a> {
         if let Some(values) = of_record(&self.entry.record, field) {
             return values;
@@ -105,7 +112,10 @@ impl Row<ModelField> for ModelRow<'_> {
             ModelField::Own(field) => self.own(field),
             ModelField::Availability(kind) => of_part(model, kind),
             ModelField::ComponentLicense(kind) => license_of_part(model, kind),
-            ModelField::Terms(field) => self.snapshot.model_index().terms_of(&model.name, field),
+            ModelField::Terms(field) => match self.held_terms().and_then(|held| held.get(field as usize)) {
+                Some(values) => values.clone(),
+                None => Values { open: true, ..Values::default() },
+            },
         }
     }
 
@@ -114,10 +124,7 @@ impl Row<ModelField> for ModelRow<'_> {
             return Tri::Unknown;
         }
         let ModelField::Terms(field) = field else { return wanted.is_met_by(&self.values(field)) };
-        let index = self.snapshot.model_index();
-        let row = || self.row.or_else(|| index.row(self.entry.record.name.as_str()));
-        let held = self.terms.get_or_init(|| index.held_terms(row()?));
-        match held.and_then(|held| held.get(field as usize)) {
+        match self.held_terms().and_then(|held| held.get(field as usize)) {
             Some(values) => wanted.is_met_by(values),
             None => wanted.is_met_by(&Values { open: true, ..Values::default() }),
         }

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::Failure;
 use super::check::exit_code;
 use super::client::{ServerArguments, failed, read_bounded, read_message};
-use super::output::{Output, note};
+use super::output::{Output, note, to_json};
 use crate::attest::{self, PublicKey, Receipt, Signer};
 use crate::convert::text::{self, Limits, Syntax};
 use crate::pb::weighbridge::v1 as pb;
@@ -54,7 +54,19 @@ pub(super) struct VerifyReceiptArguments {
     /// The model that it has to be about: its resource name, or the id that the check asked with.
     #[arg(long)]
     model: Option<String>,
-    /// How old the decision may be, in hours.
+    /// The use profile that it has to have been asked with. Facts beside it count before the profile's: look at the use.
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<String>,
+    /// A label that the use has to have.
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
+    labels: Vec<(String, String)>,
+    /// Who has to have asked, as the decision log names them.
+    #[arg(long)]
+    actor: Option<String>,
+    /// The least registry revision that it was decided on.
+    #[arg(long, value_parser = clap::value_parser!(i64).range(0..))]
+    min_revision: Option<i64>,
+    /// How old the decision may be, and how far back the time of the use, in hours.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     max_age_h: Option<u32>,
 }
@@ -70,6 +82,52 @@ pub(super) async fn run(command: ReceiptCommand, out: &Output) -> Result<u8, Fai
         }
         ReceiptCommand::Verify(arguments) => verify(&arguments, out),
         ReceiptCommand::Keygen { file } => keygen(&file, out),
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("it is KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+impl VerifyReceiptArguments {
+    /// What a receipt that holds is not, and was asked to be.
+    fn problems(&self, receipt: &Receipt, now: Timestamp) -> Vec<String> {
+        let decision = &receipt.decision;
+        let use_ = decision.r#use.clone().unwrap_or_default();
+        let mut problems = Vec::new();
+        if let Some(model) = self.model.as_ref().filter(|m| **m != decision.model && **m != decision.requested_model) {
+            let (of, asked) = (&decision.model, &decision.requested_model);
+            problems.push(format!("it is about `{of}` (asked for as `{asked}`), not `{model}`"));
+        }
+        if let Some(profile) = &self.profile {
+            let (asked, given) = (profile.trim_start_matches("useProfiles/"), &decision.use_profile);
+            if asked != given.trim_start_matches("useProfiles/") {
+                problems.push(format!("it was asked with the profile `{given}`, not `{asked}`"));
+            }
+        }
+        for (key, value) in self.labels.iter().filter(|(key, value)| use_.labels.get(key) != Some(value)) {
+            problems.push(format!("the use has not the label `{key}={value}`"));
+        }
+        if let Some(actor) = self.actor.as_ref().filter(|actor| **actor != decision.actor) {
+            problems.push(format!("`{}` asked, not `{actor}`", decision.actor));
+        }
+        if let Some(least) = self.min_revision.filter(|least| decision.revision < *least) {
+            problems.push(format!("it was decided on revision {}, before {least}", decision.revision));
+        }
+        if receipt.time > now {
+            problems.push(format!("it says that it was made at {}, which has not come", receipt.time));
+        }
+        if let Some(hours) = self.max_age_h {
+            let used = use_.at.and_then(|at| Timestamp::new(at.seconds, at.nanos).ok()).unwrap_or(receipt.time);
+            for (what, time) in [("the decision was made", receipt.time), ("the use is of a time", used)] {
+                let age = now.duration_since(time).as_hours();
+                if age >= i64::from(hours) {
+                    problems.push(format!("{what} {age} hours ago"));
+                }
+            }
+        }
+        problems
     }
 }
 
@@ -107,15 +165,9 @@ fn verify(arguments: &VerifyReceiptArguments, out: &Output) -> Result<u8, Failur
     let statement = attest::verify(&envelope, &keys).map_err(|error| no(&error))?;
     let receipt = attest::read(statement).map_err(|error| no(&error))?;
     let Receipt { decision, verifier, time } = &receipt;
-    if let Some(model) = arguments.model.as_ref().filter(|m| **m != decision.model && **m != decision.requested_model) {
-        let of = &decision.model;
-        return Err(no(&format!("it is about `{of}` (asked for as `{}`), not `{model}`", decision.requested_model)));
-    }
-    if let Some(hours) = arguments.max_age_h {
-        let age = Timestamp::now().duration_since(*time);
-        if age.as_hours() >= i64::from(hours) {
-            return Err(no(&format!("the decision is {} hours old", age.as_hours())));
-        }
+    let problems = arguments.problems(&receipt, Timestamp::now());
+    if !problems.is_empty() {
+        return Err(no(&problems.join("; ")));
     }
     if out.is_json() {
         out.json("weighbridge.v1.Decision", decision)?;
@@ -123,6 +175,9 @@ fn verify(arguments: &VerifyReceiptArguments, out: &Output) -> Result<u8, Failur
         let verdict = decision.verdict().as_str_name().trim_start_matches("VERDICT_");
         out.line(&format!("{verdict}  {}", decision.model))?;
         out.line(&format!("  {}", decision.summary))?;
+        let used = to_json("weighbridge.v1.Use", &decision.r#use.clone().unwrap_or_default())?;
+        let profile = if decision.use_profile.is_empty() { "" } else { " with " };
+        out.line(&format!("  USE   {used}{profile}{}", decision.use_profile))?;
         for duty in &decision.duties {
             out.line(&format!("  DUTY  {}", duty.text))?;
         }

@@ -1,5 +1,6 @@
 //! Answers as SARIF 2.1.0, which code hosts show beside the line that names a model.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::model_list::Asked;
@@ -75,13 +76,20 @@ fn results(asked: &Asked, outcome: &Outcome) -> Vec<Value> {
         .collect()
 }
 
+/// A path as a reference: `/` stays, and what a reference cannot hold is escaped.
+fn uri(path: &str) -> String {
+    const KEPT: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'/').remove(b'.').remove(b'-').remove(b'_').remove(b'~').remove(b'+').remove(b'@');
+    utf8_percent_encode(path, KEPT).to_string()
+}
+
 fn result(asked: &Asked, rule: &str, level: &str, text: &str) -> Value {
     let logical = json!([{ "name": asked.model, "kind": "resource" }]);
     let location = match &asked.at {
         None => json!({ "logicalLocations": logical }),
         Some((file, line)) => json!({
             "logicalLocations": logical,
-            "physicalLocation": { "artifactLocation": { "uri": file }, "region": { "startLine": line } },
+            "physicalLocation": { "artifactLocation": { "uri": uri(file) }, "region": { "startLine": line } },
         }),
     };
     json!({ "ruleId": rule, "level": level, "message": { "text": text }, "locations": [location] })

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::outcome::{Outcome, With};
-use super::rules::{AdmissionRules, Mode, Review, Zone};
-use super::workload::{Named, read};
+use super::rules::{AdmissionRules, BreakGlass, Mode, Review, Zone};
+use super::workload::{MODELS_MAX, Workload, cut as shown};
 use crate::pb::weighbridge::v1::Verdict;
 use crate::registry::{Call, Registry};
 
@@ -15,8 +15,6 @@ const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 /// Longest id of a request; the API server sends a UUID.
 const UID_BYTES_MAX: usize = 128;
-/// Models of one object.
-const MODELS_MAX: usize = 64;
 /// The API server cuts warnings that are longer, and drops those beyond 4096 bytes together.
 const WARNING_BYTES_MAX: usize = 250;
 const WARNINGS_MAX: usize = 16;
@@ -66,7 +64,7 @@ pub struct Reviewed {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Asked {
+struct ReviewDocument {
     api_version: String,
     kind: String,
     request: Option<AdmissionRequest>,
@@ -153,7 +151,7 @@ impl AdmissionGate {
     /// # Errors
     /// It is no `AdmissionReview` of the version that is spoken here.
     pub async fn review(&self, registry: &Registry, actor: Arc<str>, document: &[u8]) -> Result<Reviewed, String> {
-        let asked: Asked =
+        let asked: ReviewDocument =
             serde_json::from_slice(document).map_err(|error| format!("the document cannot be read: {error}"))?;
         if asked.api_version != API_VERSION || asked.kind != KIND {
             let (version, kind) = (asked.api_version, asked.kind);
@@ -183,10 +181,10 @@ impl AdmissionGate {
 
     async fn decide(&self, registry: &Registry, request: &AdmissionRequest, response: &mut Response) -> Admitted {
         // Nobody is kept from taking something away.
-        if !matches!(request.operation.as_str(), "CREATE" | "UPDATE") {
+        if matches!(request.operation.as_str(), "DELETE" | "CONNECT") {
             return Admitted::Passed;
         }
-        let named = read(&self.rules, &request.object);
+        let named = Workload::read(&self.rules, &request.object);
         let zone = self.rules.zone(&request.namespace);
         let names_nothing = named.models.is_empty() && named.unclear.is_empty();
         let is_off = zone.is_some_and(|zone| zone.mode == Mode::Off);
@@ -211,41 +209,46 @@ impl AdmissionGate {
                 kind = request.kind.kind,
                 name = request.name,
                 operation = request.operation,
-                why = reason,
-                models = ?named.models,
+                why = shown(reason),
+                models = ?named.models.iter().map(|model| shown(model)).collect::<Vec<_>>(),
                 would_pass = denied.is_empty(),
                 outcome = admitted.as_str(),
                 "the glass is broken"
             );
         }
         if admitted == Admitted::Denied {
-            let message = self.message(zone, request, &named, &denied);
+            let message = cut(&self.message(zone, request, &named, &denied), TEXT_BYTES_MAX);
             let (user, namespace, name) = (&request.user_info.username, &request.namespace, &request.name);
             tracing::info!(user, namespace, kind = request.kind.kind, name, why = message, "the gate denies this");
             // Why it is denied is in the message already.
             response.warnings.clear();
-            let message = cut(&message, TEXT_BYTES_MAX);
             response.status = Status { status: "Failure", code: 403, reason: "Forbidden", message };
         }
         admitted
     }
 
-    fn admit(&self, zone: Option<&Zone>, request: &AdmissionRequest, named: &Named, is_denied: bool) -> Admitted {
+    fn admit(&self, zone: Option<&Zone>, request: &AdmissionRequest, named: &Workload, is_denied: bool) -> Admitted {
         if !is_denied {
             return Admitted::Passed;
         }
         let breaks = named.break_glass.as_deref().is_some_and(|reason| !reason.trim().is_empty());
         match zone {
             Some(zone) if zone.mode == Mode::Warn => Admitted::Warned,
-            Some(zone) if breaks && zone.break_glass.lets(&request.user_info.groups) => Admitted::BrokenGlass,
+            Some(zone) if breaks && self.lets_break(zone, &request.user_info) => Admitted::BrokenGlass,
             _ if self.starts_nothing(request, named) => Admitted::Warned,
             _ => Admitted::Denied,
         }
     }
 
+    /// Whether a user may break the glass: also who only carries out what somebody wrote who might.
+    fn lets_break(&self, zone: &Zone, user: &UserInfo) -> bool {
+        zone.break_glass.lets(&user.groups)
+            || zone.break_glass != BreakGlass::Everybody(false) && self.rules.controllers.contains(&user.username)
+    }
+
     /// Whether an update leaves everything but the object's own metadata as it is: what runs goes on, and can be labelled,
     /// released and taken away.
-    fn starts_nothing(&self, request: &AdmissionRequest, named: &Named) -> bool {
+    fn starts_nothing(&self, request: &AdmissionRequest, named: &Workload) -> bool {
         let (Value::Object(new), Value::Object(old)) = (&request.object, &request.old_object) else { return false };
         let rest = |object: &Map<String, Value>| {
             let mut rest = object.clone();
@@ -254,15 +257,21 @@ impl AdmissionGate {
             rest
         };
         request.operation == "UPDATE" && rest(new) == rest(old) && {
-            let before = read(&self.rules, &request.old_object);
+            let before = Workload::read(&self.rules, &request.old_object);
             (before.models, before.unclear) == (named.models.clone(), named.unclear.clone())
         }
     }
 
-    fn message(&self, zone: Option<&Zone>, request: &AdmissionRequest, named: &Named, denied: &[&Outcome]) -> String {
+    fn message(
+        &self,
+        zone: Option<&Zone>,
+        request: &AdmissionRequest,
+        named: &Workload,
+        denied: &[&Outcome],
+    ) -> String {
         let mut message = denied.iter().map(|outcome| told(outcome)).collect::<Vec<_>>().join("; ");
         let annotation = &self.rules.break_glass_annotation;
-        let lets = zone.is_some_and(|zone| zone.break_glass.lets(&request.user_info.groups));
+        let lets = zone.is_some_and(|zone| self.lets_break(zone, &request.user_info));
         match (&named.break_glass, lets) {
             (None, true) => {
                 message
@@ -276,13 +285,13 @@ impl AdmissionGate {
     }
 }
 
-async fn ask(registry: &Registry, zone: Option<&Zone>, request: &AdmissionRequest, named: &Named) -> Vec<Outcome> {
+async fn ask(registry: &Registry, zone: Option<&Zone>, request: &AdmissionRequest, named: &Workload) -> Vec<Outcome> {
     let Some(zone) = zone else {
         let wrong = format!("no zone of the gate's rules fits the namespace `{}`", request.namespace);
         return vec![Outcome::refused("GATE_MISCONFIGURED", wrong)];
     };
-    if named.models.len() > MODELS_MAX {
-        let wrong = format!("it names {} models, and {MODELS_MAX} are checked at once", named.models.len());
+    if named.models.len().max(named.unclear.len()) > MODELS_MAX {
+        let wrong = format!("it names more than {MODELS_MAX} models");
         return vec![Outcome::refused("MODEL_NOT_NAMED", wrong)];
     }
     let facts = zone.facts();

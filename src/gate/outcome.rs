@@ -1,6 +1,7 @@
 //! What comes of asking for a model at a gate.
 
-use tonic::Code;
+use tonic::{Code, Status};
+use tonic_types::StatusExt as _;
 
 use crate::pb::weighbridge::v1 as pb;
 use crate::registry::Registry;
@@ -56,7 +57,7 @@ impl Outcome {
         };
         match check_eligibility(registry, request).await {
             Ok(response) => Self::of(response.decision.unwrap_or_default(), with.pass_reviews),
-            Err(status) => Self::refused(code_of(status.code()), status.message().to_owned()),
+            Err(status) => Self::refused(code_of(&status), status.message().to_owned()),
         }
     }
 
@@ -103,8 +104,11 @@ impl Outcome {
 }
 
 /// What a refusal without a decision is called.
-fn code_of(code: Code) -> &'static str {
-    match code {
+fn code_of(status: &Status) -> &'static str {
+    let of = |key: &str| status.get_error_details().error_info().and_then(|info| info.metadata.get(key).cloned());
+    match status.code() {
+        // The profile is the gate's own.
+        Code::NotFound if of("kind").is_some_and(|kind| kind == "use profile") => "GATE_MISCONFIGURED",
         Code::NotFound => "MODEL_NOT_FOUND",
         Code::FailedPrecondition => "MODEL_AMBIGUOUS",
         Code::InvalidArgument => "GATE_MISCONFIGURED",

@@ -22,6 +22,10 @@ pub struct AdmissionRules {
     /// Containers that serve models. The first that fits an image counts.
     #[serde(default)]
     pub(super) runtimes: Vec<Runtime>,
+    /// Users that make pods of what others wrote, who were asked about when they wrote it: the cluster's own controllers. Where such
+    /// a pod breaks the glass, it was let.
+    #[serde(default)]
+    pub(super) controllers: BTreeSet<String>,
     /// What holds where. The first that fits a namespace counts.
     pub(super) zones: Vec<Zone>,
 }
@@ -46,6 +50,15 @@ pub(super) struct Runtime {
     /// Variables whose value is the model.
     #[serde(default)]
     pub(super) env: Vec<String>,
+    /// Options that name models in a form that is not read here, such as adapters: an annotation has to say them.
+    #[serde(default)]
+    pub(super) opaque: Vec<String>,
+    /// Whether the first argument is the model where the image's own command is run.
+    #[serde(default)]
+    pub(super) first_argument: bool,
+    /// Whether models are repositories of the hub, behind which a tag or a revision may stand.
+    #[serde(default)]
+    pub(super) hub: bool,
     /// Whether a container that names no model does not pass.
     #[serde(default = "yes")]
     pub(super) required: bool,
@@ -112,7 +125,7 @@ pub(super) enum BreakGlass {
 
 impl Default for BreakGlass {
     fn default() -> Self {
-        Self::Everybody(true)
+        Self::Everybody(false)
     }
 }
 
@@ -171,10 +184,10 @@ impl AdmissionRules {
             filled(format!("runtimes[{i}].images"), &runtime.images, "the images that it holds for");
         }
         for (i, runtime) in self.runtimes.iter().enumerate() {
-            if runtime.arguments.is_empty() && runtime.env.is_empty() {
-                problems.push(format!("runtimes[{i}]: say where the model stands: `arguments`, `env` or both"));
+            if runtime.arguments.is_empty() && runtime.env.is_empty() && !runtime.first_argument && !runtime.required {
+                problems.push(format!("runtimes[{i}]: say where the model stands (`arguments`, `env`, `first_argument`), or that one has to be named (`required`)"));
             }
-            if runtime.arguments.iter().chain(&runtime.env).any(|text| text.trim().is_empty()) {
+            if runtime.arguments.iter().chain(&runtime.env).chain(&runtime.opaque).any(|text| text.trim().is_empty()) {
                 problems.push(format!("runtimes[{i}]: an argument or a variable without a name"));
             }
         }
@@ -248,7 +261,7 @@ mod tests {
         assert!(told("zones: [{namespaces: [a], mode: on}]")[0].contains("mode"));
         assert!(told("zones: [{namespaces: [a], mode: warn, reviews: deny}]")[0].contains("reviews"));
         let text = "{zones: [{namespaces: [], mode: warn}, {namespaces: [''], mode: off}], fields: [a..b], \
-                    runtimes: [{images: []}, {images: [x], env: ['']}], model_annotations: [weighbridge/break-glass]}";
+                    runtimes: [{images: []}, {images: [x], env: [''], required: false}, {images: [x], required: false}], model_annotations: [weighbridge/break-glass]}";
         assert_eq!(told(text).len(), 7, "{:?}", told(text));
         let rules = AdmissionRules::parse("zones: [{namespaces: [a], mode: warn, use_profile: lab}]").unwrap();
         assert_eq!(rules.zone("a").unwrap().use_profile, "useProfiles/lab");

@@ -6,17 +6,27 @@ use serde_json::{Map, Value};
 
 use super::rules::{AdmissionRules, Runtime};
 
+/// Models of one object that are looked at, and places where one cannot be told.
+pub(super) const MODELS_MAX: usize = 64;
 /// Lists of containers of a pod.
 const CONTAINERS: &[&str] = &["containers", "initContainers", "ephemeralContainers"];
 /// Shells, whose command line is one argument.
 const SHELLS: &[&str] = &["sh", "bash", "ash", "dash", "zsh"];
+/// Words of a shell after which a variable may be anything.
+const SETTERS: &[&str] = &["read", "source", ".", "eval"];
 /// Before the repository of a hub.
 const HUB: &str = "hf://";
+/// Ends of files of weights.
+const FILES: &[&str] = &[".gguf", ".safetensors"];
+/// Shortest abbreviation of an option that is taken for it, dashes included.
+const ABBREVIATION_MIN: usize = 5;
+/// Longest value that is shown.
+const SHOWN_CHARS_MAX: usize = 200;
 
 /// What an object names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Named {
-    /// Each once. All of them have to pass.
+pub(super) struct Workload {
+    /// Each once; at most one more than [`MODELS_MAX`]. All of them have to pass.
     pub(super) models: Vec<String>,
     /// Where it cannot be told which model is meant, in words.
     pub(super) unclear: Vec<String>,
@@ -24,36 +34,37 @@ pub(super) struct Named {
     pub(super) break_glass: Option<String>,
 }
 
-/// Reads an object.
-pub(super) fn read(rules: &AdmissionRules, object: &Value) -> Named {
-    let mut found = Found { rules, annotated: Vec::new(), named: Named::default() };
-    found.walk(object);
-    for path in &rules.fields {
-        let value = path.split('.').try_fold(object, |value, part| value.get(part));
-        if let Some(Value::String(text)) = value {
-            found.take(text, &format!("`{path}`"));
+impl Workload {
+    /// Reads an object.
+    pub(super) fn read(rules: &AdmissionRules, object: &Value) -> Self {
+        let mut found = Found { rules, annotated: Vec::new(), workload: Self::default() };
+        found.walk(object);
+        for path in &rules.fields {
+            let value = path.split('.').try_fold(object, |value, part| value.get(part));
+            if let Some(Value::String(text)) = value {
+                found.take(text, false, &format!("`{path}`"));
+            }
         }
+        let Found { annotated, mut workload, .. } = found;
+        // What stands where no id can be read is what the annotations say.
+        if !annotated.is_empty() {
+            workload.unclear.clear();
+        }
+        annotated.into_iter().for_each(|model| add(&mut workload.models, model));
+        workload
     }
-    let Found { annotated, mut named, .. } = found;
-    // What stands where no id can be read is what the annotations say.
-    if !annotated.is_empty() {
-        named.unclear.clear();
-    }
-    for model in annotated {
-        add(&mut named.models, model);
-    }
-    named
 }
 
 struct Found<'r> {
     rules: &'r AdmissionRules,
     annotated: Vec<String>,
-    named: Named,
+    workload: Workload,
 }
 
-fn add(models: &mut Vec<String>, model: String) {
-    if !models.contains(&model) {
-        models.push(model);
+/// Adds one that is not there. Beyond the most nothing is gathered: such an object does not pass.
+fn add(list: &mut Vec<String>, text: String) {
+    if list.len() <= MODELS_MAX && !list.contains(&text) {
+        list.push(text);
     }
 }
 
@@ -87,9 +98,9 @@ impl Found<'_> {
             models.for_each(|model| add(&mut self.annotated, model.to_owned()));
         }
         if let Some(reason) = text(&self.rules.break_glass_annotation) {
-            let said = self.named.break_glass.as_deref().is_some_and(|said| !said.trim().is_empty());
+            let said = self.workload.break_glass.as_deref().is_some_and(|said| !said.trim().is_empty());
             if !said {
-                self.named.break_glass = Some(reason.to_owned());
+                self.workload.break_glass = Some(reason.to_owned());
             }
         }
     }
@@ -97,111 +108,216 @@ impl Found<'_> {
     fn container(&mut self, container: &Value) {
         let text = |key: &str| container.get(key).and_then(Value::as_str).unwrap_or_default();
         let Some(runtime) = self.rules.runtime(text("image")) else { return };
-        let shown = format!("the container `{}`", text("name"));
-        let env = Env::of(container);
+        let shown = format!("the container `{}`", cut(text("name")));
+        let words = Words::of(container);
         let mut is_told = false;
-        for value in env.of_runtime(runtime).chain(arguments(container, runtime, &env)) {
+        for value in words.of_env(container, runtime).into_iter().chain(words.of_arguments(container, runtime)) {
             is_told = true;
             match value {
-                Some(value) => self.take(&value, &shown),
+                Some(value) => self.take(&value, runtime.hub, &shown),
                 None => self.unclear(format!("{shown} takes its model from where it cannot be seen here")),
             }
         }
         if !is_told && runtime.required {
-            self.unclear(format!("{shown} serves a model (`{}`) and names none", text("image")));
+            self.unclear(format!("{shown} serves a model (`{}`) and names none", cut(text("image"))));
         }
     }
 
-    fn take(&mut self, value: &str, shown: &str) {
+    /// Takes what stands where a model is named. `hub`: a repository of the hub, behind which a tag or a revision may stand.
+    fn take(&mut self, value: &str, hub: bool, shown: &str) {
         let value = value.trim();
-        if let Some(repository) = value.strip_prefix(HUB) {
-            // Behind it a revision may stand.
-            let end = repository.find([':', '@']).unwrap_or(repository.len());
-            add(&mut self.named.models, repository.get(..end).unwrap_or(repository).to_owned());
-        } else if value.is_empty() || value.starts_with(['/', '.', '~']) || value.contains("://") {
-            self.unclear(format!("{shown} loads `{value}`, which says a place and no model"));
-        } else {
-            add(&mut self.named.models, value.to_owned());
+        let repository = value.strip_prefix(HUB).or_else(|| hub.then_some(value));
+        let is_file = FILES.iter().any(|end| value.to_ascii_lowercase().ends_with(end));
+        let is_place = |text: &str| text.is_empty() || text.starts_with(['/', '.', '~']) || text.contains("://");
+        match repository {
+            Some(repository) if !is_place(repository) && !is_file => {
+                let end = repository.find([':', '@']).unwrap_or(repository.len());
+                add(&mut self.workload.models, repository.get(..end).unwrap_or(repository).to_owned());
+            }
+            None if !is_place(value) && !is_file => add(&mut self.workload.models, value.to_owned()),
+            _ => self.unclear(format!("{shown} loads `{}`, which says a place and no model", place(value))),
         }
     }
 
     fn unclear(&mut self, text: String) {
-        add(&mut self.named.unclear, text);
+        add(&mut self.workload.unclear, text);
     }
 }
 
-/// The variables of a container. `None`: the value stands elsewhere.
-struct Env<'c>(BTreeMap<&'c str, Option<&'c str>>);
-
-impl<'c> Env<'c> {
-    fn of(container: &'c Value) -> Self {
-        let list = container.get("env").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-        let variable = |entry: &'c Value| {
-            let name = entry.get("name")?.as_str()?;
-            let value = entry.get("value").and_then(Value::as_str);
-            // Neither is an empty value.
-            Some((name, value.or_else(|| entry.get("valueFrom").is_none().then_some(""))))
-        };
-        // Of two the last counts.
-        Self(list.iter().filter_map(variable).collect())
+/// A text that is shown, of some length.
+pub(super) fn cut(text: &str) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
     }
+}
 
-    fn of_runtime<'s>(&'s self, runtime: &'s Runtime) -> impl Iterator<Item = Option<String>> + 's {
-        let values = runtime.env.iter().filter_map(|name| self.0.get(name.as_str()));
-        values.filter(|value| **value != Some("")).map(|value| value.and_then(|value| self.expanded(value)))
-    }
-
-    /// A text with its variables; `None`: one of them, or what a command says, cannot be seen here.
-    fn expanded(&self, text: &str) -> Option<String> {
-        let (mut out, mut rest) = (String::new(), text);
-        while let Some(at) = rest.find(['$', '`']) {
-            out.push_str(rest.get(..at)?);
-            let after = rest.get(at..)?.strip_prefix('$')?;
-            let (name, behind) = if let Some(inner) = after.strip_prefix('(') {
-                inner.split_once(')')?
-            } else if let Some(inner) = after.strip_prefix('{') {
-                inner.split_once('}')?
-            } else {
-                let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
-                after.split_at_checked(end)?
-            };
-            out.push_str(self.0.get(name).copied().flatten().filter(|value| !value.contains(['$', '`']))?);
-            rest = behind;
+/// An address without what may be a secret in it.
+fn place(value: &str) -> String {
+    let value = value.split(['?', '#']).next().unwrap_or_default();
+    match value.split_once("://") {
+        Some((scheme, rest)) => {
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            let host = host.rsplit('@').next().unwrap_or(host);
+            cut(&format!("{scheme}://{host}/{path}"))
         }
-        out.push_str(rest);
-        Some(out)
+        None => cut(value),
     }
 }
 
-/// The models among the arguments of a container.
-fn arguments(container: &Value, runtime: &Runtime, env: &Env<'_>) -> impl Iterator<Item = Option<String>> {
-    let list = |key: &str| container.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default().iter();
-    let written: Vec<&str> = list("command").chain(list("args")).filter_map(Value::as_str).collect();
-    let is_shell = |word: &&str| SHELLS.contains(&word.rsplit('/').next().unwrap_or(word));
-    let mut words: Vec<String> = Vec::new();
-    let mut found = Vec::new();
-    if written.iter().any(is_shell) {
+/// The command line of a container and its variables.
+struct Words {
+    /// `None`: one that cannot be told.
+    words: Vec<Option<String>>,
+    /// `None`: the value stands elsewhere, or may be another.
+    env: BTreeMap<String, Option<String>>,
+    is_shell: bool,
+}
+
+impl Words {
+    fn of(container: &Value) -> Self {
+        let list =
+            |key: &str| container.get(key).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default().iter();
+        let mut env = BTreeMap::new();
+        for entry in list("env") {
+            let Some(name) = entry.get("name").and_then(Value::as_str) else { continue };
+            let value = match (entry.get("value").and_then(Value::as_str), entry.get("valueFrom")) {
+                (Some(value), _) => expanded(value, &env),
+                (None, None | Some(Value::Null)) => Some(String::new()),
+                (None, Some(_)) => None,
+            };
+            // Of a name that is there twice nobody should have to know which one counts.
+            let value = if env.contains_key(name) { None } else { value };
+            env.insert(name.to_owned(), value);
+        }
+        let written: Vec<&str> = list("command").chain(list("args")).filter_map(Value::as_str).collect();
+        let is_shell = written.iter().any(|word| SHELLS.contains(&word.rsplit('/').next().unwrap_or(word)));
+        let mut split: Vec<Option<String>> = Vec::new();
         for word in written {
+            if !is_shell {
+                split.push(Some(word.to_owned()));
+                continue;
+            }
             match shlex::split(word) {
                 // A command ends with `;`, which stands with its last word.
-                Some(split) => words.extend(split.iter().map(|word| word.trim_end_matches(';').to_owned())),
-                None => found.push(None),
+                Some(words) => split.extend(words.iter().map(|word| Some(word.trim_end_matches(';').to_owned()))),
+                None => split.push(None),
             }
         }
-        words.retain(|word| !word.trim().is_empty());
-    } else {
-        words.extend(written.into_iter().map(str::to_owned));
-    }
-    for (i, word) in words.iter().enumerate() {
-        for name in &runtime.arguments {
-            let value = match word.strip_prefix(name.as_str()) {
-                // Another option follows: the model stands elsewhere.
-                Some("") => words.get(i + 1).filter(|next| !next.starts_with('-')).map(String::as_str),
-                Some(behind) => behind.strip_prefix('='),
-                None => None,
+        // What sets a variable on the way.
+        for word in split.iter().flatten() {
+            let is_name = |name: &str| {
+                name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+                    && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
             };
-            found.extend(value.map(|value| env.expanded(value)));
+            if let Some((name, _)) = word.split_once('=').filter(|(name, _)| is_name(name)) {
+                env.insert(name.to_owned(), None);
+            }
+            if is_shell && SETTERS.contains(&word.as_str()) {
+                env.values_mut().for_each(|value| *value = None);
+            }
         }
+        let mut words: Vec<Option<String>> = Vec::new();
+        let mut before_is_option = false;
+        for word in split {
+            let Some(word) = word else {
+                words.push(None);
+                continue;
+            };
+            let is_option = word.starts_with('-') && !word.contains('=');
+            match expanded(&word, &env) {
+                // A variable of a shell may hold several words.
+                Some(expanded) if is_shell && expanded != word => {
+                    words.extend(expanded.split_whitespace().map(|word| Some(word.to_owned())));
+                }
+                Some(expanded) => words.push(Some(expanded)),
+                // Outside of a shell it is one word, and behind an option that option's value; or a part of a word that is told.
+                None if !is_shell && before_is_option || !word.starts_with(['$', '`']) => words.push(Some(word)),
+                None => words.push(None),
+            }
+            before_is_option = is_option;
+        }
+        words.retain(|word| word.as_ref().is_none_or(|word| !word.trim().is_empty()));
+        Self { words, env, is_shell }
     }
-    found.into_iter()
+
+    /// What the variables of a runtime say.
+    fn of_env(&self, container: &Value, runtime: &Runtime) -> Vec<Option<String>> {
+        let has_more = container.get("envFrom").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+        let of = |name: &String| match self.env.get(name) {
+            Some(Some(value)) if value.is_empty() => None,
+            Some(value) => Some(value.clone()),
+            // It may come from elsewhere.
+            None => has_more.then_some(None),
+        };
+        runtime.env.iter().filter_map(of).collect()
+    }
+
+    /// What the command line says.
+    fn of_arguments(&self, container: &Value, runtime: &Runtime) -> Vec<Option<String>> {
+        let mut found = Vec::new();
+        let whole = |value: &str| expanded(value, &self.env);
+        for (i, word) in self.words.iter().enumerate() {
+            let Some(word) = word else {
+                found.push(None);
+                continue;
+            };
+            if runtime.opaque.iter().any(|name| is_option(word, name)) {
+                found.push(None);
+            }
+            for name in runtime.arguments.iter().filter(|name| is_option(word, name)) {
+                let value = match word.split_once('=').filter(|_| name.starts_with('-')) {
+                    Some((_, value)) => whole(value),
+                    // Where another option follows, the model stands elsewhere.
+                    None => self
+                        .words
+                        .get(i + 1)
+                        .cloned()
+                        .flatten()
+                        .filter(|next| !next.starts_with('-'))
+                        .and_then(|v| whole(&v)),
+                };
+                found.push(value);
+            }
+        }
+        // The image itself begins the command.
+        let has_command = container.get("command").and_then(Value::as_array).is_some_and(|list| !list.is_empty());
+        if runtime.first_argument && !has_command && !self.is_shell {
+            let first = self.words.first().cloned().flatten();
+            let is_model = |word: &String| !word.starts_with('-') && !runtime.arguments.contains(word);
+            found.extend(first.filter(is_model).map(|word| whole(&word)));
+        }
+        found
+    }
+}
+
+/// Whether a word is an option of some name, with its value or not: parsers take abbreviations and `_` for `-`.
+fn is_option(word: &str, name: &str) -> bool {
+    if !name.starts_with("--") {
+        return word == name || name.starts_with('-') && word.split_once('=').is_some_and(|(option, _)| option == name);
+    }
+    let option = word.split('=').next().unwrap_or(word).replace('_', "-");
+    let name = name.replace('_', "-");
+    option == name || option.len() >= ABBREVIATION_MIN && name.starts_with(&option)
+}
+
+/// A text with its variables; `None`: one of them, or what a command says, cannot be seen here.
+fn expanded(text: &str, env: &BTreeMap<String, Option<String>>) -> Option<String> {
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(['$', '`']) {
+        out.push_str(rest.get(..at)?);
+        let after = rest.get(at..)?.strip_prefix('$')?;
+        let (name, behind) = if let Some(inner) = after.strip_prefix('(') {
+            inner.split_once(')')?
+        } else if let Some(inner) = after.strip_prefix('{') {
+            inner.split_once('}')?
+        } else {
+            let end = after.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(after.len());
+            after.split_at_checked(end)?
+        };
+        out.push_str(env.get(name)?.as_deref().filter(|value| !value.contains(['$', '`']))?);
+        rest = behind;
+    }
+    out.push_str(rest);
+    Some(out)
 }

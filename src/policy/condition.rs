@@ -83,6 +83,7 @@ impl<M: Schema<Field = M> + Copy + Eq + std::fmt::Debug> Condition<M> {
 
     fn of(mut query: Query<PolicyField<M>>) -> Self {
         each_test_mut(&mut query, &mut normalise);
+        cheapest_first(&mut query);
         let mut condition = Self {
             query,
             facts: Facts::NONE,
@@ -152,6 +153,30 @@ fn normalise<M>(field: &PolicyField<M>, wanted: &mut Wanted) {
 fn is_wanted(activity: Activity, wanted: &Wanted) -> bool {
     let at = Activity::ALL.iter().position(|known| *known == activity).and_then(|at| u8::try_from(at).ok());
     at.is_some_and(|at| wanted.is_met(&Value::Word(at)) != crate::domain::tri::Tri::False)
+}
+
+/// Puts what is cheap to ask before what is not, since most conditions are settled by their first part. The order changes no
+/// answer. Returns about how much all of it costs.
+fn cheapest_first<M: Schema<Field = M> + Copy>(query: &mut Query<PolicyField<M>>) -> usize {
+    match query {
+        Query::And(parts) | Query::Or(parts) => {
+            let mut rated: Vec<(usize, Query<PolicyField<M>>)> =
+                std::mem::take(parts).into_iter().map(|mut part| (cheapest_first(&mut part), part)).collect();
+            rated.sort_by_key(|(cost, _)| *cost);
+            let cost = rated.iter().map(|(cost, _)| cost).sum();
+            parts.extend(rated.into_iter().map(|(_, part)| part));
+            cost
+        }
+        Query::Not(part) | Query::Unknown(part) => cheapest_first(part),
+        Query::Word(_) => 10,
+        Query::Test(test) => match &test.field {
+            PolicyField::Use(_) => 1,
+            PolicyField::Label(_) => 2,
+            PolicyField::Decision(_) => 3,
+            PolicyField::Model(field) if M::is_of_terms(*field) => 8,
+            PolicyField::Model(_) => 6,
+        },
+    }
 }
 
 /// Lets every test of a query be changed.

@@ -6,7 +6,7 @@ use crate::domain::eligibility::{
     Activities, Activity, BusinessTypes, Fact, Facts, Hosting, Measure, PolicyCase, Role,
 };
 use crate::domain::license::{DutyKind, GateSubject};
-use crate::domain::place::CountrySet;
+use crate::domain::place::{Country, CountrySet};
 use crate::domain::tri::Tri;
 
 /// A check: the model as a row of its own, and the case.
@@ -15,16 +15,16 @@ pub(super) struct CheckRow<'r, 'c, 'a, R> {
     pub(super) case: &'r PolicyCase<'c, 'a>,
 }
 
-impl<M, R: Row<M>> Subject<PolicyField<M>> for CheckRow<'_, '_, '_, R> {
-    fn meets(&self, field: PolicyField<M>, wanted: &Wanted) -> Tri {
+impl<M: Copy, R: Row<M>> Subject<PolicyField<M>> for CheckRow<'_, '_, '_, R> {
+    fn meets(&self, field: &PolicyField<M>, wanted: &Wanted) -> Tri {
         let use_ = self.case.use_();
         let organization = &use_.organization;
         let word = |place: Option<u8>| one(wanted, place.map(Value::Word));
         let number = |number: Option<i64>| one(wanted, number.map(Value::Integer));
         match field {
-            PolicyField::Model(field) => self.model.meets(field, wanted),
-            PolicyField::Label(key) => one(wanted, self.label(&key).map(Value::text)),
-            PolicyField::Decision(field) => self.of_decision(field, wanted),
+            PolicyField::Model(field) => self.model.meets(*field, wanted),
+            PolicyField::Label(key) => one(wanted, self.label(key).map(Value::text)),
+            PolicyField::Decision(field) => self.of_decision(*field, wanted),
             PolicyField::Use(field) => match field {
                 UseField::Purpose => word(use_.purpose.map(|purpose| purpose as u8)),
                 UseField::Role => word(Some(role(use_.role))),
@@ -70,9 +70,14 @@ impl<M, R: Row<M>> Subject<PolicyField<M>> for CheckRow<'_, '_, '_, R> {
                     if done.has(Activity::TrainCompetingModels) || done.has(Activity::DistributeTrainedModel) {
                         done.insert(Activity::TrainOtherModels);
                     }
+                    let more = self.case.may_do_more();
                     let met = |done: Activities| {
+                        if let Wanted::Equal(Value::Word(at)) = wanted {
+                            let is_done = Activity::ALL.get(usize::from(*at)).is_some_and(|asked| done.has(*asked));
+                            return if is_done || !more { is_done.into() } else { Tri::Unknown };
+                        }
                         let listed = Activity::ALL.iter().filter(|activity| done.has(**activity));
-                        many(wanted, listed.map(|activity| Value::Word(*activity as u8)), false)
+                        many(wanted, listed.map(|activity| Value::Word(*activity as u8)), more)
                     };
                     let known = met(done);
                     // How it is hosted may be that.
@@ -177,6 +182,9 @@ fn countries(wanted: &Wanted, set: Option<&CountrySet>) -> Tri {
     match set {
         None => many(wanted, [], true),
         Some(set) => {
+            if let Wanted::Equal(Value::Text(code)) = wanted {
+                return Country::parse(code).is_some_and(|country| set.contains(country)).into();
+            }
             let each = set.iter().map(|country| many(wanted, [Value::text(country.as_str())], false));
             each.fold(Tri::False, Tri::or)
         }

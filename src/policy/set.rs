@@ -97,6 +97,35 @@ impl<M> PolicySet<M> {
 }
 
 impl<M: Schema<Field = M> + Copy + Eq + Debug> PolicySet<M> {
+    /// Activities that conditions of enforced policies ask for, where the rest of the case, which may do more, does not settle them.
+    pub fn asked_activities<R: Row<M>>(
+        &self,
+        model: &R,
+        alternatives: &dyn Fn() -> Alternatives<R>,
+        case: &PolicyCase<'_, '_>,
+    ) -> Activities {
+        let mut asked = Activities::default();
+        let row = CheckRow { model, case };
+        for compiled in self.list.iter().filter(|compiled| compiled.policy.is_enforced) {
+            let Some(condition) = compiled.condition.as_ref().filter(|condition| !condition.activities.is_empty())
+            else {
+                continue;
+            };
+            let is_open = match condition.query.holds(&row) {
+                Tri::Unknown => true,
+                Tri::True => false,
+                Tri::False => {
+                    let mut found = unmet(&compiled.policy);
+                    condition.names_terms && condition.may_hold_under(alternatives(), &row, &mut found)
+                }
+            };
+            if is_open {
+                condition.activities.iter().for_each(|activity| asked.insert(*activity));
+            }
+        }
+        asked
+    }
+
     /// Holds policies against a check of a model, and tells those that are met or may be. `None`: the model is no row.
     pub fn meet<'a, R: Row<M>>(
         &'a self,
@@ -108,34 +137,43 @@ impl<M: Schema<Field = M> + Copy + Eq + Debug> PolicySet<M> {
     ) {
         for compiled in self.list.iter().filter(|compiled| compiled.is_among(which)) {
             let policy = &compiled.policy;
-            let unknown = Met {
-                policy,
-                is_certain: false,
-                facts: Facts::NONE,
-                missing: Facts::NONE,
-                missing_labels: MissingLabels::default(),
-                waits_for_others: false,
-            };
+            let unknown = |facts| Met { facts, ..unmet(policy) };
             let (Some(condition), Some(model)) = (&compiled.condition, model) else {
-                met(unknown);
+                met(unknown(Facts::NONE));
                 continue;
             };
             let row = CheckRow { model, case };
             match condition.query.holds(&row) {
                 // What holds in each field may be of another license of a choice.
-                Tri::False if condition.names_terms && condition.may_hold_under(alternatives(), &row) => {
-                    met(Met { facts: condition.facts, ..unknown });
+                Tri::False if condition.names_terms => {
+                    let missing_labels = MissingLabels::none_of(&condition.labels);
+                    let mut found = Met { missing_labels, ..unknown(condition.facts) };
+                    if condition.may_hold_under(alternatives(), &row, &mut found) {
+                        met(found);
+                    }
                 }
                 Tri::False => {}
-                Tri::True => met(Met { is_certain: true, facts: condition.facts, ..unknown }),
+                Tri::True => met(Met { is_certain: true, ..unknown(condition.facts) }),
                 Tri::Unknown => {
                     let missing_labels = MissingLabels::none_of(&condition.labels);
-                    let mut found = Met { facts: condition.facts, missing_labels, ..unknown };
+                    let mut found = Met { missing_labels, ..unknown(condition.facts) };
                     note_missing(&condition.query, &row, &mut found);
                     met(found);
                 }
             }
         }
+    }
+}
+
+/// A policy of which it is not known whether it is met.
+fn unmet(policy: &Policy) -> Met<'_> {
+    Met {
+        policy,
+        is_certain: false,
+        facts: Facts::NONE,
+        missing: Facts::NONE,
+        missing_labels: MissingLabels::default(),
+        waits_for_others: false,
     }
 }
 
@@ -150,13 +188,23 @@ pub enum Alternatives<R> {
 }
 
 impl<M: Schema<Field = M> + Copy + Eq + Debug> Condition<M> {
-    /// Whether a condition that misses the licenses of a choice together may hold under one of them.
-    fn may_hold_under<R: Row<M>>(&self, alternatives: Alternatives<R>, row: &CheckRow<'_, '_, '_, R>) -> bool {
+    /// Whether a condition that misses the licenses of a choice together may hold under one of them, and what it hangs on then.
+    fn may_hold_under<R: Row<M>>(
+        &self,
+        alternatives: Alternatives<R>,
+        row: &CheckRow<'_, '_, '_, R>,
+        found: &mut Met<'_>,
+    ) -> bool {
         match alternatives {
             Alternatives::None => false,
             Alternatives::Among(each) => {
                 let case = row.case;
-                each.iter().any(|model| self.query.holds(&CheckRow { model, case }) != Tri::False)
+                let rows = || each.iter().map(|model| CheckRow { model, case });
+                let held = rows().map(|row| self.query.holds(&row)).fold(Tri::False, Tri::or);
+                if held == Tri::Unknown {
+                    rows().for_each(|row| note_missing(&self.query, &row, found));
+                }
+                held != Tri::False
             }
             Alternatives::Unknown => self.query.holds(&WithoutTerms(row)) != Tri::False,
         }
@@ -169,8 +217,8 @@ struct WithoutTerms<'r, S>(&'r S);
 impl<M: Schema<Field = M> + Copy + Eq + Debug, S: Subject<PolicyField<M>>> Subject<PolicyField<M>>
     for WithoutTerms<'_, S>
 {
-    fn meets(&self, field: PolicyField<M>, wanted: &Wanted) -> Tri {
-        if PolicyField::<M>::is_of_terms(field) { Tri::Unknown } else { self.0.meets(field, wanted) }
+    fn meets(&self, field: &PolicyField<M>, wanted: &Wanted) -> Tri {
+        if PolicyField::<M>::is_of_terms(*field) { Tri::Unknown } else { self.0.meets(field, wanted) }
     }
 
     fn is_called(&self, word: &Word) -> bool {

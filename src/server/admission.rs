@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
@@ -11,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::access::{Access, Reach};
 use super::metrics::Metrics;
@@ -24,6 +26,10 @@ use crate::registry::Registry;
 const PATH: &str = "/validate";
 /// Largest document: it holds an object twice where it is changed, and an API server takes objects of up to 3 MiB.
 const BODY_BYTES_MAX: usize = 8 << 20;
+/// Connections of one address at once: an API server has one for each object that is written.
+const CONNECTIONS_PER_CLIENT_MAX: usize = 256;
+/// Longest time for a document to come.
+const BODY_TIME: Duration = Duration::from_secs(3);
 /// Documents in memory at once.
 const BODIES_MAX: usize = 16;
 
@@ -61,7 +67,7 @@ impl Admission {
     ) -> io::Result<Arc<Self>> {
         let bodies = Semaphore::new(BODIES_MAX);
         let admission = Arc::new(Self { gate, access, reach, bodies, told: ArcSwapOption::empty() });
-        listen("weighbridge-adm", listener, tls, admission.clone())?;
+        listen("weighbridge-adm", listener, tls, CONNECTIONS_PER_CLIENT_MAX, admission.clone())?;
         Ok(admission)
     }
 
@@ -95,12 +101,14 @@ impl Admission {
         let Ok(_turn) = self.bodies.acquire().await else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "it is stopping\n");
         };
-        let document = match Limited::new(request.into_body(), BODY_BYTES_MAX).collect().await {
-            Ok(document) => document.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => {
+        let coming = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
+        let document = match timeout(BODY_TIME, coming).await {
+            Ok(Ok(document)) => document.to_bytes(),
+            Err(_) => return text(StatusCode::REQUEST_TIMEOUT, "the document did not come in time\n"),
+            Ok(Err(error)) if error.is::<LengthLimitError>() => {
                 return text(StatusCode::PAYLOAD_TOO_LARGE, "a document has 8 MiB at most\n");
             }
-            Err(_) => return text(StatusCode::BAD_REQUEST, "the document did not come whole\n"),
+            Ok(Err(_)) => return text(StatusCode::BAD_REQUEST, "the document did not come whole\n"),
         };
         match self.gate.review(&told.registry, actor, &document).await {
             Ok(reviewed) => {

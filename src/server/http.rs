@@ -17,6 +17,8 @@ use super::tls::Tls;
 use super::web::{Pages, listen, refused, shown, text};
 use crate::auth::Shown;
 
+/// Connections of one address at once.
+const CONNECTIONS_PER_CLIENT_MAX: usize = 32;
 /// The form of the figures.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -46,7 +48,7 @@ impl Probes {
     pub fn start(listener: std::net::TcpListener, access: Arc<Access>, tls: Option<Arc<Tls>>) -> io::Result<Arc<Self>> {
         let probes = Arc::new(Self { access, told: ArcSwapOption::empty() });
         // Loading the catalog keeps the thread busy that starts the server.
-        listen("weighbridge-http", listener, tls, probes.clone())?;
+        listen("weighbridge-http", listener, tls, CONNECTIONS_PER_CLIENT_MAX, probes.clone())?;
         Ok(probes)
     }
 

@@ -27,9 +27,8 @@ use super::limits::{Limits, OPENING_TIME};
 use super::tls::Tls;
 use crate::auth::{Shown, shown_by};
 
-/// Connections at once, and those of one address: scrapers, probes and API servers are few.
+/// Connections at once: scrapers, probes and API servers are few.
 const CONNECTIONS_MAX: usize = 256;
-const CONNECTIONS_PER_CLIENT_MAX: usize = 32;
 /// Longest time of a connection.
 const CONNECTION_TIME: Duration = Duration::from_secs(15);
 /// How long to wait after none could be accepted.
@@ -47,11 +46,12 @@ pub(super) trait Pages: Send + Sync + 'static {
     ) -> impl Future<Output = Response<Full<Bytes>>> + Send;
 }
 
-/// Answers from now on, on a thread of its own.
+/// Answers from now on, on a thread of its own; one address has so many connections at once.
 pub(super) fn listen(
     name: &str,
     listener: std::net::TcpListener,
     tls: Option<Arc<Tls>>,
+    connections_per_client: usize,
     pages: Arc<impl Pages>,
 ) -> io::Result<()> {
     listener.set_nonblocking(true)?;
@@ -59,7 +59,7 @@ pub(super) fn listen(
     thread::Builder::new().name(name.to_owned()).spawn(move || {
         runtime.block_on(async {
             match TcpListener::from_std(listener) {
-                Ok(listener) => serve(listener, tls, pages).await,
+                Ok(listener) => serve(listener, tls, connections_per_client, pages).await,
                 Err(error) => tracing::error!(%error, "requests over HTTP cannot be answered"),
             }
         });
@@ -67,13 +67,9 @@ pub(super) fn listen(
     Ok(())
 }
 
-async fn serve(listener: TcpListener, tls: Option<Arc<Tls>>, pages: Arc<impl Pages>) {
+async fn serve(listener: TcpListener, tls: Option<Arc<Tls>>, connections_per_client: usize, pages: Arc<impl Pages>) {
     let turns = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let limits = Limits {
-        connections: CONNECTIONS_MAX,
-        connections_per_client: CONNECTIONS_PER_CLIENT_MAX,
-        ..Limits::default()
-    };
+    let limits = Limits { connections: CONNECTIONS_MAX, connections_per_client, ..Limits::default() };
     let clients = Clients::new(limits);
     loop {
         let Ok(turn) = turns.clone().acquire_owned().await else { return };

@@ -5,18 +5,18 @@ mod check;
 mod import;
 mod lists;
 mod past;
+mod receipt;
 mod status;
 mod watch;
 
 pub use backup::RestoreTarget;
 pub use check::check_eligibility;
+pub use receipt::Signing;
 
 use std::sync::Arc;
 
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
-use crate::attest::{Signer, sign, statement};
-use crate::convert::refusal::no_receipt_key;
 use crate::convert::{self, status::status};
 use crate::pb::weighbridge::v1 as pb;
 use crate::registry::{
@@ -30,15 +30,6 @@ pub struct Services {
     restore: Option<RestoreTarget>,
     security: pb::SecurityStatus,
     signing: Option<Arc<Signing>>,
-}
-
-/// What receipts are signed with.
-#[derive(Clone, Debug)]
-pub struct Signing {
-    /// The key.
-    pub signer: Signer,
-    /// The URI of who vouches for them.
-    pub verifier: String,
 }
 
 impl Services {
@@ -265,13 +256,7 @@ impl pb::eligibility_service_server::EligibilityService for Services {
     }
 
     async fn get_decision_receipt(&self, request: Request<pb::GetDecisionReceiptRequest>) -> Answer<pb::Envelope> {
-        let Some(signing) = &self.signing else { return Err(no_receipt_key()) };
-        let decision = self.registry.decision(&request.into_inner().name).map_err(|error| failed(&error))?;
-        let statement = statement(&decision, &signing.verifier).map_err(|error| {
-            tracing::error!(%error, decision = decision.name, "a receipt could not be written");
-            Status::internal("the receipt could not be written: see the log of the server")
-        })?;
-        Ok(Response::new(sign(statement, &signing.signer)))
+        receipt::receipt(&self.registry, self.signing.as_deref(), &request.into_inner())
     }
 
     async fn list_decisions(&self, request: Request<pb::ListDecisionsRequest>) -> Answer<pb::ListDecisionsResponse> {

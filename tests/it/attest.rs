@@ -70,9 +70,8 @@ async fn a_receipt_says_what_the_decision_says() {
         assert_eq!(predicate["verifiedLevels"], json!([level]));
         assert_eq!(predicate["resourceUri"], format!("weighbridge:{}", decision.model));
         let itself = json!({ "name": decision.name, "digest": { "sha256": receipt.decision.digest } });
-        let commit = receipt.decision.r#use.as_ref().unwrap().model_revision == COMMIT;
-        let model = json!({ "name": decision.model, "digest": { "gitCommit": COMMIT } });
-        assert_eq!(tree["subject"], if commit { json!([model, itself]) } else { json!([itself]) });
+        // Never a commit that the caller named: nobody here has seen it.
+        assert_eq!(tree["subject"], json!([itself]));
 
         // The same decision gives the same receipt.
         assert_eq!(client.get_decision_receipt(request).await.unwrap().into_inner(), envelope);
@@ -141,7 +140,19 @@ fn the_command_verifies_without_a_server() {
 
     let serving = Serving::start(Path::new(&path("data")), &["--store", "memory", "--receipt-key", &key]);
     let server = ["--server", serving.address()];
-    let check = ["check", LLAMA, "--purpose", "commercial", "--hosting", "self-hosted", "--record", "--format", "json"];
+    let check = [
+        "check",
+        LLAMA,
+        "--purpose",
+        "commercial",
+        "--hosting",
+        "self-hosted",
+        "--record",
+        "--format",
+        "json",
+        "--label",
+        "environment=production",
+    ];
     let checked = run(&[&check[..], &server].concat());
     let answer: Value = serde_json::from_slice(&checked.stdout).unwrap();
     let decision = answer.get("decision").unwrap_or(&answer);
@@ -165,6 +176,18 @@ fn the_command_verifies_without_a_server() {
     };
     refused(verify(&receipt, &["--key", &other]), 1, "no signature is of a key");
     refused(verify(&receipt, &["--key", &public, "--model", "allenai/OLMo-2-1124-7B"]), 1, "it is about");
+    let of = |more: &[&str]| verify(&receipt, &[&["--key", &public][..], more].concat());
+    assert_eq!(of(&["--label", "environment=production", "--min-revision", "1"]).status.code(), Some(4));
+    for (more, said) in [
+        (&["--label", "environment=staging"][..], "environment=staging"),
+        (&["--label", "owner=x"], "owner=x"),
+        (&["--min-revision", "1000"], "before 1000"),
+        (&["--actor", "token:ci"], "not `token:ci`"),
+        (&["--profile", "eu"], "not `eu`"),
+    ] {
+        refused(of(more), 1, said);
+    }
+    refused(of(&["--label", "environment"]), 2, "KEY=VALUE");
     refused(verify(&receipt, &["--key", &key]), 2, "no public");
     refused(verify(&receipt, &[]), 2, "--key");
     refused(verify(&path("nothing.json"), &["--key", &public]), 1, "nothing.json");

@@ -181,8 +181,10 @@ fn the_models_of_a_file_are_gated_and_told_as_sarif() {
         std::fs::write(&path, text).unwrap();
         path.display().to_string()
     };
-    let list =
-        write("models.txt", &format!("# ours\nallenai/OLMo-2-1124-7B\n{LLAMA} # chat\nno-such-org/no-such-model\n"));
+    let list = write(
+        "our models.txt",
+        &format!("# ours\nallenai/OLMo-2-1124-7B\n{LLAMA} # chat\nno-such-org/no-such-model\n"),
+    );
     let gate = |more: &[&str]| {
         run(&[&["check", "--offline", "--purpose", "research", "--hosting", "self-hosted"], more].concat())
     };
@@ -196,7 +198,7 @@ fn the_models_of_a_file_are_gated_and_told_as_sarif() {
         let of_rule = results.iter().filter(|result| result["ruleId"] == rule);
         let place = |result: &'_ serde_json::Value| {
             let place = &result["locations"][0]["physicalLocation"];
-            assert_eq!(place["artifactLocation"]["uri"], list.as_str());
+            assert_eq!(place["artifactLocation"]["uri"], list.replace(' ', "%20"));
             place["region"]["startLine"].as_i64().unwrap()
         };
         of_rule.map(|result| (result["level"].as_str().unwrap(), place(result))).collect()

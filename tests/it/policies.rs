@@ -8,11 +8,12 @@ use proptest::test_runner::TestRunner;
 use tonic::Code;
 use tonic::transport::Channel;
 use tonic_types::StatusExt as _;
-use weighbridge::catalog::{PolicySet, Snapshot};
+use weighbridge::catalog::{Entry, PolicySet, Snapshot};
 use weighbridge::convert;
 use weighbridge::domain::eligibility::{
     Activities, Activity, Detail, Reason, Use, Verdict, Waivers, evaluate, verdict,
 };
+use weighbridge::domain::model::Model;
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
@@ -539,11 +540,51 @@ fn with(snapshot: &Snapshot, policies: &[pb::Policy]) -> Snapshot {
     snapshot.with_policy_set(set)
 }
 
+/// Models under choices of licenses, of their own and of ancestors, of which one is too wide to be told apart.
+async fn with_choices(registry: &Registry) {
+    let wide: Vec<String> = (0..17).map(|i| format!("LicenseRef-Choice-{i}")).collect();
+    for (id, expression, base) in [
+        ("either", "Apache-2.0 OR MIT", ""),
+        ("apart", "LicenseRef-Llama-3.3-Community OR CC-BY-NC-4.0", ""),
+        ("both", "(MIT OR CC-BY-NC-4.0) AND Apache-2.0", ""),
+        ("child", "LicenseRef-Llama-3.3-Community OR CC-BY-NC-4.0", "publishers/choices/models/apart"),
+        ("unknown", "MIT OR LicenseRef-Unknown", ""),
+        ("wide", &wide.join(" OR "), ""),
+    ] {
+        let weights = pb::Component {
+            kind: pb::component::Kind::ModelWeights.into(),
+            availability: pb::component::Availability::Available.into(),
+            license_expression: expression.into(),
+            ..Default::default()
+        };
+        let base = pb::BaseModel {
+            model: base.into(),
+            relation: pb::base_model::Relation::FineTune.into(),
+            ..Default::default()
+        };
+        let model = pb::Model {
+            components: vec![weights],
+            base_models: Some(base).filter(|base| !base.model.is_empty()).into_iter().collect(),
+            ..Default::default()
+        };
+        let request = pb::CreateModelRequest {
+            parent: "publishers/choices".into(),
+            model_id: id.into(),
+            model: Some(model),
+            ..Default::default()
+        };
+        registry.create_model(request).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn laws_hold_whatever_the_policies_say() {
     let registry = Registry::open(Arc::new(MemoryStore::new()), Arc::new(jiff::Timestamp::now)).await.unwrap();
+    with_choices(&registry).await;
     let snapshot = registry.snapshot();
-    let models: Vec<_> = snapshot.models().step_by(7).cloned().collect();
+    let is_ours = |entry: &Arc<Entry<Model>>| entry.record.name.publisher() == "choices";
+    let (ours, others): (Vec<_>, Vec<_>) = snapshot.models().cloned().partition(is_ours);
+    let models: Vec<_> = others.into_iter().step_by(7).chain(ours).collect();
     let day = weighbridge::domain::date::Date::parse("2026-11-30").unwrap();
     let mut runner = TestRunner::deterministic();
     let (policies, uses) = (policies(), uses());

@@ -33,14 +33,14 @@ pub trait Schema {
 /// What a filter can be asked of.
 pub trait Subject<F> {
     /// Whether a field holds what is wanted.
-    fn meets(&self, field: F, wanted: &Wanted) -> Tri;
+    fn meets(&self, field: &F, wanted: &Wanted) -> Tri;
     /// Whether a word stands in what it is called.
     fn is_called(&self, word: &Word) -> bool;
 }
 
-impl<F, R: Row<F>> Subject<F> for R {
-    fn meets(&self, field: F, wanted: &Wanted) -> Tri {
-        Row::meets(self, field, wanted)
+impl<F: Copy, R: Row<F>> Subject<F> for R {
+    fn meets(&self, field: &F, wanted: &Wanted) -> Tri {
+        Row::meets(self, *field, wanted)
     }
 
     fn is_called(&self, word: &Word) -> bool {
@@ -196,7 +196,7 @@ impl<F: Copy> Query<F> {
             Self::Not(part) => part.holds(row).negated(),
             Self::Unknown(part) => (part.holds(row) == Tri::Unknown).into(),
             Self::Word(word) => row.is_called(word).into(),
-            Self::Test(test) => row.meets(test.field, &test.wanted),
+            Self::Test(test) => row.meets(&test.field, &test.wanted),
         }
     }
 }

@@ -260,7 +260,8 @@ fn choice(records: &dyn Records, model: &Model) -> Choice {
     let mut expressions: Vec<Option<&Expression>> =
         std::iter::once(own(model)).chain(inherited(records, model)).collect();
     expressions.sort_unstable_by_key(|expression| expression.map(Expression::as_str));
-    expressions.dedup_by_key(|expression| expression.map(Expression::as_str));
+    // The same choice may be made otherwise for each.
+    expressions.dedup_by(|a, b| a.map(Expression::as_str) == b.map(Expression::as_str) && !a.is_some_and(is_choice));
     let is_unknown = expressions.contains(&None);
     let each = expressions.iter().flatten().map(|expression| choices(expression.root()));
     let Some(choices) = product(each) else { return Choice::TooMany };
@@ -276,6 +277,18 @@ fn choice(records: &dyn Records, model: &Model) -> Choice {
         TermsField::ALL.iter().map(of).collect()
     };
     Choice::Among(choices.into_iter().map(held).collect())
+}
+
+/// Whether there is something to choose.
+fn is_choice(expression: &Expression) -> bool {
+    fn any(term: &Term) -> bool {
+        match term {
+            Term::License { .. } => false,
+            Term::And(terms) => terms.iter().any(any),
+            Term::Or(_) => true,
+        }
+    }
+    any(expression.root())
 }
 
 /// The licenses of each choice; `None`: there are too many.

@@ -379,6 +379,7 @@ impl<'a> Out<'a> {
             settled,
             findings: &self.findings,
             waits_for: (facts, measures),
+            more_activities: false,
             of_another_license: is_of_another_license(context.model, context.use_, context.day),
             vocabulary: context.records.vocabulary(),
         }

@@ -57,6 +57,7 @@ pub struct PolicyCase<'c, 'a> {
     pub(super) findings: &'c [Finding<'a>],
     pub(super) waits_for: (Facts, MeasureKeys<'a>),
     pub(super) of_another_license: bool,
+    pub(super) more_activities: bool,
     pub(super) vocabulary: &'a Vocabulary,
 }
 
@@ -77,6 +78,12 @@ impl<'a> PolicyCase<'_, 'a> {
     #[must_use]
     pub fn activities(&self) -> Activities {
         self.activities
+    }
+
+    /// Whether it may do more besides: then an activity that is not among them is not known, and not left undone.
+    #[must_use]
+    pub fn may_do_more(&self) -> bool {
+        self.more_activities
     }
 
     /// Whether the license that is judged is not the record's current one, or could not be placed.
@@ -181,8 +188,8 @@ pub trait Policies {
     /// Whether one that is enforced looks at the decision before policies, so that its findings are needed.
     fn look_at_decision(&self) -> bool;
 
-    /// Activities that conditions of enforced policies ask for.
-    fn activities(&self) -> Activities;
+    /// Activities that conditions of enforced policies ask for, where the rest of the case does not settle them. `case` may do more.
+    fn asked_activities(&self, case: &PolicyCase<'_, '_>) -> Activities;
 
     /// Holds policies against a check, and tells those that are met or may be.
     fn meet<'a>(&'a self, case: &PolicyCase<'_, 'a>, which: Which, met: &mut dyn FnMut(Met<'a>));
@@ -214,7 +221,7 @@ impl Policies for NoPolicies {
         false
     }
 
-    fn activities(&self) -> Activities {
+    fn asked_activities(&self, _: &PolicyCase<'_, '_>) -> Activities {
         Activities::default()
     }
 

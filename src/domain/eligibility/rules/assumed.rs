@@ -12,7 +12,8 @@ pub(in crate::domain::eligibility) fn note<'a>(context: &Context<'a>, out: &mut 
         return;
     }
     let policies = context.records.policies();
-    let (by_rules, by_policies) = (context.may_worsen(out.verdict), policies.activities());
+    let by_rules = context.may_worsen(out.verdict);
+    let by_policies = super::policy::asked_activities(context, out);
     let worse_with = |activity: &Activity| {
         if !by_rules.has(*activity) {
             // The other rules find what they have found.
@@ -23,7 +24,8 @@ pub(in crate::domain::eligibility) fn note<'a>(context: &Context<'a>, out: &mut 
         let mut probe = more.out_for_policies();
         super::judge_terms(&more, &mut probe);
         probe.verdict > out.verdict
-            || !policies.is_empty() && super::policy::with_activity(&more, &probe, *activity, true) > out.verdict
+            || (by_policies.has(*activity) || policies.look_at_decision())
+                && super::policy::with_activity(&more, &probe, *activity, true) > out.verdict
     };
     let asked = |activity: &&Activity| {
         by_rules.has(**activity) || by_policies.has(**activity) && !context.use_.activities.has(**activity)

@@ -3,9 +3,9 @@
 use crate::domain::eligibility::decision::{Effect, Finding, Origin, Verdict};
 use crate::domain::eligibility::evaluate::{Context, Missing, Out};
 use crate::domain::eligibility::fact::MeasureKeys;
-use crate::domain::eligibility::intended_use::Activity;
+use crate::domain::eligibility::intended_use::{Activities, Activity};
 use crate::domain::eligibility::message::Detail;
-use crate::domain::eligibility::policy::{Met, PolicyEffect, Which};
+use crate::domain::eligibility::policy::{Met, PolicyCase, PolicyEffect, Which};
 use crate::domain::eligibility::reason::Reason;
 
 pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
@@ -22,6 +22,15 @@ pub(super) fn check<'a>(context: &Context<'a>, out: &mut Out<'a>) {
     for found in met {
         out.push(finding(context, found, waits_for));
     }
+}
+
+/// Unlisted activities that policies ask for, where the rest does not settle them.
+pub(super) fn asked_activities<'a>(context: &Context<'a>, out: &Out<'a>) -> Activities {
+    let policies = context.records.policies();
+    if policies.is_empty() {
+        return Activities::default();
+    }
+    policies.asked_activities(&PolicyCase { more_activities: true, ..out.policy_case(context) })
 }
 
 /// The verdict with one more activity, as far as policies go: those that it cannot change are left out. `before` is what the
