@@ -1,6 +1,7 @@
 //! Conditions: read, checked with all mistakes at once, compiled.
 
 use super::fields::{DECISION, DecisionField, LABELS, PolicyField, USE, UseField};
+use super::guard::Guard;
 use crate::catalog::filter::{
     Comparison, Near, Node, Operator, Problem, Query, Schema, Value, Wanted, character, check, parse,
 };
@@ -12,6 +13,8 @@ use crate::domain::place::Country;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition<M> {
     pub(super) query: Query<PolicyField<M>>,
+    /// What it cannot hold without.
+    pub(super) guard: Option<Guard>,
     /// The facts of the use that it looks at.
     pub(super) facts: Facts,
     /// Whether it looks at the decision before policies.
@@ -85,6 +88,7 @@ impl<M: Schema<Field = M> + Copy + Eq + std::fmt::Debug> Condition<M> {
         each_test_mut(&mut query, &mut normalise);
         cheapest_first(&mut query);
         let mut condition = Self {
+            guard: Guard::of(&query),
             query,
             facts: Facts::NONE,
             looks_at_decision: false,

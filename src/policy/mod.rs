@@ -8,11 +8,13 @@
 //! | --- | --- |
 //! | `fields.rs` | what a condition can name |
 //! | `condition.rs` | a condition read, checked and compiled |
+//! | `guard.rs` | what settles most conditions at once |
 //! | `row.rs` | a check as a row that a condition is asked of |
 //! | `set.rs` | the policies of a registry, held against a check |
 
 mod condition;
 mod fields;
+mod guard;
 mod row;
 mod set;
 #[cfg(test)]

@@ -20,6 +20,20 @@ pub struct Compiled<M> {
 }
 
 impl<M> Compiled<M> {
+    /// Whether it is plain that its condition does not hold.
+    fn misses(&self, case: &PolicyCase<'_, '_>) -> bool {
+        let guard = self.condition.as_ref().and_then(|condition| condition.guard.as_ref());
+        guard.is_some_and(|guard| guard.misses(case))
+    }
+
+    /// Whether its condition holds, or may.
+    fn may_hold(&self, row: &impl Subject<PolicyField<M>>) -> bool
+    where
+        M: Copy,
+    {
+        self.condition.as_ref().is_none_or(|condition| condition.query.holds(row) != Tri::False)
+    }
+
     fn is_among(&self, which: Which) -> bool {
         let asks = |activity: Activity| self.condition.as_ref().is_some_and(|c| c.activities.contains(&activity));
         let looks = || self.condition.as_ref().is_some_and(|condition| condition.looks_at_decision);
@@ -107,8 +121,8 @@ impl<M: Schema<Field = M> + Copy + Eq + Debug> PolicySet<M> {
         let mut asked = Activities::default();
         let row = CheckRow { model, case };
         for compiled in self.list.iter().filter(|compiled| compiled.policy.is_enforced) {
-            let Some(condition) = compiled.condition.as_ref().filter(|condition| !condition.activities.is_empty())
-            else {
+            let asks = |condition: &&Condition<M>| !condition.activities.is_empty();
+            let Some(condition) = compiled.condition.as_ref().filter(asks).filter(|_| !compiled.misses(case)) else {
                 continue;
             };
             let is_open = match condition.query.holds(&row) {
@@ -138,6 +152,14 @@ impl<M: Schema<Field = M> + Copy + Eq + Debug> PolicySet<M> {
         for compiled in self.list.iter().filter(|compiled| compiled.is_among(which)) {
             let policy = &compiled.policy;
             let unknown = |facts| Met { facts, ..unmet(policy) };
+            if compiled.misses(case) {
+                debug_assert!(
+                    model.is_none_or(|model| !compiled.may_hold(&CheckRow { model, case })),
+                    "{}",
+                    policy.name
+                );
+                continue;
+            }
             let (Some(condition), Some(model)) = (&compiled.condition, model) else {
                 met(unknown(Facts::NONE));
                 continue;
