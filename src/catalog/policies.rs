@@ -25,7 +25,7 @@ impl Policies for Snapshot {
         if self.policy_set().activities() == Activities::default() {
             return Activities::default();
         }
-        let Some(row) = self.row_of(case) else { return Activities::default() };
+        let Some(row) = self.row_of(case) else { return self.policy_set().activities() };
         self.policy_set().asked_activities(&row, &|| row.alternatives(), case)
     }
 

@@ -21,6 +21,8 @@ use crate::server;
 use crate::service::Signing;
 
 const ENVELOPE: &str = "weighbridge.v1.Envelope";
+/// How far apart clocks may be, in seconds.
+const CLOCKS_DIFFER_S: i64 = 60;
 /// Largest file of a key.
 const KEY_BYTES_MAX: usize = 64 << 10;
 
@@ -115,7 +117,8 @@ impl VerifyReceiptArguments {
         if let Some(least) = self.min_revision.filter(|least| decision.revision < *least) {
             problems.push(format!("it was decided on revision {}, before {least}", decision.revision));
         }
-        if receipt.time > now {
+        // Clocks differ a little.
+        if receipt.time.duration_since(now).as_secs() > CLOCKS_DIFFER_S {
             problems.push(format!("it says that it was made at {}, which has not come", receipt.time));
         }
         if let Some(hours) = self.max_age_h {
@@ -124,6 +127,8 @@ impl VerifyReceiptArguments {
                 let age = now.duration_since(time).as_hours();
                 if age >= i64::from(hours) {
                     problems.push(format!("{what} {age} hours ago"));
+                } else if time.duration_since(now).as_secs() > CLOCKS_DIFFER_S {
+                    problems.push(format!("{what} {time}, which has not come"));
                 }
             }
         }

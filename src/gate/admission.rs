@@ -190,7 +190,8 @@ impl AdmissionGate {
         let is_off = zone.is_some_and(|zone| zone.mode == Mode::Off);
         let outcomes = if names_nothing || is_off { Vec::new() } else { ask(registry, zone, request, &named).await };
         let denied: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.passes).collect();
-        let admitted = self.admit(zone, request, &named, !denied.is_empty());
+        let unlet = self.breaks_unlet(zone, request, &named);
+        let admitted = self.admit(zone, request, &named, !denied.is_empty(), unlet);
         for outcome in &outcomes {
             // What passes has nothing to say but what must then be done.
             if !outcome.passes || outcome.verdict > Verdict::Eligible {
@@ -227,7 +228,17 @@ impl AdmissionGate {
         admitted
     }
 
-    fn admit(&self, zone: Option<&Zone>, request: &AdmissionRequest, named: &Workload, is_denied: bool) -> Admitted {
+    fn admit(
+        &self,
+        zone: Option<&Zone>,
+        request: &AdmissionRequest,
+        named: &Workload,
+        is_denied: bool,
+        unlet: bool,
+    ) -> Admitted {
+        if unlet && !self.starts_nothing(request, named) {
+            return Admitted::Denied;
+        }
         if !is_denied {
             return Admitted::Passed;
         }
@@ -240,10 +251,18 @@ impl AdmissionGate {
         }
     }
 
+    /// Whether it says that the glass is broken, and its writer may not: also where nothing has to be broken yet, since what
+    /// controllers make of it later would pass.
+    fn breaks_unlet(&self, zone: Option<&Zone>, request: &AdmissionRequest, named: &Workload) -> bool {
+        let breaks = named.break_glass.as_deref().is_some_and(|reason| !reason.trim().is_empty());
+        zone.is_some_and(|zone| breaks && zone.mode == Mode::Enforce && !self.lets_break(zone, &request.user_info))
+    }
+
     /// Whether a user may break the glass: also who only carries out what somebody wrote who might.
     fn lets_break(&self, zone: &Zone, user: &UserInfo) -> bool {
         zone.break_glass.lets(&user.groups)
-            || zone.break_glass != BreakGlass::Everybody(false) && self.rules.controllers.contains(&user.username)
+            || matches!(&zone.break_glass, BreakGlass::Groups(groups) if !groups.is_empty())
+                && self.rules.controllers.contains(&user.username)
     }
 
     /// Whether an update leaves everything but the object's own metadata as it is: what runs goes on, and can be labelled,
@@ -270,6 +289,9 @@ impl AdmissionGate {
         denied: &[&Outcome],
     ) -> String {
         let mut message = denied.iter().map(|outcome| told(outcome)).collect::<Vec<_>>().join("; ");
+        if message.is_empty() {
+            message.push_str("All of its models pass");
+        }
         let annotation = &self.rules.break_glass_annotation;
         let lets = zone.is_some_and(|zone| self.lets_break(zone, &request.user_info));
         match (&named.break_glass, lets) {

@@ -53,6 +53,9 @@ pub(super) struct Runtime {
     /// Options that name models in a form that is not read here, such as adapters: an annotation has to say them.
     #[serde(default)]
     pub(super) opaque: Vec<String>,
+    /// Variables of that kind.
+    #[serde(default)]
+    pub(super) opaque_env: Vec<String>,
     /// Whether the first argument is the model where the image's own command is run.
     #[serde(default)]
     pub(super) first_argument: bool,
@@ -187,7 +190,14 @@ impl AdmissionRules {
             if runtime.arguments.is_empty() && runtime.env.is_empty() && !runtime.first_argument && !runtime.required {
                 problems.push(format!("runtimes[{i}]: say where the model stands (`arguments`, `env`, `first_argument`), or that one has to be named (`required`)"));
             }
-            if runtime.arguments.iter().chain(&runtime.env).chain(&runtime.opaque).any(|text| text.trim().is_empty()) {
+            if runtime
+                .arguments
+                .iter()
+                .chain(&runtime.env)
+                .chain(&runtime.opaque)
+                .chain(&runtime.opaque_env)
+                .any(|text| text.trim().is_empty())
+            {
                 problems.push(format!("runtimes[{i}]: an argument or a variable without a name"));
             }
         }

@@ -13,13 +13,17 @@ const CONTAINERS: &[&str] = &["containers", "initContainers", "ephemeralContaine
 /// Shells, whose command line is one argument.
 const SHELLS: &[&str] = &["sh", "bash", "ash", "dash", "zsh"];
 /// Words of a shell after which a variable may be anything.
-const SETTERS: &[&str] = &["read", "source", ".", "eval"];
+const SETTERS: &[&str] = &["read", "source", ".", "eval", "mapfile", "readarray"];
+/// What ends a word of a shell, spaces or not.
+const SHELL_MARKS: &[char] = &[';', '|', '&', '(', ')', '{', '}', ' ', '\t', '\n'];
 /// Before the repository of a hub.
 const HUB: &str = "hf://";
 /// Ends of files of weights.
 const FILES: &[&str] = &[".gguf", ".safetensors"];
 /// Shortest abbreviation of an option that is taken for it, dashes included.
 const ABBREVIATION_MIN: usize = 5;
+/// Longest text with its variables put in: one variable may hold others many times over.
+const EXPANDED_BYTES_MAX: usize = 64 << 10;
 /// Longest value that is shown.
 const SHOWN_CHARS_MAX: usize = 200;
 
@@ -204,18 +208,18 @@ impl Words {
                 None => split.push(None),
             }
         }
-        // What sets a variable on the way.
+        // What sets a variable on the way: `NAME=…` behind another command, and in a shell any mention of its name.
         for word in split.iter().flatten() {
-            let is_name = |name: &str| {
-                name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-                    && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
-            };
-            if let Some((name, _)) = word.split_once('=').filter(|(name, _)| is_name(name)) {
-                env.insert(name.to_owned(), None);
+            let assigned = word.split_once('=').map(|(name, _)| name);
+            for name in assigned.into_iter().chain(is_shell.then(|| mentioned(word)).into_iter().flatten()) {
+                if let Some(value) = env.get_mut(name) {
+                    *value = None;
+                }
             }
-            if is_shell && SETTERS.contains(&word.as_str()) {
-                env.values_mut().for_each(|value| *value = None);
-            }
+        }
+        let sets = |word: &String| word.split(SHELL_MARKS).any(|part| SETTERS.contains(&part));
+        if is_shell && split.iter().flatten().any(sets) {
+            env.values_mut().for_each(|value| *value = None);
         }
         let mut words: Vec<Option<String>> = Vec::new();
         let mut before_is_option = false;
@@ -250,7 +254,10 @@ impl Words {
             // It may come from elsewhere.
             None => has_more.then_some(None),
         };
-        runtime.env.iter().filter_map(of).collect()
+        // Those that are not read here only have to be empty.
+        let is_opaque = |name: &&String| of(name).is_some();
+        let opaque = runtime.opaque_env.iter().filter(is_opaque).map(|_| None);
+        runtime.env.iter().filter_map(of).chain(opaque).collect()
     }
 
     /// What the command line says.
@@ -291,12 +298,28 @@ impl Words {
     }
 }
 
+/// The names in a word of a shell that stand there not to be read (`$NAME`), but perhaps to be set.
+fn mentioned(word: &str) -> impl Iterator<Item = &str> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut at = 0;
+    word.split(move |c: char| !is_part(c)).filter(move |name| {
+        let from = at;
+        // What stands between two names is one character, of one byte or more.
+        at = from + name.len();
+        at += word.get(at..).and_then(|rest| rest.chars().next()).map_or(0, char::len_utf8);
+        let before = word.get(..from).unwrap_or_default();
+        let is_read = ["$", "${", "$("].iter().any(|mark| before.ends_with(mark));
+        !is_read && !name.is_empty()
+    })
+}
+
 /// Whether a word is an option of some name, with its value or not: parsers take abbreviations and `_` for `-`.
 fn is_option(word: &str, name: &str) -> bool {
     if !name.starts_with("--") {
         return word == name || name.starts_with('-') && word.split_once('=').is_some_and(|(option, _)| option == name);
     }
-    let option = word.split('=').next().unwrap_or(word).replace('_', "-");
+    // Behind a dot stands a part of a value.
+    let option = word.split(['=', '.', '+']).next().unwrap_or(word).replace('_', "-");
     let name = name.replace('_', "-");
     option == name || option.len() >= ABBREVIATION_MIN && name.starts_with(&option)
 }
@@ -317,6 +340,9 @@ fn expanded(text: &str, env: &BTreeMap<String, Option<String>>) -> Option<String
         };
         out.push_str(env.get(name)?.as_deref().filter(|value| !value.contains(['$', '`']))?);
         rest = behind;
+        if out.len() + rest.len() > EXPANDED_BYTES_MAX {
+            return None;
+        }
     }
     out.push_str(rest);
     Some(out)

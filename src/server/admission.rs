@@ -27,9 +27,11 @@ const PATH: &str = "/validate";
 /// Largest document: it holds an object twice where it is changed, and an API server takes objects of up to 3 MiB.
 const BODY_BYTES_MAX: usize = 8 << 20;
 /// Connections of one address at once: an API server has one for each object that is written.
-const CONNECTIONS_PER_CLIENT_MAX: usize = 256;
+const CONNECTIONS_PER_CLIENT_MAX: usize = 128;
 /// Longest time for a document to come.
 const BODY_TIME: Duration = Duration::from_secs(3);
+/// Longest time until there is room for one.
+const TURN_TIME: Duration = Duration::from_secs(1);
 /// Documents in memory at once.
 const BODIES_MAX: usize = 16;
 
@@ -98,8 +100,8 @@ impl Admission {
         let Some(told) = self.told.load_full() else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "the catalog is being loaded\n");
         };
-        let Ok(_turn) = self.bodies.acquire().await else {
-            return text(StatusCode::SERVICE_UNAVAILABLE, "it is stopping\n");
+        let Ok(Ok(_turn)) = timeout(TURN_TIME, self.bodies.acquire()).await else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "too many documents are on their way\n");
         };
         let coming = Limited::new(request.into_body(), BODY_BYTES_MAX).collect();
         let document = match timeout(BODY_TIME, coming).await {

@@ -321,6 +321,15 @@ async fn what_is_no_review_is_no_answer() {
     let answer = cluster.post(&[], large.to_string().as_bytes());
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("more than 64 models"), "{answer}");
     assert!(answer.len() < 6_000, "{}", answer.len());
+    // Variables that hold others many times over.
+    let laughs: Vec<Value> = (0..40)
+        .map(|i| json!({ "name": format!("A{i}"), "value": if i == 0 { "x".repeat(10) } else { format!("$(A{})", i - 1).repeat(10) } }))
+        .collect();
+    let container = json!({ "name": "llm", "image": "vllm/vllm-openai", "args": ["--model", "$(A39)"], "env": laughs });
+    let object = json!({ "spec": { "containers": [container] } });
+    let large = of(json!({ "uid": "a", "operation": "CREATE", "namespace": "prod", "object": object }));
+    let answer = cluster.post(&[], large.to_string().as_bytes());
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("cannot be seen"), "{answer}");
     assert!(cluster.post(&[], &vec![b' '; (8 << 20) + 1]).starts_with("HTTP/1.1 413"));
     assert!(cluster.send("GET /validate", &[], b"").starts_with("HTTP/1.1 405"));
     assert!(cluster.send("POST /else", &[], b"").starts_with("HTTP/1.1 404"));
