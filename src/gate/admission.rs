@@ -41,6 +41,9 @@ pub enum Admitted {
 }
 
 impl Admitted {
+    /// Each of them.
+    pub const ALL: &'static [Self] = &[Self::Passed, Self::Warned, Self::BrokenGlass, Self::Denied];
+
     /// Its name in figures and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {

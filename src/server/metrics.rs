@@ -63,7 +63,11 @@ impl Metrics {
         let latency: fn() -> Histogram = || Histogram::new(BOUNDS_S);
         let seconds = Family::new_with_constructor(latency);
         let refused = Family::default();
-        let admitted = Family::default();
+        let admitted = Family::<AdmittedLabels, Counter>::default();
+        // They are there before the first: what rises from nothing is not seen to rise.
+        for outcome in Admitted::ALL {
+            let _ = admitted.get_or_create(&AdmittedLabels { outcome: outcome.as_str() });
+        }
         let mut exporter = Exporter::with_prefix("weighbridge");
         exporter.register("calls", "Calls that were let in, by method and code", Family::clone(&handled));
         let text = "Time from the request to the answer; of streams, to their end";
