@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::Failure;
 use super::security::{ReachArgument, Security, on_lines};
-use crate::gate::{AdmissionGate, AdmissionRules, GateSettings};
+use crate::gate::{AdmissionGate, AdmissionRules, GateSettings, profile_name};
 use crate::server::{Admission, read_bounded};
 
 /// Largest file of rules.
@@ -34,12 +34,9 @@ pub(super) struct GateArguments {
 
 impl GateArguments {
     pub(super) fn settings(&self) -> GateSettings {
-        let full = |name: &String| {
-            if name.starts_with("useProfiles/") { name.clone() } else { format!("useProfiles/{name}") }
-        };
         GateSettings {
             model_header: self.gate_model_header.to_ascii_lowercase(),
-            use_profile: self.gate_profile.as_ref().map_or_else(String::new, full),
+            use_profile: profile_name(self.gate_profile.as_deref().unwrap_or_default()),
             dry_run: self.gate_dry_run,
             pass_reviews: self.gate_pass_reviews,
         }

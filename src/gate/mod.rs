@@ -21,4 +21,4 @@ mod workload;
 pub use admission::{AdmissionGate, Admitted, Reviewed};
 pub use envoy::EnvoyGate;
 pub use rules::AdmissionRules;
-pub use settings::GateSettings;
+pub use settings::{GateSettings, profile_name};

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
+use super::settings::profile_name;
 use crate::pb::weighbridge::v1 as pb;
 
 /// Rules of the gate before a cluster.
@@ -160,9 +161,7 @@ impl AdmissionRules {
             return Err(problems);
         }
         for zone in &mut rules.zones {
-            if !zone.use_profile.is_empty() && !zone.use_profile.starts_with("useProfiles/") {
-                zone.use_profile = format!("useProfiles/{}", zone.use_profile);
-            }
+            zone.use_profile = profile_name(&zone.use_profile);
         }
         Ok(rules)
     }

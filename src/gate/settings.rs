@@ -32,6 +32,13 @@ impl Default for GateSettings {
 const PREFIX: &str = "weighbridge.";
 const LABEL: &str = "label.";
 
+/// The resource name of a profile that is named by it or by its id; empty: none.
+#[must_use]
+pub fn profile_name(name: &str) -> String {
+    const COLLECTION: &str = "useProfiles/";
+    if name.is_empty() || name.starts_with(COLLECTION) { name.to_owned() } else { format!("{COLLECTION}{name}") }
+}
+
 /// The settings of one request.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Asked {
@@ -52,10 +59,7 @@ impl Asked {
             let bad = |values: &str| format!("the gateway's setting `{PREFIX}{key}` is `{value}`, and not {values}");
             match key {
                 "model_header" => asked.settings.model_header = value.to_ascii_lowercase(),
-                "use_profile" if value.is_empty() || value.starts_with("useProfiles/") => {
-                    asked.settings.use_profile.clone_from(value);
-                }
-                "use_profile" => asked.settings.use_profile = format!("useProfiles/{value}"),
+                "use_profile" => asked.settings.use_profile = profile_name(value),
                 "mode" => {
                     asked.settings.dry_run = match value.as_str() {
                         "enforce" => false,

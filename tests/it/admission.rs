@@ -24,10 +24,9 @@ use weighbridge::gate::{AdmissionGate, AdmissionRules};
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
-use weighbridge::pb::weighbridge::v1::use_profile_service_client::UseProfileServiceClient;
 use weighbridge::server::{Access, Admission, Probes, Reach, ServerOptions, Tls, TlsFiles};
 
-use crate::harness::TestServer;
+use crate::harness::{TestServer, write_lab_profile};
 use crate::settings::get;
 
 fn case_file(name: &str) -> String {
@@ -95,18 +94,7 @@ impl Cluster {
     async fn with_records() -> Self {
         let cluster = Self::new(Access::default(), Reach::Authenticated).await;
         let channel = cluster.server.as_ref().unwrap().connect().await;
-        let profile = pb::UseProfile {
-            name: "useProfiles/lab".into(),
-            r#use: Some(pb::Use {
-                purpose: pb::Purpose::Research.into(),
-                hosting: pb::Hosting::SelfHosted.into(),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let request =
-            pb::UpdateUseProfileRequest { use_profile: Some(profile), allow_missing: true, ..Default::default() };
-        UseProfileServiceClient::new(channel.clone()).update_use_profile(request).await.unwrap();
+        write_lab_profile(channel.clone()).await;
         for (id, availability, license) in [
             ("closed", pb::component::Availability::Unavailable, ""),
             ("unread", pb::component::Availability::Available, "LicenseRef-Unknown"),

@@ -8,9 +8,8 @@ use weighbridge::pb::envoy::service::auth::v3::authorization_client::Authorizati
 use weighbridge::pb::envoy::service::auth::v3::check_response::HttpResponse;
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::policy_service_client::PolicyServiceClient;
-use weighbridge::pb::weighbridge::v1::use_profile_service_client::UseProfileServiceClient;
 
-use crate::harness::TestServer;
+use crate::harness::{TestServer, write_lab_profile};
 
 const OLMO: &str = "allenai/OLMo-2-1124-7B";
 const LLAMA: &str = "meta-llama/Llama-3.3-70B-Instruct";
@@ -40,18 +39,7 @@ impl Gate {
     async fn new() -> Self {
         let server = TestServer::in_memory();
         let channel = server.connect().await;
-        let profile = pb::UseProfile {
-            name: "useProfiles/lab".into(),
-            r#use: Some(pb::Use {
-                purpose: pb::Purpose::Research.into(),
-                hosting: pb::Hosting::SelfHosted.into(),
-                ..Default::default()
-            }),
-            ..Default::default()
-        };
-        let request =
-            pb::UpdateUseProfileRequest { use_profile: Some(profile), allow_missing: true, ..Default::default() };
-        UseProfileServiceClient::new(channel.clone()).update_use_profile(request).await.unwrap();
+        write_lab_profile(channel.clone()).await;
         let policies = PolicyServiceClient::new(channel.clone());
         Self { client: AuthorizationClient::new(channel), policies, _server: server }
     }

@@ -10,6 +10,8 @@ use tokio::sync::oneshot;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
+use weighbridge::pb::weighbridge::v1 as pb;
+use weighbridge::pb::weighbridge::v1::use_profile_service_client::UseProfileServiceClient;
 use weighbridge::registry::{DecisionLog, LogSettings, OpenGeneration, Registry, WatchLimits};
 use weighbridge::server::{self, ServerOptions};
 use weighbridge::store::{MemoryStore, SledOptions, SledStore, Store};
@@ -155,4 +157,19 @@ pub fn refused<T: std::fmt::Debug>(result: Result<T, Status>, code: Code) -> Sta
     assert_eq!(status.code(), code, "{status:?}");
     reason(&status);
     status
+}
+
+/// Writes the profile `lab` of the gates' tests: research on own machines.
+pub async fn write_lab_profile(channel: Channel) {
+    let profile = pb::UseProfile {
+        name: "useProfiles/lab".into(),
+        r#use: Some(pb::Use {
+            purpose: pb::Purpose::Research.into(),
+            hosting: pb::Hosting::SelfHosted.into(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    let request = pb::UpdateUseProfileRequest { use_profile: Some(profile), allow_missing: true, ..Default::default() };
+    UseProfileServiceClient::new(channel).update_use_profile(request).await.unwrap();
 }
