@@ -8,6 +8,7 @@ use prost::Message as _;
 const PROTOS: &[&str] = &[
     "envoy/service/auth/v3/authorization.proto",
     "weighbridge/v1/admin.proto",
+    "weighbridge/v1/advisor.proto",
     "weighbridge/v1/deployment.proto",
     "weighbridge/v1/eligibility.proto",
     "weighbridge/v1/license.proto",

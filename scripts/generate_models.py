@@ -3,9 +3,9 @@
 
     generate_models.py SHARED_DATA_DIR OUT_DIR --weighbridge BINARY
 
-BINARY must be built with an empty `data/generated`. The script starts it as a server that forgets everything, imports the data
-sets as anybody would, groups the offerings that are of no known model, imports those groups as further models, and
-writes down the merged records of every model that models.dev lists or that somebody sells. So each field is what the importers
+BINARY must be built with an empty `data/generated` and `data/architectures`. The script starts it as a server that forgets
+everything, imports the data sets as anybody would, groups the offerings that are of no known model, imports those groups as
+further models, and writes down the merged records of every model that models.dev lists or that somebody sells. So each field is what the importers
 made of a source, with its provenance; nothing is filled in here. What this script decides is only which ids are one
 model, and whose: see `group` and `publisher_of`. It prints what it left out.
 """

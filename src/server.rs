@@ -38,11 +38,11 @@ use crate::gate::{EnvoyGate, GateSettings};
 use crate::pb::envoy::service::auth::v3::authorization_server::AuthorizationServer;
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::{
-    admin_service_server::AdminServiceServer, deployment_service_server::DeploymentServiceServer,
-    eligibility_service_server::EligibilityServiceServer, license_service_server::LicenseServiceServer,
-    model_service_server::ModelServiceServer, offering_service_server::OfferingServiceServer,
-    policy_service_server::PolicyServiceServer, use_profile_service_server::UseProfileServiceServer,
-    waiver_service_server::WaiverServiceServer,
+    admin_service_server::AdminServiceServer, advisor_service_server::AdvisorServiceServer,
+    deployment_service_server::DeploymentServiceServer, eligibility_service_server::EligibilityServiceServer,
+    license_service_server::LicenseServiceServer, model_service_server::ModelServiceServer,
+    offering_service_server::OfferingServiceServer, policy_service_server::PolicyServiceServer,
+    use_profile_service_server::UseProfileServiceServer, waiver_service_server::WaiverServiceServer,
 };
 use crate::registry::Registry;
 use crate::service::{RestoreTarget, Services, Signing};
@@ -72,6 +72,7 @@ const HEALTH_SERVICES: &[&str] = &[
     "weighbridge.v1.OfferingService",
     "weighbridge.v1.LicenseService",
     "weighbridge.v1.EligibilityService",
+    "weighbridge.v1.AdvisorService",
     "weighbridge.v1.UseProfileService",
     "envoy.service.auth.v3.Authorization",
     "weighbridge.v1.DeploymentService",
@@ -80,8 +81,12 @@ const HEALTH_SERVICES: &[&str] = &[
     "weighbridge.v1.AdminService",
 ];
 /// Those of them that only read: they go on while the store takes no writes.
-const READING_SERVICES: &[&str] =
-    &["weighbridge.v1.OfferingService", "weighbridge.v1.EligibilityService", "weighbridge.v1.AdminService"];
+const READING_SERVICES: &[&str] = &[
+    "weighbridge.v1.OfferingService",
+    "weighbridge.v1.EligibilityService",
+    "weighbridge.v1.AdvisorService",
+    "weighbridge.v1.AdminService",
+];
 /// How often it is seen whether the health has changed.
 const HEALTH_EVERY: Duration = Duration::from_millis(500);
 /// How the server is run.
@@ -363,6 +368,7 @@ fn router(shared: Shared, health: HealthServer<impl Health>) -> io::Result<Route
         .add_service(UseProfileServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(DeploymentServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(gate.max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(AdvisorServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(PolicyServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(WaiverServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(AdminServiceServer::new(services).max_decoding_message_size(MESSAGE_BYTES_MAX)))

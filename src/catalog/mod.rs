@@ -14,6 +14,7 @@ mod aliases;
 pub mod coverage;
 pub mod fields;
 pub mod filter;
+pub mod hardware;
 pub mod index;
 pub mod mof;
 mod policies;

@@ -12,6 +12,7 @@ use super::policies::{ModelPolicy, PolicySet};
 use super::pool::Pool;
 use crate::domain::date::Date;
 use crate::domain::eligibility::{Policies, Records, Waiver, measures_at_release};
+use crate::domain::hosting::Hardware;
 use crate::domain::license::{Coverage, License, UseRestriction};
 use crate::domain::model::Model;
 use crate::domain::name::{LicenseId, ModelName, OfferingName, ProviderId};
@@ -34,6 +35,8 @@ pub struct Reference {
     pub mof: MofFramework,
     /// Under which names publishers are known.
     pub publishers: Publishers,
+    /// Accelerators, what is assumed of them, and rules for data.
+    pub hardware: Hardware,
 }
 
 impl Reference {
@@ -42,7 +45,13 @@ impl Reference {
     /// # Errors
     /// Every problem of the table.
     pub fn new(vocabulary: Vocabulary, mof: &str, publishers: Publishers) -> Result<Self, Vec<String>> {
-        Ok(Self { vocabulary, mof: mof_table::read_mof(mof)?, publishers })
+        Ok(Self { vocabulary, mof: mof_table::read_mof(mof)?, publishers, hardware: Hardware::default() })
+    }
+
+    /// The same with what is known of hardware.
+    #[must_use]
+    pub fn with_hardware(self, hardware: Hardware) -> Self {
+        Self { hardware, ..self }
     }
 }
 

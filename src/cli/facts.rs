@@ -276,7 +276,7 @@ impl Figure {
 }
 
 /// A whole number: digits with `_` or `,` between thousands, a decimal part only before K, M or B.
-fn number_of(text: &str) -> Option<i64> {
+pub(super) fn number_of(text: &str) -> Option<i64> {
     let text = text.replace(['_', ','], "");
     let (digits, places) = match text.chars().last()?.to_ascii_uppercase() {
         'K' => (text.get(..text.len() - 1)?, 3),

@@ -1,6 +1,8 @@
 //! The command line: the same use cases as the RPCs. One file a command.
 
+mod advise;
 mod backup;
+mod chart;
 mod check;
 mod client;
 mod compact;
@@ -78,6 +80,9 @@ enum Command {
     /// Look at and change models.
     #[command(subcommand)]
     Models(models::ModelsCommand),
+    /// Ask where to run a model, on what, and at which cost.
+    #[command(subcommand)]
+    Advise(advise::AdviseCommand),
     /// Look at who serves which model, and at what price.
     #[command(subcommand)]
     Offerings(offerings::OfferingsCommand),
@@ -213,6 +218,7 @@ fn execute(command: Command, settings: &[config::Setting], out: &Output) -> Resu
             Command::Serve(arguments) => serve::run(*arguments, out).await,
             Command::Check(arguments) => check::run(*arguments, out).await,
             Command::Models(command) => models::run(command, out).await,
+            Command::Advise(command) => advise::run(command, out).await,
             Command::Offerings(command) => offerings::run(command, out).await,
             Command::Licenses(command) => licenses::run(command, out).await,
             Command::Profiles(command) => named::run::<UseProfileServiceClient<Channel>>(command, out).await,

@@ -26,6 +26,14 @@ pub fn as_of(revision: i64, time: Option<prost_types::Timestamp>) -> Result<AsOf
     v.finish(Some(read))
 }
 
+/// Reads the least revision to answer from.
+pub(super) fn revision_from(v: &mut Violations, min_revision: i64) -> u64 {
+    u64::try_from(min_revision).unwrap_or_else(|_| {
+        v.add("min_revision", format_args!("{min_revision} is negative"));
+        0
+    })
+}
+
 pub(super) fn read_as_of(v: &mut Violations, revision: i64, time: Option<prost_types::Timestamp>) -> AsOf {
     let of_revision = match u64::try_from(revision) {
         Ok(0) => None,

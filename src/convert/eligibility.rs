@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::as_of::{AsOf, read_as_of};
+use super::as_of::{AsOf, read_as_of, revision_from};
 use super::enums::{self, Wire, optional, required};
 use super::license::duty_kind;
 use super::nearest;
@@ -155,10 +155,7 @@ fn read_moment(
     as_of_revision: i64,
     as_of_time: Option<prost_types::Timestamp>,
 ) -> (u64, AsOf) {
-    let least = u64::try_from(min_revision).unwrap_or_else(|_| {
-        v.add("min_revision", format_args!("{min_revision} is negative"));
-        0
-    });
+    let least = revision_from(v, min_revision);
     let excludes = "it excludes `as_of_revision` and `as_of_time`: an answer of the past is of no newer revision";
     if min_revision != 0 && (as_of_revision != 0 || as_of_time.is_some()) {
         v.add("min_revision", excludes);

@@ -2,6 +2,7 @@
 
 use super::violations::Violations;
 use crate::domain::eligibility::{Activity, Effect, Hosting, OrganizationType, PolicyEffect, Purpose, Verdict};
+use crate::domain::hosting::{Precision, Route, Standing};
 use crate::domain::license::{
     AtThreshold, BarredTraining, Category, Comparison, ExcludedPurpose, GateEffect, GateSubject, PermissionStatus,
     Predicate, PurposeStatus, TerritoryTest, Trigger,
@@ -49,6 +50,11 @@ macro_rules! wire {
 }
 
 wire! {
+    Precision = pb::Precision { Fp32 = Fp32, Bf16 = Bf16, Fp8 = Fp8, Int4 = Int4 } zero Unspecified;
+    Route = pb::Route {
+        VendorApi = VendorApi, HostedOpenWeights = HostedOpenWeights, SelfHosted = SelfHosted,
+    } zero Unspecified;
+    Standing = pb::Standing { Open = Open, Review = Review, Closed = Closed } zero Unspecified;
     PolicyEffect = pb::PolicyEffect { Block = Block, Review = Review, Duty = Duty } zero Unspecified;
     Tier = pb::Tier { Proprietary = Proprietary, OpenWeight = OpenWeight, OpenSource = OpenSource } zero Unspecified;
     Modality = pb::Modality {

@@ -1,6 +1,7 @@
 //! Between protobuf and the domain, one file a message family. A conversion has no lookups, no defaults with meaning and no
 //! policy: it reads a message into types that cannot be wrong, reporting every violation at once, or writes one.
 
+pub mod advisor;
 mod as_of;
 mod commit_note;
 mod coverage;
@@ -8,6 +9,7 @@ mod deployment;
 mod eligibility;
 mod enums;
 mod explained;
+mod hosting;
 mod license;
 mod mask;
 mod merged;
@@ -36,6 +38,7 @@ pub use eligibility::{
     verdict_count, verdict_number,
 };
 pub use explained::{lineage_step, remedy};
+pub use hosting::recorded_architecture;
 pub use license::{compared_licenses, license, listed_license, restrictions};
 pub use mask::merge;
 pub use merged::{doubted_model, merge_base, merged_model};

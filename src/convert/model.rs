@@ -77,7 +77,7 @@ fn read(v: &mut Violations, message: pb::Model) -> Option<Model> {
             v.add(field, format_args!("{tokens} is negative: leave it out when it is not known"));
         }
     }
-    check_numbers(v, parameters, architecture);
+    check_numbers(v, parameters, architecture.as_ref());
     let release_date = date(v, "release_date", &release_date);
     let knowledge_cutoff = date(v, "knowledge_cutoff", &knowledge_cutoff);
     let conflicts = check_conflicts(v, conflicts);
@@ -127,7 +127,7 @@ fn check_kinds(v: &mut Violations, components: &[Component]) {
     }
 }
 
-fn check_numbers(v: &mut Violations, parameters: Option<pb::Parameters>, architecture: Option<pb::Architecture>) {
+fn check_numbers(v: &mut Violations, parameters: Option<pb::Parameters>, architecture: Option<&pb::Architecture>) {
     if let Some(pb::Parameters { total, active }) = parameters {
         if total < 0 || active < 0 {
             v.add("parameters", "a number of parameters is not negative");
@@ -136,11 +136,8 @@ fn check_numbers(v: &mut Violations, parameters: Option<pb::Parameters>, archite
             v.add("parameters.active", format_args!("{active} is more than the total of {total}"));
         }
     }
-    if let Some(pb::Architecture { layers, key_value_heads, head_dimension, architecture_name }) = architecture {
-        if layers < 0 || key_value_heads < 0 || head_dimension < 0 {
-            v.add("architecture", "its numbers are not negative");
-        }
-        v.text("architecture.architecture_name", architecture_name, SHORT_CHARS_MAX);
+    if let Some(shape) = architecture {
+        v.within("architecture", |v| super::hosting::architecture(v, shape));
     }
 }
 

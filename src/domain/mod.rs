@@ -5,6 +5,7 @@
 pub mod alias;
 pub mod date;
 pub mod eligibility;
+pub mod hosting;
 pub mod license;
 pub mod model;
 pub mod name;

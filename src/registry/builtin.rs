@@ -9,8 +9,10 @@ use serde::Deserialize;
 
 use super::key::Key;
 use super::records;
+use crate::catalog::hardware::HardwareFiles;
 use crate::catalog::{Layer, Reference};
 use crate::convert::{self, text};
+use crate::domain::hosting::Hardware;
 use crate::domain::license::License;
 use crate::domain::model::{BaseRef, Model};
 use crate::domain::name::{LicenseId, ModelName};
@@ -87,9 +89,13 @@ pub fn read(files: &Files<'_>) -> Result<Builtin, Vec<String>> {
         loaded.file(path, content, &mut problems);
     }
     let publishers = loaded.publishers(&mut problems);
+    let hardware = std::mem::take(&mut loaded.hardware).finish().unwrap_or_else(|found| {
+        problems.extend(found);
+        Hardware::default()
+    });
     let reference = Reference::new(loaded.vocabulary.clone().unwrap_or_default(), &loaded.mof, publishers);
     let reference = match reference {
-        Ok(reference) => Some(reference),
+        Ok(reference) => Some(reference.with_hardware(hardware)),
         Err(found) => {
             problems.extend(found.into_iter().map(|p| format!("openness/: {p}")));
             None
@@ -109,6 +115,7 @@ pub fn read(files: &Files<'_>) -> Result<Builtin, Vec<String>> {
         }
     };
     loaded.add_further_ids(&mut problems);
+    loaded.add_architectures(&mut problems);
     loaded.cross_check(&mut problems);
     match reference {
         Some(reference) if problems.is_empty() => {
@@ -141,6 +148,8 @@ struct Loaded {
     license_names: String,
     source_errors: SourceErrors,
     attributions: Vec<String>,
+    hardware: HardwareFiles,
+    architectures: Vec<(String, ArchitectureRow)>,
 }
 
 impl Loaded {
@@ -148,6 +157,9 @@ impl Loaded {
         let shown = path.display().to_string();
         let folder = path.parent().and_then(Path::to_str).unwrap_or_default();
         match folder {
+            "hardware" => self.hardware.read(&shown, &String::from_utf8_lossy(content)),
+            "" if shown == "compliance.toml" => self.hardware.read(&shown, &String::from_utf8_lossy(content)),
+            "architectures" => self.architecture_file(&shown, content, problems),
             "openness" => self.mof = String::from_utf8_lossy(content).into_owned(),
             "licenses" => self.license(&shown, path, content, problems),
             "use-policies" => self.use_policy(&shown, path, content, problems),
@@ -287,6 +299,57 @@ impl Loaded {
         }
     }
 
+    fn architecture_file(&mut self, shown: &str, content: &[u8], problems: &mut Vec<String>) {
+        let Some(tree) = parse(shown, content, problems) else { return };
+        match serde_json::from_value::<ArchitecturesFile>(tree) {
+            Ok(file) => self.architectures.extend(file.architectures.into_iter().map(|row| (shown.to_owned(), row))),
+            Err(error) => problems.push(format!("{shown}: {error}")),
+        }
+    }
+
+    /// Layers and attention into the records of their models, with the number of parameters that follows from them.
+    fn add_architectures(&mut self, problems: &mut Vec<String>) {
+        let Some(descriptor) = convert::descriptor("weighbridge.v1.Architecture") else { return };
+        for (shown, ArchitectureRow { models, parameters, architecture }) in std::mem::take(&mut self.architectures) {
+            let at = models.first().map_or_else(|| shown.clone(), |first| format!("{shown}: `{first}`"));
+            let architecture = match text::read_as::<pb::Architecture>(&architecture, &descriptor) {
+                Ok(architecture) => architecture,
+                Err(found) => {
+                    problems.extend(found.into_iter().map(|problem| format!("{at}: {problem}")));
+                    continue;
+                }
+            };
+            if architecture.url.is_empty() {
+                problems.push(format!("{at}: architecture.url: it must be set: where the figures were read"));
+            }
+            for model in models {
+                let name = ModelName::parse(&model).ok();
+                let key = name.clone().map(|name| Key::Model(Layer::BuiltIn, name));
+                let record = name.as_ref().and_then(|name| self.models.get_mut(name));
+                let message = key.and_then(|key| self.records.get_mut(&key));
+                let (Some((_, record)), Some(Kind::Model(message))) = (record, message) else {
+                    problems.push(format!("{at}: `{model}` is no model of the catalog"));
+                    continue;
+                };
+                if message.architecture.replace(architecture.clone()).is_some() {
+                    problems.push(format!("{at}: `{model}` has an architecture already"));
+                }
+                if let Some(ParametersRow { total, active }) = parameters {
+                    // What follows from the shape is exact; what a data set says is rounded, or of the name.
+                    message.parameters = Some(pb::Parameters { total, active });
+                    for entry in &mut message.provenance {
+                        entry.fields.retain(|field| !field.starts_with("parameters."));
+                    }
+                    message.provenance.retain(|entry| !entry.fields.is_empty());
+                }
+                match convert::model(message.clone(), "") {
+                    Ok(read) => *record = read,
+                    Err(violations) => problems.extend(said(&at, violations)),
+                }
+            }
+        }
+    }
+
     fn publishers(&self, problems: &mut Vec<String>) -> Publishers {
         let rows = self.publishers.publishers.iter().map(|row| Publisher {
             id: row.id.clone(),
@@ -397,6 +460,30 @@ struct AliasesFile {
 struct AliasesRow {
     model: String,
     ids: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ArchitecturesFile {
+    architectures: Vec<ArchitectureRow>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ArchitectureRow {
+    /// Models of that shape.
+    models: Vec<String>,
+    /// How many parameters follow from it.
+    parameters: Option<ParametersRow>,
+    /// An `Architecture`.
+    architecture: serde_json::Value,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ParametersRow {
+    total: i64,
+    active: i64,
 }
 
 #[derive(Default, Deserialize)]

@@ -16,7 +16,7 @@ use crate::catalog::{Entry, Snapshot};
 use crate::convert::{self, EligibleRequest};
 use crate::domain::date::Date;
 use crate::domain::eligibility::{
-    Hosting, Present, Records as _, Requirements, Use, Verdict, Waivers, evaluate, verdict,
+    Decision, Hosting, Present, Records as _, Requirements, Use, Verdict, Waivers, evaluate, verdict,
 };
 use crate::domain::model::Model;
 use crate::domain::name::ModelName;
@@ -85,17 +85,17 @@ impl Registry {
 }
 
 /// One use, held against many models.
-struct Judge<'a> {
-    snapshot: &'a Snapshot,
-    use_: &'a Use,
-    profile: &'a str,
-    present: Present,
-    at: i64,
+pub(super) struct Judge<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) use_: &'a Use,
+    pub(super) profile: &'a str,
+    pub(super) present: Present,
+    pub(super) at: i64,
 }
 
 impl Judge<'_> {
     /// Rows by verdict. Models that share all that a verdict depends on are judged once.
-    fn all(&self, rows: &RoaringBitmap) -> BTreeMap<Verdict, RoaringBitmap> {
+    pub(super) fn all(&self, rows: &RoaringBitmap) -> BTreeMap<Verdict, RoaringBitmap> {
         let index = self.snapshot.model_index();
         let mut judged: BTreeMap<Verdict, RoaringBitmap> = BTreeMap::new();
         // A policy may ask for anything that a model is.
@@ -157,17 +157,21 @@ impl Judge<'_> {
         judged.collect()
     }
 
-    fn verdict(&self, entry: &Entry<Model>) -> Verdict {
+    pub(super) fn verdict(&self, entry: &Entry<Model>) -> Verdict {
         let concerning = waivers(self.snapshot, &entry.record.name, self.profile);
         let waivers = Waivers { list: &concerning, at: self.at };
         verdict(self.snapshot, &entry.record, self.use_, self.present, waivers)
     }
 
     fn decided(&self, entry: &Entry<Model>) -> pb::EligibleModel {
+        self.evaluated(entry, |decision| convert::eligible_model(decision, entry.record.name.as_str()))
+    }
+
+    /// Hands on the decision on a model.
+    pub(super) fn evaluated<R>(&self, entry: &Entry<Model>, then: impl FnOnce(&Decision<'_>) -> R) -> R {
         let concerning = waivers(self.snapshot, &entry.record.name, self.profile);
         let waivers = Waivers { list: &concerning, at: self.at };
-        let decision = evaluate(self.snapshot, &entry.record, self.use_, self.present, waivers);
-        convert::eligible_model(&decision, entry.record.name.as_str())
+        then(&evaluate(self.snapshot, &entry.record, self.use_, self.present, waivers))
     }
 }
 

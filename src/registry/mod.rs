@@ -4,6 +4,7 @@
 //! a snapshot of that revision, and answers. The snapshot is fed by the store's log of changes alone, whoever wrote them.
 //! Reads never touch the disk.
 
+mod advisor;
 mod as_of;
 mod backup;
 pub mod builtin;

@@ -31,7 +31,7 @@ fn offering_row(entry: &Arc<Entry<Offering>>) -> OfferingRow<'_> {
     OfferingRow(&entry.record)
 }
 
-fn offering_message(entry: &Entry<Offering>) -> Result<pb::Offering, RecordError> {
+pub(super) fn offering_message(entry: &Entry<Offering>) -> Result<pb::Offering, RecordError> {
     let (kind, times) = records::stored(&entry.payload)?;
     let Kind::Offering(mut message) = kind else { return Err(RecordError::Empty) };
     message.origin = records::origin(entry.layer);

@@ -1,5 +1,6 @@
 //! gRPC: convert in, call the registry, convert out. One type serves every service; a line an RPC.
 
+mod advisor;
 mod backup;
 mod check;
 mod import;
@@ -9,6 +10,7 @@ mod receipt;
 mod status;
 mod watch;
 
+pub use advisor::{compare_costs, estimate_hosting, recommend_route};
 pub use backup::RestoreTarget;
 pub use check::check_eligibility;
 pub use receipt::Signing;
@@ -262,6 +264,31 @@ impl pb::eligibility_service_server::EligibilityService for Services {
     async fn list_decisions(&self, request: Request<pb::ListDecisionsRequest>) -> Answer<pb::ListDecisionsResponse> {
         let pb::ListDecisionsRequest { page_size, page_token, model, verdicts } = request.into_inner();
         answer(self.registry.list_decisions(&model, &verdicts, &lists::page(page_size, page_token)))
+    }
+}
+
+#[async_trait]
+impl pb::advisor_service_server::AdvisorService for Services {
+    async fn estimate_hosting(
+        &self,
+        request: Request<pb::EstimateHostingRequest>,
+    ) -> Answer<pb::EstimateHostingResponse> {
+        estimate_hosting(&self.registry, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn compare_costs(&self, request: Request<pb::CompareCostsRequest>) -> Answer<pb::CompareCostsResponse> {
+        compare_costs(&self.registry, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn recommend_route(&self, request: Request<pb::RecommendRouteRequest>) -> Answer<pb::RecommendRouteResponse> {
+        recommend_route(&self.registry, request.into_inner()).await.map(Response::new)
+    }
+
+    async fn list_accelerators(
+        &self,
+        _request: Request<pb::ListAcceleratorsRequest>,
+    ) -> Answer<pb::ListAcceleratorsResponse> {
+        Ok(Response::new(self.registry.accelerators()))
     }
 }
 

@@ -647,3 +647,69 @@ fn a_huge_file_of_zeros_is_refused() {
     let output = run(&["licenses", "validate", zeros]);
     assert_eq!(code(&output), 2);
 }
+
+#[test]
+fn advice_is_given_offline() {
+    let estimated =
+        run(&["advise", "hosting", "--offline", LLAMA, "--precision", "int4", "--accelerator", "h100-sxm-80gb"]);
+    assert_eq!(code(&estimated), 0, "{}", stderr(&estimated));
+    let text = stdout(&estimated);
+    assert!(text.contains("35.3 weights") && text.contains("1 x h100-sxm-80gb"), "{text}");
+    let all = run(&[
+        "advise",
+        "hosting",
+        "--offline",
+        LLAMA,
+        "--count",
+        "1",
+        "--all",
+        "--assumptions-shown",
+        "--context",
+        "16k",
+    ]);
+    assert!(
+        stdout(&all).contains("too much for each") && stdout(&all).contains("framework_gb = 1.5 GB"),
+        "{}",
+        stdout(&all)
+    );
+    let sized = run(&["advise", "hosting", "--offline", "--parameters", "8B", "--format", "json"]);
+    let sized: serde_json::Value = serde_json::from_slice(&sized.stdout).unwrap();
+    assert_eq!(sized["memory"]["weightsBytes"], "16000000000");
+
+    let folder = tempfile::tempdir().unwrap();
+    let chart = folder.path().join("costs.svg");
+    let drawn = run(&["advise", "costs", "--offline", LLAMA, "--chart", chart.to_str().unwrap()]);
+    assert_eq!(code(&drawn), 0, "{}", stderr(&drawn));
+    assert!(stdout(&drawn).contains("no offering with a price is known"), "{}", stdout(&drawn));
+    let picture = std::fs::read_to_string(chart).unwrap();
+    assert!(picture.starts_with("<svg") && picture.contains("tokens a day"), "{picture:.200}");
+
+    let route = ["advise", "route", "--offline", "--purpose", "commercial", "--on-premises", "--compliance", "hipaa"];
+    let ranked = run(&[&route[..], &["--model", LLAMA, "--tokens-per-day", "5M"]].concat());
+    let text = stdout(&ranked);
+    assert_eq!(code(&ranked), 0, "{}", stderr(&ranked));
+    assert!(text.starts_with("1. SELF_HOSTED  REVIEW") && text.contains("VENDOR_API  CLOSED"), "{text}");
+    assert!(text.contains("missing facts: organization.monthly_active_users"), "{text}");
+    let listed = run(&["advise", "accelerators", "--offline"]);
+    assert!(stdout(&listed).contains("h100-sxm-80gb") && stdout(&listed).contains("itar"), "{}", stdout(&listed));
+}
+
+#[test]
+fn bad_advice_arguments_say_what_to_write() {
+    for (arguments, part) in [
+        (&["advise", "hosting", "--offline"][..], "<MODEL>"),
+        (&["advise", "hosting", "--offline", LLAMA, "--precision", "int3"], "did you mean `int4`?"),
+        (&["advise", "hosting", "--offline", LLAMA, "--accelerator", "h100"], "did you mean `h100-"),
+        (&["advise", "hosting", "--offline", LLAMA, "--assume", "framework"], "NAME=NUMBER"),
+        (&["advise", "hosting", "--offline", LLAMA, "--context", "many"], "it is no number"),
+        (&["advise", "costs", "--offline", LLAMA, "--chart", "costs.png"], "must end in .svg"),
+        (&["advise", "costs", "--offline", LLAMA, "--utilization", "2"], "utilization"),
+        (&["advise", "route", "--offline", "--budget", "5"], "tokens_per_day"),
+        (&["advise", "route", "--offline", "--compliance", "sox"], "known are"),
+    ] {
+        let output = run(arguments);
+        assert_eq!(code(&output), 2, "{arguments:?} {}", stdout(&output));
+        assert!(stderr(&output).contains(part), "{arguments:?} {}", stderr(&output));
+    }
+    assert_eq!(code(&run(&["advise", "costs", "--offline", "no-such/model"])), 6);
+}

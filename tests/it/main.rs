@@ -12,6 +12,7 @@
 
 mod access;
 mod admission;
+mod advisor;
 mod allocations;
 mod as_of;
 mod attest;

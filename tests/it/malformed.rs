@@ -38,7 +38,7 @@ fn is(problem: &str, expected: &str) -> bool {
 
 #[test]
 fn every_problem_is_named_with_file_key_and_what_was_expected() {
-    let sound: Vec<(&str, Vec<u8>)> = ["vocabulary.toml", "openness/mof-1.0.toml"]
+    let sound: Vec<(&str, Vec<u8>)> = ["vocabulary.toml", "openness/mof-1.0.toml", "hardware/assumptions.toml"]
         .into_iter()
         .map(|path| (path, std::fs::read(root().join("data").join(path)).unwrap()))
         .collect();

@@ -1,0 +1,194 @@
+//! The advisor: where to run a model, on what, and at which cost.
+
+mod costs;
+mod hosting;
+mod route;
+
+use std::sync::Arc;
+
+use super::resolve::{Resolved, resolve};
+use super::{Registry, RegistryError, models, violation};
+use crate::catalog::{Entry, Snapshot};
+use crate::convert::advisor::{self, HostingRequest, Told};
+use crate::convert::recorded_architecture;
+use crate::domain::hosting::{Architecture, Assumptions, Hardware, Shape};
+use crate::domain::model::{BaseRef, Modality, Model, Relation};
+use crate::domain::name::shown;
+use crate::domain::openness::Tier;
+use crate::pb::weighbridge::v1 as pb;
+
+/// How many steps of the lineage are followed for what a record does not say.
+const STEPS_MAX: usize = 8;
+
+impl Registry {
+    /// Lists the kinds of accelerators that the advisor knows, what it assumes, and the rules for data that it knows.
+    #[must_use]
+    pub fn accelerators(&self) -> pb::ListAcceleratorsResponse {
+        let snapshot = self.snapshot();
+        let hardware = &snapshot.reference().hardware;
+        let values = Assumptions::of(&hardware.assumed);
+        pb::ListAcceleratorsResponse {
+            accelerators: hardware.accelerators.iter().map(advisor::accelerator).collect(),
+            // INVARIANT: the catalog was read with all assumptions.
+            assumptions: values
+                .map_or_else(Vec::new, |values| advisor::assumptions(hardware, &values, &[], Vec::new())),
+            compliance: hardware.compliance.iter().map(advisor::compliance_rule).collect(),
+        }
+    }
+}
+
+/// How large a model is, with what is not known of it, and what was taken for granted.
+#[derive(Clone, Debug, Default)]
+struct Sized {
+    /// `None`: the number of parameters is not known, or nobody else has the weights.
+    shape: Option<Shape>,
+    parameters: Option<pb::Parameters>,
+    architecture: Option<pb::Architecture>,
+    told: Vec<Told>,
+    unknown: Vec<String>,
+}
+
+/// The record of a model by any id.
+fn found(snapshot: &Snapshot, field: &str, id: &str) -> Result<Arc<Entry<Model>>, RegistryError> {
+    match resolve(snapshot, id)? {
+        Resolved::Model { entry, .. } => Ok(entry),
+        Resolved::Unresolved(_) => {
+            let description = format!("`{}` is an offering whose model is not known", shown(id));
+            Err(RegistryError::Invalid(vec![violation(field, description)]))
+        }
+    }
+}
+
+/// Whether it is known that a model gives out no text.
+fn gives_no_text(model: &Model) -> bool {
+    !model.output_modalities.is_empty() && !model.output_modalities.contains(&Modality::Text)
+}
+
+/// How large a model is: what the request says, else its record, else the record of the weights that it was made from.
+fn sized(
+    snapshot: &Snapshot,
+    entry: Option<&Arc<Entry<Model>>>,
+    request: &HostingRequest,
+) -> Result<Sized, RegistryError> {
+    let mut out = Sized::default();
+    if let Some(entry) = entry {
+        of_record(snapshot, entry, &mut out)?;
+        if gives_no_text(&entry.record) {
+            let text = "it gives out no text: what holds for language models is taken to hold for it";
+            out.told.push(Told { text: text.into(), source: String::new() });
+        }
+    }
+    if let Some((total, active)) = request.parameters {
+        out.parameters = Some(pb::Parameters { total, active: active.unwrap_or_default() });
+    } else if entry.is_some_and(|entry| entry.record.tier == Some(Tier::Proprietary)) {
+        out.unknown
+            .push("components[MODEL_WEIGHTS]: the weights are not released, so nobody else can host them".into());
+        return Ok(Sized { unknown: out.unknown, ..Sized::default() });
+    }
+    let mut architecture = out.architecture.as_ref().and_then(recorded_architecture);
+    if let Some((read, message)) = &request.architecture {
+        (architecture, out.architecture) = (Some(*read), Some(message.clone()));
+    }
+    out.finish(architecture);
+    Ok(out)
+}
+
+/// What the record of a model says, and for what it does not say that of the weights it was made from.
+fn of_record(snapshot: &Snapshot, entry: &Arc<Entry<Model>>, out: &mut Sized) -> Result<(), RegistryError> {
+    let mut entry = entry.clone();
+    for _ in 0..STEPS_MAX {
+        let message = models::message(&entry)?;
+        let stated = message.parameters.filter(|parameters| parameters.total > 0);
+        let own = out.parameters;
+        if own.is_none() {
+            out.parameters = stated;
+        }
+        // A base of another size is no twin.
+        let is_twin = match (own, stated) {
+            (Some(own), Some(stated)) => own.total.abs_diff(stated.total) <= stated.total.unsigned_abs() / 10,
+            _ => true,
+        };
+        if is_twin && message.architecture.as_ref().is_some_and(|stated| recorded_architecture(stated).is_some()) {
+            out.architecture = message.architecture;
+        }
+        if out.parameters.is_some() && out.architecture.is_some() {
+            return Ok(());
+        }
+        let same_shape = |relation| matches!(relation, Relation::FineTune | Relation::Quantized);
+        let base = entry.record.base_models.iter().find_map(|base| match &base.model {
+            BaseRef::Record(name) if same_shape(base.relation) => snapshot.model_entry(name),
+            BaseRef::Record(_) | BaseRef::Written(_) => None,
+        });
+        let Some(base) = base else { return Ok(()) };
+        out.told = vec![Told {
+            text: format!(
+                "what the record does not say of its size is taken from `{}`, of which it has the weights",
+                base.record.name
+            ),
+            source: String::new(),
+        }];
+        entry = base.clone();
+    }
+    Ok(())
+}
+
+impl Sized {
+    fn finish(&mut self, architecture: Option<Architecture>) {
+        let Some(pb::Parameters { total, active }) = self.parameters.filter(|parameters| parameters.total > 0) else {
+            self.parameters = None;
+            self.unknown.push("parameters.total".into());
+            return;
+        };
+        #[expect(clippy::cast_precision_loss, reason = "memory is estimated, not counted")]
+        let (parameters, stated) = (total as f64, (active > 0).then_some(active as f64));
+        if stated.is_none() {
+            let text = "how many parameters a token is computed with is not known: all are taken, which is slowest";
+            // Where there are no experts that is what it is.
+            if architecture.is_none_or(|architecture| architecture.experts.is_some()) {
+                self.told.push(Told { text: text.into(), source: String::new() });
+                self.unknown.push("parameters.active".into());
+            }
+        }
+        match &architecture {
+            None => {
+                self.architecture = None;
+                self.unknown.push("architecture".into());
+                let text = "layers and attention are not known: the key-value cache rests on `fallback_key_values`, and \
+                            activations on `activation_fraction`";
+                self.told.push(Told { text: text.into(), source: String::new() });
+            }
+            Some(architecture) => {
+                let source = self.architecture.as_ref().map_or_else(String::new, |message| message.url.clone());
+                self.told.push(Told { text: "layers and attention as stated in the source".into(), source });
+                if architecture.hidden_size.is_none() {
+                    self.unknown.push("architecture.hidden_size".into());
+                }
+                if architecture.recurrent.is_some_and(|recurrent| recurrent.state_values.is_none()) {
+                    self.unknown.push("architecture.recurrent_state_values".into());
+                    let text = "the state of layers that keep no tokens is not known, and not counted";
+                    self.told.push(Told { text: text.into(), source: String::new() });
+                }
+            }
+        }
+        self.shape = Some(Shape { parameters, active: stated.unwrap_or(parameters), architecture });
+    }
+}
+
+/// What is taken for granted of every estimate, in words.
+fn told_of_all(hardware: &Hardware) -> Vec<Told> {
+    let dates = hardware.accelerators.iter().filter_map(|kind| kind.prices.as_ref()).map(|prices| &*prices.date);
+    let (first, last) = (dates.clone().min().unwrap_or_default(), dates.max().unwrap_or_default());
+    let text = |text: String| Told { text, source: String::new() };
+    vec![
+        text(format!(
+            "prices of accelerators are on demand, read between {first} and {last}: a reservation or one's own machines cost less \
+             an hour"
+        )),
+        text(
+            "accelerators share a model by splitting every layer (tensor parallel); reading a prompt costs two operations for each \
+             active parameter and token, attention itself left out"
+                .into(),
+        ),
+        text("every request fills its context".into()),
+    ]
+}
