@@ -60,6 +60,9 @@ pub(super) fn architecture(v: &mut Violations, message: &pb::Architecture) -> Op
     if (window_layers > 0) != (window_tokens > 0) {
         v.add("window_tokens", "window_layers and window_tokens go together");
     }
+    if window_key_value_heads > 0 && window_head_dimension == 0 && head_dimension == 0 {
+        v.add("window_head_dimension", "it must be set with window_key_value_heads where there is no head_dimension");
+    }
     if experts_per_token > experts {
         v.add("experts_per_token", format_args!("{experts_per_token} is more than the {experts} of a layer"));
     }

@@ -341,6 +341,7 @@ impl Loaded {
                         entry.fields.retain(|field| !field.starts_with("parameters."));
                     }
                     message.provenance.retain(|entry| !entry.fields.is_empty());
+                    message.conflicts.retain(|conflict| !conflict.field.starts_with("parameters."));
                 }
                 match convert::model(message.clone(), "") {
                     Ok(read) => *record = read,

@@ -21,12 +21,15 @@ async fn snapshot_from(registry: &Registry, min_revision: i64) -> Result<Arc<Sna
 /// # Errors
 /// The status that a client gets.
 pub async fn estimate_hosting(
-    registry: &Registry,
+    registry: &Arc<Registry>,
     request: pb::EstimateHostingRequest,
 ) -> Result<pb::EstimateHostingResponse, Status> {
     let snapshot = snapshot_from(registry, request.min_revision).await?;
     let request = hosting_request(request, &snapshot.reference().hardware).map_err(|found| invalid(&found))?;
-    registry.estimate_hosting(&snapshot, &request).map_err(|error| status(&error))
+    let registry = registry.clone();
+    // Up to 64 numbers of every kind of accelerator are tried.
+    let estimated = beside(move || registry.estimate_hosting(&snapshot, &request)).await;
+    estimated.and_then(|estimated| estimated).map_err(|error| status(&error))
 }
 
 /// Compares what hosting a model costs with its offerings.

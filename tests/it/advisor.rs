@@ -9,6 +9,8 @@ use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::advisor_service_client::AdvisorServiceClient;
 use weighbridge::pb::weighbridge::v1::eligibility_service_client::EligibilityServiceClient;
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
+use weighbridge::pb::weighbridge::v1::policy_service_client::PolicyServiceClient;
+use weighbridge::pb::weighbridge::v1::use_profile_service_client::UseProfileServiceClient;
 
 use crate::harness::{TestServer, fields, refused};
 use crate::import::import;
@@ -489,6 +491,9 @@ async fn routes_agree_with_the_check() {
                 pb::Route::SelfHosted => pb::Hosting::SelfHosted.into(),
                 _ => pb::Hosting::VendorApi.into(),
             };
+            if [pb::Precision::Fp8, pb::Precision::Int4].contains(&candidate.precision()) {
+                use_.activities.push(pb::Activity::Modify.into());
+            }
             if let Some((provider, _)) = candidate.offering.split_once("/offerings/") {
                 use_.provider = provider.into();
             }
@@ -523,6 +528,134 @@ async fn routes_agree_with_the_check() {
     assert!((candidate.usd_per_day.unwrap().typical - 0.15).abs() < 1e-9);
 }
 
+/// A policy, a waiver and a profile hold on a route as they do in the check, on the premises and on devices too.
+#[tokio::test]
+async fn what_holds_for_a_check_holds_for_a_route() {
+    let mut clients = Clients::new().await;
+    let policy = pb::Policy {
+        name: "policies/no-llama".into(),
+        condition: "model.family = \"llama\" OR license_expression = \"LicenseRef-Llama-3.3-Community\"".into(),
+        effect: pb::PolicyEffect::Block.into(),
+        message: "Not here.".into(),
+        mode: pb::PolicyMode::Enforced.into(),
+        ..Default::default()
+    };
+    let write = pb::CreatePolicyRequest { policy_id: "no-llama".into(), policy: Some(policy), ..Default::default() };
+    let profile = pb::UseProfile { name: "useProfiles/shop".into(), r#use: Some(known_use()), ..Default::default() };
+    let keep =
+        pb::CreateUseProfileRequest { use_profile_id: "shop".into(), use_profile: Some(profile), ..Default::default() };
+    UseProfileServiceClient::new(clients.channel.clone()).create_use_profile(keep).await.unwrap();
+    let ask = |needs: pb::Needs| pb::RecommendRouteRequest {
+        use_profile: "useProfiles/shop".into(),
+        needs: Some(needs),
+        models: vec![LLAMA.into()],
+        ..Default::default()
+    };
+    let all = [
+        (pb::Needs::default(), pb::Hosting::SelfHosted),
+        (pb::Needs { on_premises: true, ..Default::default() }, pb::Hosting::OnPremises),
+        (pb::Needs { device_memory_gb: 400.0, ..Default::default() }, pb::Hosting::EdgeOffline),
+    ];
+    let mut eligibility = EligibilityServiceClient::new(clients.channel.clone());
+    for (needs, hosting) in all.clone() {
+        let routes = clients.routes(ask(needs)).await;
+        let own = of(&routes, pb::Route::SelfHosted);
+        let request = pb::CheckEligibilityRequest {
+            model: LLAMA.into(),
+            use_profile: "useProfiles/shop".into(),
+            r#use: Some(pb::Use { hosting: hosting.into(), ..Default::default() }),
+            ..Default::default()
+        };
+        let decision = eligibility.check_eligibility(request).await.unwrap().into_inner().decision.unwrap();
+        assert_eq!(own.candidates[0].verdict, decision.verdict, "{hosting:?}");
+        assert_eq!((own.eligible_models, own.ineligible_models), (1, 0));
+    }
+    PolicyServiceClient::new(clients.channel.clone()).create_policy(write).await.unwrap();
+    for (needs, _) in all {
+        let routes = clients.routes(ask(needs)).await;
+        let own = of(&routes, pb::Route::SelfHosted);
+        assert_eq!((own.standing(), own.ineligible_models), (pb::Standing::Closed, 1), "{own:?}");
+        assert!(own.candidates.is_empty());
+    }
+}
+
+/// What rests on nothing known opens no route.
+#[tokio::test]
+async fn a_size_or_a_shape_that_is_not_known_opens_no_route() {
+    let mut clients = Clients::new().await;
+    let of_size = |name: &str, total: i64| pb::Model {
+        name: format!("publishers/lab/models/{name}"),
+        components: vec![weights("MIT")],
+        parameters: (total > 0).then_some(pb::Parameters { total, active: total }),
+        output_modalities: vec![pb::Modality::Text.into()],
+        ..Default::default()
+    };
+    clients.model(of_size("unsized", 0)).await;
+    clients.model(of_size("shapeless", 1_000_000_000)).await;
+    clients.model(of_size("huge", 100_000_000_000_000)).await;
+    let ask = |model: &str, device: f64| pb::RecommendRouteRequest {
+        r#use: Some(known_use()),
+        needs: Some(pb::Needs { device_memory_gb: device, ..Default::default() }),
+        models: vec![format!("lab/{model}")],
+        ..Default::default()
+    };
+    for (model, device, standing) in [
+        ("unsized", 0.0, pb::Standing::Review),
+        ("unsized", 8.0, pb::Standing::Review),
+        ("shapeless", 0.0, pb::Standing::Review),
+        ("shapeless", 8.0, pb::Standing::Review),
+        ("huge", 0.0, pb::Standing::Closed),
+        ("huge", 8.0, pb::Standing::Closed),
+    ] {
+        let routes = clients.routes(ask(model, device)).await;
+        let own = of(&routes, pb::Route::SelfHosted);
+        assert_eq!(own.standing(), standing, "{model} {device} {:?}", own.reasons);
+        assert_eq!(own.eligible_models, 1);
+    }
+}
+
+/// One row of `tests/cases/speed.tsv`.
+#[tokio::test]
+async fn speed_is_near_what_is_published() {
+    let mut clients = Clients::new().await;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases/speed.tsv");
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut rows = 0;
+    for line in text.lines().filter(|line| !line.starts_with('#')).skip(1) {
+        let cells: Vec<&str> = line.split('\t').collect();
+        let [model, accelerator, count, precision, input, output, requests, published, ..] = cells[..] else {
+            panic!("ten cells: {line}");
+        };
+        let number = |text: &str| text.parse::<i32>().unwrap();
+        let precision = pb::Precision::from_str_name(&format!("PRECISION_{precision}")).unwrap();
+        let request = pb::EstimateHostingRequest {
+            model: model.into(),
+            workload: Some(pb::Workload {
+                context_tokens: number(input) + number(output),
+                concurrent_requests: number(requests),
+                precision: precision.into(),
+                key_value_precision: precision.into(),
+            }),
+            accelerators: vec![accelerator.into()],
+            counts: vec![number(count)],
+            ..Default::default()
+        };
+        let option = clients.hosting(request).await.options.remove(0);
+        assert!(option.holds, "{line}: {}", option.note);
+        let ratio = f64::from(number(input)) / f64::from(number(output));
+        let (decode, prefill) = (option.decode_tokens_per_second.unwrap(), option.prefill_tokens_per_second.unwrap());
+        let written = |decode: f64, prefill: f64| 1.0 / (1.0 / decode + ratio / prefill);
+        let (low, high) = (written(decode.low, prefill.low), written(decode.high, prefill.high));
+        let published: f64 = published.parse().unwrap();
+        println!(
+            "{model} {count} x {accelerator} {input}/{output}: {published} published, {low:.0} to {high:.0} estimated"
+        );
+        assert!(low <= published * 1.1 && published <= high * 1.3, "{line}: {low:.0} to {high:.0}");
+        rows += 1;
+    }
+    assert!(rows >= 6);
+}
+
 #[tokio::test]
 async fn needs_close_routes_and_unknown_facts_never_open_one() {
     let mut clients = Clients::new().await;
@@ -540,7 +673,9 @@ async fn needs_close_routes_and_unknown_facts_never_open_one() {
     use pb::Standing::{Closed, Open, Review};
 
     let routes = clients.routes(ask(pb::Needs::default())).await;
-    assert_eq!(standing(&routes), [Open, Review, Open]);
+    // Of the vendor no offering is known, of the provider no terms.
+    assert_eq!(standing(&routes), [Review, Review, Open]);
+    assert_eq!(topic(of(&routes, pb::Route::VendorApi), "PROVIDER").standing(), Review);
     // On the premises only oneself is left; HIPAA is open there, and wants a look anywhere else.
     let hipaa = vec!["hipaa".to_owned()];
     let routes = clients.routes(ask(pb::Needs { compliance: hipaa.clone(), ..Default::default() })).await;
@@ -549,6 +684,20 @@ async fn needs_close_routes_and_unknown_facts_never_open_one() {
     let own = pb::Needs { compliance: hipaa, on_premises: true, ..Default::default() };
     let routes = clients.routes(ask(own)).await;
     assert_eq!(standing(&routes), [Closed, Closed, Open]);
+    // A budget is held against what one's own machines cost, once that is said.
+    let own = pb::Needs {
+        compliance: vec!["hipaa".to_owned()],
+        on_premises: true,
+        tokens_per_day: 1_000_000,
+        budget_usd_per_day: 500.0,
+        ..Default::default()
+    };
+    let paid = clients.routes(ask(own.clone())).await;
+    assert_eq!(standing(&paid), [Closed, Closed, Review]);
+    let prices = BTreeMap::from([("mi300x-192gb".to_owned(), 1.0)]);
+    let paid = clients.routes(pb::RecommendRouteRequest { accelerator_usd_per_hour: prices, ..ask(own) }).await;
+    assert_eq!(standing(&paid), [Closed, Closed, Open]);
+    assert_eq!(paid[0].candidates[0].hosting.as_ref().unwrap().accelerator, "mi300x-192gb");
     assert_eq!(routes[0].route(), pb::Route::SelfHosted);
     assert!(routes[1].candidates.is_empty());
     // A device of 24 GB does not hold 70 billion parameters, one of 80 GB does at 4 bits.
@@ -563,11 +712,16 @@ async fn needs_close_routes_and_unknown_facts_never_open_one() {
     let routes = clients.routes(ask(pb::Needs { private_fine_tuning: true, ..Default::default() })).await;
     let [vendor, hosted, own] = standing(&routes);
     assert_eq!((vendor, hosted, own), (Closed, Review, Open));
+    // It is the same said as a requirement of the use.
+    let mut required = ask(pb::Needs::default());
+    let requirements = pb::Requirements { private_fine_tuning: true, ..Default::default() };
+    required.r#use = Some(pb::Use { requirements: Some(requirements), ..known_use() });
+    assert_eq!(standing(&clients.routes(required).await), [vendor, hosted, own]);
     // A budget: hosting costs more, the API less; how fast an API is is not known.
     let budget = pb::Needs { tokens_per_day: 1_000_000, budget_usd_per_day: 1.0, ..Default::default() };
     let routes = clients.routes(ask(budget)).await;
     let own = of(&routes, pb::Route::SelfHosted);
-    assert!(own.candidates[0].over_budget && topic(own, "BUDGET").standing() == Review, "{own:?}");
+    assert!(own.candidates[0].over_budget && topic(own, "BUDGET").standing() == Closed, "{own:?}");
     let hosted = of(&routes, pb::Route::HostedOpenWeights);
     assert!(!hosted.candidates[0].over_budget && topic(hosted, "BUDGET").standing() == Open);
     // No offering of it is known, so neither is what it costs.
@@ -577,6 +731,18 @@ async fn needs_close_routes_and_unknown_facts_never_open_one() {
     assert_eq!(standing(&routes), [Review, Review, Open]);
     let routes = clients.routes(ask(fast(1e6))).await;
     assert_eq!(of(&routes, pb::Route::SelfHosted).standing(), Closed);
+    // Fewer requests at the same time, or fewer bits, where that makes it fast enough.
+    let routes = clients.routes(ask(fast(60.0))).await;
+    let own = of(&routes, pb::Route::SelfHosted);
+    assert_eq!(own.standing(), Open, "{own:?}");
+    assert!(own.candidates[0].hosting.as_ref().unwrap().concurrent_requests < 256);
+    // No machine holds such a context, and no model takes it.
+    let long = pb::RecommendRouteRequest {
+        workload: workload(100_000_000, 0, pb::Precision::Unspecified),
+        ..ask(pb::Needs::default())
+    };
+    let routes = clients.routes(long).await;
+    assert_eq!(standing(&routes), [Closed; 3]);
     // Nothing is known of the use: no route is open.
     let unknown = pb::RecommendRouteRequest { r#use: None, ..ask(pb::Needs::default()) };
     let routes = clients.routes(unknown).await;

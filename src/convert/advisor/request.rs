@@ -8,15 +8,12 @@ use crate::convert::enums::optional;
 use crate::convert::hosting::architecture;
 use crate::convert::nearest;
 use crate::convert::violations::{Violation, Violations};
-use crate::domain::hosting::{
-    Architecture, Assumption, Assumptions, ComplianceRule, Hardware, Needs, Precision, Workload,
-};
+use crate::domain::hosting::{Architecture, Assumption, Assumptions, ComplianceRule, Hardware, Needs, Precision};
 use crate::domain::name::shown;
 use crate::domain::vocabulary::Vocabulary;
 use crate::domain::words::Grouped;
 use crate::pb::weighbridge::v1 as pb;
 
-const CONTEXT_TOKENS_USUAL: u32 = 8_192;
 const CONTEXT_TOKENS_MAX: u32 = 100_000_000;
 const CONCURRENT_REQUESTS_MAX: u32 = 65_536;
 const COUNT_MAX: u32 = 64;
@@ -37,12 +34,14 @@ const PARAMETERS_MAX: i64 = 1_000_000_000_000_000;
 /// With what a model is to be hosted, and what it is asked to do.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Means {
-    /// What it is asked to do; its requests at the same time stand in `requests`.
-    pub workload: Workload,
+    /// Tokens of one request; `None`: not said.
+    pub context_tokens: Option<u32>,
     /// Requests at the same time; `None`: not said.
     pub requests: Option<u32>,
-    /// In which precision the weights are; `None`: not said, and BF16 is taken.
+    /// In which precision the weights are; `None`: not said.
     pub precision: Option<Precision>,
+    /// In which precision the key-value cache is.
+    pub key_value_precision: Precision,
     /// Only these kinds of accelerators; empty: all.
     pub accelerators: Vec<Box<str>>,
     /// Only these numbers of them; empty: the usual ones.
@@ -88,7 +87,7 @@ pub struct RouteRequest {
     pub asked: UseRequest,
     /// What is needed.
     pub needs: Needs,
-    /// Only these models.
+    /// Only these models; none longer than an id is.
     pub models: Vec<String>,
     /// At most this many a route.
     pub candidates: usize,
@@ -199,6 +198,8 @@ pub fn route_request(
         accelerator_usd_per_hour,
         assumptions,
         min_revision,
+        accelerators,
+        counts,
     } = message;
     let mut v = Violations::at("");
     let facts = pb::ListEligibleModelsRequest { r#use, use_profile, min_revision, ..Default::default() };
@@ -215,6 +216,9 @@ pub fn route_request(
     if models.len() > MODELS_MAX {
         v.add("models", format_args!("it has {} entries; at most {MODELS_MAX} are allowed", models.len()));
     }
+    for (i, model) in models.iter().take(MODELS_MAX).enumerate() {
+        v.length(&format!("models[{i}]"), model, ID_CHARS_MAX);
+    }
     let candidates = match usize::try_from(max_candidates) {
         Ok(0) => CANDIDATES_USUAL,
         Ok(n) if n <= CANDIDATES_MAX => n,
@@ -228,10 +232,14 @@ pub fn route_request(
         input_output_ratio: read_ratio(&mut v, input_output_ratio),
         utilization: read_utilization(&mut v, utilization),
     };
-    let (accelerators, counts) = (Vec::new(), Vec::new());
     let asked = Asked { workload, accelerators, counts, accelerator_usd_per_hour, assumptions };
     let means = read_means(&mut v, asked, hardware);
-    let read = facts.zip(means).map(|(asked, means)| RouteRequest { asked, needs, models, candidates, means, load });
+    let read = facts.zip(means).map(|(asked, means)| {
+        let mut needs = needs;
+        needs.private_fine_tuning |= asked.use_.requirements.private_fine_tuning;
+        needs.offline |= asked.use_.requirements.offline;
+        RouteRequest { asked, needs, models, candidates, means, load }
+    });
     v.finish(read).map_err(RequestRefused::Invalid)
 }
 
@@ -248,18 +256,12 @@ fn read_means(v: &mut Violations, asked: Asked, hardware: &Hardware) -> Option<M
     let Asked { workload, accelerators, counts, accelerator_usd_per_hour, assumptions } = asked;
     let pb::Workload { context_tokens, concurrent_requests, precision, key_value_precision } =
         workload.unwrap_or_default();
-    let (workload, requests, precision) = v.within("workload", |v| {
+    let (context_tokens, requests, precision, key_value_precision) = v.within("workload", |v| {
         let context_tokens = count(v, "context_tokens", context_tokens, CONTEXT_TOKENS_MAX);
         let requests = count(v, "concurrent_requests", concurrent_requests, CONCURRENT_REQUESTS_MAX);
         let precision = optional(v, "precision", precision);
         let key_value_precision = optional(v, "key_value_precision", key_value_precision);
-        let workload = Workload {
-            context_tokens: context_tokens.unwrap_or(CONTEXT_TOKENS_USUAL),
-            concurrent_requests: requests.unwrap_or_default(),
-            precision: precision.unwrap_or(Precision::Bf16),
-            key_value_precision: key_value_precision.unwrap_or(Precision::Bf16),
-        };
-        (workload, requests, precision)
+        (context_tokens, requests, precision, key_value_precision.unwrap_or(Precision::Bf16))
     });
     if accelerators.len() > LIST_MAX || counts.len() > LIST_MAX {
         v.add("accelerators", format_args!("at most {LIST_MAX} kinds and numbers are allowed"));
@@ -271,6 +273,10 @@ fn read_means(v: &mut Violations, asked: Asked, hardware: &Hardware) -> Option<M
     counts.sort_unstable();
     counts.dedup();
     let mut usd_per_hour = BTreeMap::new();
+    if accelerator_usd_per_hour.len() > LIST_MAX || assumptions.len() > LIST_MAX {
+        v.add("assumptions", format_args!("at most {LIST_MAX} prices and assumptions are allowed"));
+        return None;
+    }
     for (id, usd) in accelerator_usd_per_hour {
         let field = format!("accelerator_usd_per_hour[{}]", shown(&id));
         if !known_accelerator(v, &field, &id, hardware) {
@@ -283,7 +289,17 @@ fn read_means(v: &mut Violations, asked: Asked, hardware: &Hardware) -> Option<M
         }
     }
     let (assumptions, overridden) = read_assumptions(v, assumptions, hardware)?;
-    Some(Means { workload, requests, precision, accelerators, counts, usd_per_hour, assumptions, overridden })
+    Some(Means {
+        context_tokens,
+        requests,
+        precision,
+        key_value_precision,
+        accelerators,
+        counts,
+        usd_per_hour,
+        assumptions,
+        overridden,
+    })
 }
 
 /// A number from 1 up; `None` for 0, which stands for what is usual.
@@ -390,7 +406,7 @@ fn read_ratio(v: &mut Violations, ratio: Option<f64>) -> f64 {
 
 fn read_utilization(v: &mut Violations, utilization: Option<f64>) -> f64 {
     let utilization = utilization.unwrap_or(UTILIZATION_USUAL);
-    if !(utilization >= 0.001 && utilization <= 1.0) {
+    if !(0.001..=1.0).contains(&utilization) {
         v.add("utilization", format_args!("{utilization} is not from 0.001 to 1: a share of the day"));
     }
     utilization
@@ -425,7 +441,10 @@ fn read_needs(v: &mut Violations, message: pb::Needs, hardware: &Hardware) -> Ne
     if compliance.len() > LIST_MAX {
         v.add("compliance", format_args!("it has {} entries; at most {LIST_MAX} are allowed", compliance.len()));
     }
-    let compliance = v.each("compliance", compliance.into_iter().take(LIST_MAX), |v, id| known_rule(v, &id, hardware));
+    let mut compliance =
+        v.each("compliance", compliance.into_iter().take(LIST_MAX), |v, id| known_rule(v, &id, hardware));
+    compliance.sort_by(|a, b| a.id.cmp(&b.id));
+    compliance.dedup_by(|a, b| a.id == b.id);
     Needs {
         on_premises,
         compliance,

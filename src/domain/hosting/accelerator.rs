@@ -40,7 +40,8 @@ impl Accelerator {
     #[must_use]
     pub fn flops(&self, precision: Precision) -> f64 {
         match precision {
-            Precision::Fp32 => self.bf16_flops / 2.0,
+            // Without the shorter numbers that some units take for them (TF32).
+            Precision::Fp32 => self.bf16_flops / 8.0,
             // Weights of 4 bits are made wider before they are multiplied.
             Precision::Bf16 | Precision::Int4 => self.bf16_flops,
             Precision::Fp8 => self.fp8_flops.unwrap_or(self.bf16_flops),

@@ -114,6 +114,27 @@ impl Machine {
     }
 }
 
+/// From how many tokens a day on any of several kinds of machines costs no more than an API, with the kind that does first; `None`:
+/// there is no kind.
+#[must_use]
+pub fn first_break_even(machines: &[Machine], usd_per_million: f64) -> Option<(usize, BreakEven)> {
+    let all: Vec<BreakEven> = machines.iter().map(|machine| machine.break_even(usd_per_million)).collect();
+    let at = |at: &BreakEven| match at {
+        BreakEven::At { tokens_per_day, always_above } => (*tokens_per_day, *always_above),
+        BreakEven::Never => (f64::INFINITY, f64::INFINITY),
+    };
+    let (first, found) = all.iter().enumerate().min_by(|(_, a), (_, b)| at(a).0.total_cmp(&at(b).0))?;
+    // It may be another kind with which it stays so.
+    let always_above = all.iter().map(|found| at(found).1).fold(f64::INFINITY, f64::min);
+    Some((
+        first,
+        match found {
+            BreakEven::At { tokens_per_day, .. } => BreakEven::At { tokens_per_day: *tokens_per_day, always_above },
+            BreakEven::Never => BreakEven::Never,
+        },
+    ))
+}
+
 /// The cheapest, the usual and the dearest case of machines: the better the case, the cheaper and faster they are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Cases {

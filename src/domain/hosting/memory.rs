@@ -4,6 +4,8 @@ use super::{Accelerator, Architecture, Assumption, Assumptions, Precision, Shape
 
 /// Parameters of the model that the fallback for an unknown architecture is stated for.
 const FALLBACK_PARAMETERS: f64 = 8e9;
+/// Heads of keys and values of such a model.
+const FALLBACK_HEADS: f64 = 8.0;
 
 /// Memory on one device, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,17 +51,18 @@ pub fn memory(shape: &Shape, workload: &Workload, assumptions: &Assumptions, dev
     let bytes = workload.key_value_precision.bytes();
     let values = match &shape.architecture {
         Some(architecture) => requests * key_values(architecture, workload.context_tokens, devices),
-        None => workload.tokens() * fallback_key_values(shape, assumptions) / n,
+        // As many heads as most models have: more devices keep them more than once.
+        None => workload.tokens() * fallback_key_values(shape, assumptions) / n.min(FALLBACK_HEADS),
     };
     let state = shape.architecture.and_then(|a| a.recurrent).and_then(|recurrent| recurrent.state_values);
-    // States are kept at 16 bits or more, whatever the weights are kept at.
-    let state = state.map_or(0.0, |values| to_f64(values) * Precision::Bf16.bytes() * requests / n);
+    // States are sums over all tokens, and most programs keep them at 32 bits.
+    let state = state.map_or(0.0, |values| to_f64(values) * Precision::Fp32.bytes() * requests / n);
     let activations = match shape.architecture.and_then(|a| a.hidden_size) {
         Some(hidden) => {
             let values = get(Assumption::PrefillChunkTokens) * get(Assumption::ActivationsPerHidden);
             values * f64::from(hidden) * Precision::Bf16.bytes()
         }
-        None => shape.parameters * Precision::Bf16.bytes() * get(Assumption::ActivationFraction) / n,
+        None => shape.parameters * Precision::Bf16.bytes() * get(Assumption::ActivationFraction),
     };
     Memory {
         weights: weights / n,
@@ -109,7 +112,7 @@ pub struct Fit {
     pub memory: Memory,
     /// What of each can be filled, in bytes.
     pub usable: f64,
-    /// Whether the heads that ask can be shared out evenly; where they are not known, it is taken that they can.
+    /// Whether heads can be shared out evenly; where they are not known, it is taken that they can.
     pub divides: bool,
 }
 
@@ -130,12 +133,21 @@ pub fn fit(
     accelerator: &Accelerator,
     devices: u32,
 ) -> Fit {
-    let heads = shape.architecture.and_then(|architecture| architecture.attention_heads);
     Fit {
         memory: memory(shape, workload, assumptions, devices),
         usable: accelerator.memory_bytes * assumptions.get(Assumption::UsableMemoryFraction),
-        divides: heads.is_none_or(|heads| heads.is_multiple_of(devices.max(1))),
+        divides: shape.architecture.is_none_or(|architecture| divides(&architecture, devices.max(1))),
     }
+}
+
+/// Whether devices can have heads in equal numbers: those that ask, and those of keys and values, which may be kept more than once.
+fn divides(architecture: &Architecture, devices: u32) -> bool {
+    let asks = architecture.attention_heads.is_none_or(|heads| heads.is_multiple_of(devices));
+    let even = |heads: u32| heads == 0 || heads.is_multiple_of(devices) || devices.is_multiple_of(heads);
+    let window = architecture.window.and_then(|window| window.key_value_heads);
+    let kept =
+        architecture.latent_dimension.is_some() || (even(architecture.key_value_heads) && window.is_none_or(even));
+    asks && kept
 }
 
 /// The most requests at the same time, up to a number, that accelerators hold; 0: none.

@@ -19,7 +19,7 @@ mod tests;
 
 pub use accelerator::{Accelerator, Prices};
 pub use assumption::{Assumed, Assumption, Assumptions};
-pub use cost::{BreakEven, Cases, Machine, TokenPrice};
+pub use cost::{BreakEven, Cases, Machine, TokenPrice, first_break_even};
 pub use memory::{Fit, Memory, fit, memory, requests_held};
 pub use route::{ComplianceRule, Needs, Route, RouteReason, Stance, Standing, Topic};
 pub use shape::{Architecture, Experts, Recurrent, Shape, Window};

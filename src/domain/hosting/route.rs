@@ -45,6 +45,8 @@ words! {
         Provider = "PROVIDER",
         /// Whether models may be used so.
         Eligibility = "ELIGIBILITY",
+        /// Whether accelerators that are known hold a model.
+        Hardware = "HARDWARE",
         /// What it may cost.
         Budget = "BUDGET",
         /// How fast it must be.
@@ -168,7 +170,8 @@ impl Needs {
             say(Topic::PrivateFineTuning, standing, text);
         }
         for rule in &self.compliance {
-            let own = !by_api && (self.on_premises || self.on_device());
+            // Devices may be anywhere.
+            let own = !by_api && self.on_premises;
             let stances = rule.stances.iter().filter(|stance| stance.route == route && stance.on_premises == own);
             out.extend(stances.map(|Stance { standing, text, clause, .. }| RouteReason {
                 topic: Topic::Compliance,

@@ -1,6 +1,6 @@
 //! Speed: reading prompts is bound by operations, writing answers by memory.
 
-use super::{Accelerator, Assumption, Assumptions, Precision, Shape, Span, Workload, memory};
+use super::{Accelerator, Architecture, Assumption, Assumptions, Precision, Shape, Span, Workload, memory};
 
 /// Operations for one parameter and token: a product and a sum.
 const OPERATIONS_A_PARAMETER: f64 = 2.0;
@@ -50,18 +50,22 @@ pub fn speed(
     let held = memory(shape, workload, assumptions, devices);
     let share_read = shape.parameters_read(requests) / shape.parameters;
     let bytes = (held.weights + held.quantization) * share_read + held.key_value_cache + held.recurrent_state;
-    let operations = OPERATIONS_A_PARAMETER * shape.active / n;
+    // A token that is written looks at the whole context, one of a prompt at half of it in the mean.
+    let context = f64::from(workload.context_tokens);
+    let operations = |looked_at: f64| {
+        (OPERATIONS_A_PARAMETER * shape.active + shape.architecture.map_or(0.0, |a| attention(&a, looked_at))) / n
+    };
+    let (writing, prompt) = (operations(context), operations(context / 2.0));
     let flops = accelerator.flops(workload.precision);
     let adding = adding_up(shape, accelerator, devices);
     let latency = adding.sums * assumptions.get(Assumption::LinkLatencyUs) / 1e6;
     let decode = |bandwidth: Assumption, compute: Assumption| {
         let reading = bytes / (accelerator.bandwidth * assumptions.get(bandwidth));
-        let computing = operations * requests / (flops * assumptions.get(compute));
+        let computing = writing * requests / (flops * assumptions.get(compute));
         requests / (reading.max(computing) + latency + requests * adding.seconds_a_token)
     };
     // A step reads so many tokens of prompts that when it begins does not matter.
-    let prefill =
-        |compute: Assumption| 1.0 / (operations / (flops * assumptions.get(compute)) + adding.seconds_a_token);
+    let prefill = |compute: Assumption| 1.0 / (prompt / (flops * assumptions.get(compute)) + adding.seconds_a_token);
     Speed {
         decode: Span {
             low: decode(Assumption::BandwidthEfficiencyLow, Assumption::ComputeEfficiencyLow),
@@ -72,6 +76,22 @@ pub fn speed(
             high: prefill(Assumption::ComputeEfficiencyHigh),
         },
     }
+}
+
+/// Operations of attention for one token that looks at a number of tokens: each head multiplies its query with their keys, and the result
+/// with their values. Attention that picks the tokens it looks at takes less.
+fn attention(architecture: &Architecture, looked_at: f64) -> f64 {
+    let &Architecture { attention_heads, key_value_heads, head_dimension, value_head_dimension, .. } = architecture;
+    let of = |heads: u32, key: u32, value: u32| {
+        OPERATIONS_A_PARAMETER * f64::from(heads) * (f64::from(key) + f64::from(value))
+    };
+    let heads = attention_heads.unwrap_or(key_value_heads);
+    let whole = of(heads, head_dimension, value_head_dimension.unwrap_or(head_dimension));
+    let windowed = architecture.window.map_or(0.0, |window| {
+        let key = window.head_dimension.unwrap_or(head_dimension);
+        f64::from(window.layers) * looked_at.min(f64::from(window.tokens)) * of(heads, key, key)
+    });
+    f64::from(architecture.full_layers()) * looked_at * whole + windowed
 }
 
 /// What it takes accelerators to add up what each has computed.

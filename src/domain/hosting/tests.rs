@@ -147,7 +147,7 @@ proptest! {
         let known = assumptions();
         let total = |shape: &Shape, workload: &Workload| memory(shape, workload, &known, devices).total();
         let had = total(&shape, &workload);
-        let larger = Shape { parameters: shape.parameters * more, ..shape.clone() };
+        let larger = Shape { parameters: shape.parameters * more, ..shape };
         prop_assert!(total(&larger, &workload) >= had);
         let longer = Workload { context_tokens: workload.context_tokens + tokens, ..workload };
         prop_assert!(total(&shape, &longer) >= had);
@@ -248,6 +248,31 @@ proptest! {
     }
 
     #[test]
+    fn the_first_of_several_machines_counts(
+        several in prop::collection::vec(machines(), 1..5), usd in 0.001..100.0f64, less in 0.01..1.0f64,
+    ) {
+        let hosting = |tokens: f64| several.iter().map(|m| m.cost_per_day(tokens)).fold(f64::INFINITY, f64::min);
+        let (dear, cheap) = (first_break_even(&several, usd).unwrap(), first_break_even(&several, usd * less).unwrap());
+        let above = |at: BreakEven| match at {
+            BreakEven::At { always_above, .. } => always_above,
+            BreakEven::Never => f64::INFINITY,
+        };
+        prop_assert!(first(cheap.1) >= first(dear.1) * (1.0 - 1e-12));
+        prop_assert!(above(cheap.1) >= above(dear.1) * (1.0 - 1e-12));
+        if let BreakEven::At { tokens_per_day, always_above } = dear.1 {
+            prop_assert_eq!(tokens_per_day, first(several[dear.0].break_even(usd)));
+            prop_assert!(hosting(tokens_per_day * (1.0 + 1e-9)) <= usd * tokens_per_day / 1e6 * (1.0 + 1e-6));
+            for part in 1..20 {
+                let after = always_above * (1.0 + f64::from(part) / 3.0);
+                prop_assert!(!after.is_finite() || hosting(after) <= usd * after / 1e6 * (1.0 + 1e-6));
+                let before = tokens_per_day * f64::from(part) / 20.0;
+                prop_assert!(hosting(before) >= usd * before / 1e6 * (1.0 - 1e-9));
+            }
+        }
+        prop_assert!(first_break_even(&[], usd).is_none());
+    }
+
+    #[test]
     fn what_is_no_price_is_none(input in -1.0..=0.0f64, output in 0.001..10.0f64) {
         prop_assert_eq!(TokenPrice::of(Some(input), Some(output)), None);
         prop_assert_eq!(TokenPrice::of(Some(output), Some(input)), None);
@@ -277,6 +302,37 @@ fn heads_are_kept_twice_where_devices_outnumber_them_and_latents_everywhere() {
     // 61 layers x 576 x 2 bytes = 70,272 bytes a token: DeepSeek-V3.
     assert!((cache(&latent, 1) - 70_272.0 * 65_536.0).abs() < 1.0);
     assert!((cache(&latent, 8) - cache(&latent, 1)).abs() < 1.0);
+}
+
+#[test]
+fn heads_of_keys_and_values_are_shared_out_evenly_too() {
+    let holds = |attention_heads: u32, key_value_heads: u32, devices: u32| {
+        let architecture = Architecture {
+            layers: 40,
+            attention_heads: Some(attention_heads),
+            key_value_heads,
+            head_dimension: 128,
+            hidden_size: Some(5_120),
+            ..Architecture::default()
+        };
+        let shape = Shape { parameters: 14e9, active: 14e9, architecture: Some(architecture) };
+        fit(&shape, &WORKLOAD, &assumptions(), &accelerator(), devices).holds()
+    };
+    // Phi-4: 40 heads that ask, 10 of keys and values.
+    assert!(holds(40, 10, 2) && !holds(40, 10, 4) && !holds(40, 10, 8));
+    // Fewer than devices are kept more than once.
+    assert!(holds(32, 2, 4) && holds(32, 8, 8) && !holds(14, 2, 4));
+}
+
+#[test]
+fn long_prompts_cost_attention_as_well() {
+    let at = |context_tokens: u32| {
+        let workload = Workload { context_tokens, concurrent_requests: 1, ..WORKLOAD };
+        speed(&llama(), &workload, &assumptions(), &accelerator(), 1).prefill.high
+    };
+    // 80 layers x 64 heads x 128 x 4 operations x half of 131,072 tokens, beside 2 x 70.55 billion.
+    let ratio = 1.0 + 80.0 * 64.0 * 128.0 * 4.0 * 65_536.0 / (2.0 * 70_553_706_496.0);
+    assert!((at(2) / at(131_072) / ratio - 1.0).abs() < 1e-3, "{} {ratio}", at(2) / at(131_072));
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::hosting::{Machine, machines, workload_message};
-use super::{Sized, found, sized, told_of_all};
+use super::{Said, Sized, found, sized, told_of_all, too_long};
 use crate::catalog::Snapshot;
 use crate::convert::advisor::{self, HostingRequest, Load, Means, Told, break_even, price_range, whole};
 use crate::domain::hosting::{
-    Assumption, BreakEven, Cases, Hardware, Machine as Costed, Shape, Speed, TokenPrice, Workload, requests_held, speed,
+    Assumption, Cases, Hardware, Machine as Costed, Precision, Shape, Speed, TokenPrice, Workload, first_break_even,
+    requests_held, speed,
 };
 use crate::domain::name::ModelName;
 use crate::pb::weighbridge::v1 as pb;
@@ -15,7 +16,7 @@ use crate::registry::offerings::offering_message;
 use crate::registry::{Registry, RegistryError, records};
 
 /// Requests at the same time that machines are filled with where a request does not say how many.
-const REQUESTS_FILLED: u32 = 256;
+pub(super) const REQUESTS_FILLED: u32 = 256;
 /// Ways of hosting that are told beside the cheapest.
 const ALTERNATIVES_MAX: usize = 20;
 /// Where the curve begins and ends, in tokens a day as powers of ten, with so many points for each.
@@ -36,11 +37,14 @@ impl Registry {
     ) -> Result<pb::CompareCostsResponse, RegistryError> {
         let hardware = &snapshot.reference().hardware;
         let entry = found(snapshot, "model", &request.model)?;
-        let Sized { shape, mut told, mut unknown, .. } = sized(snapshot, Some(&entry), request)?;
+        let Sized { shape, mut told, mut unknown, .. } = sized(snapshot, Some(&entry), Said::by(request))?;
         told.extend(told_of_all(hardware));
         told.extend(told_of_costs(load));
         let means = &request.means;
-        let mut ways = shape.as_ref().map_or_else(Vec::new, |shape| ways(shape, hardware, means, load));
+        let workload = means.workload(0, Precision::Bf16);
+        unknown.extend(too_long(&entry.record, workload.context_tokens).map(|text| format!("context_tokens: {text}")));
+        let filled = Filled { workload, most: REQUESTS_FILLED };
+        let mut ways = shape.as_ref().map_or_else(Vec::new, |shape| ways(shape, hardware, means, load, filled));
         if shape.is_some() && ways.is_empty() {
             unknown.push(
                 "accelerators: none of those that were tried holds it, or nothing is known of what they cost: try a narrower \
@@ -48,13 +52,13 @@ impl Registry {
                     .into(),
             );
         }
-        let (offerings, unpriced) = offerings(snapshot, &entry.record.name, means, load, &ways)?;
+        let (offerings, unpriced) = offerings(snapshot, &entry.record.name, workload.context_tokens, load, &ways)?;
         let points = points(&ways);
         let best = if ways.is_empty() { None } else { Some(ways.remove(0)) };
         let requests = best.as_ref().map_or(means.requests.unwrap_or_default(), |way| way.requests);
         Ok(pb::CompareCostsResponse {
             model: entry.record.name.to_string(),
-            workload: Some(workload_message(&means.workload_of(requests))),
+            workload: Some(workload_message(&Workload { concurrent_requests: requests, ..workload })),
             tokens_per_day: load.tokens_per_day,
             input_output_ratio: load.input_output_ratio,
             utilization: load.utilization,
@@ -70,7 +74,7 @@ impl Registry {
     }
 }
 
-fn told_of_costs(load: &Load) -> Vec<Told> {
+pub(super) fn told_of_costs(load: &Load) -> Vec<Told> {
     let text = |text: String| Told { text, source: String::new() };
     vec![
         text(format!(
@@ -86,10 +90,11 @@ fn told_of_costs(load: &Load) -> Vec<Told> {
 /// A way of hosting, with what it costs.
 #[derive(Clone, Debug)]
 pub(super) struct Way {
-    accelerator: String,
+    pub(super) accelerator: String,
     count: u32,
     /// Requests at the same time.
     pub(super) requests: u32,
+    note: String,
     /// How fast one machine is.
     pub(super) speed: Speed,
     cases: Cases,
@@ -120,6 +125,7 @@ impl Way {
             usd_per_day: Some(price_range(self.usd_per_day(tokens))),
             usd_per_million_tokens: Some(price_range(self.cases().map(|case| case.cost_per_million(tokens)))),
             least_usd_per_million_tokens: Some(price_range(self.cases().map(Costed::least_per_million))),
+            note: self.note.clone(),
         }
     }
 }
@@ -130,9 +136,19 @@ fn tokens_of(load: &Load) -> f64 {
     load.tokens_per_day.max(1) as f64
 }
 
+/// How machines are filled.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Filled {
+    /// What is asked of them, but for the number of requests.
+    pub(super) workload: Workload,
+    /// At most so many requests at the same time, where the request does not say how many.
+    pub(super) most: u32,
+}
+
 /// Every way of hosting whose cost is known, cheapest first at the tokens a day that are asked for.
-pub(super) fn ways(shape: &Shape, hardware: &Hardware, means: &Means, load: &Load) -> Vec<Way> {
-    let mut out: Vec<Way> = machines(hardware, means).filter_map(|machine| way(shape, &machine, means, load)).collect();
+pub(super) fn ways(shape: &Shape, hardware: &Hardware, means: &Means, load: &Load, filled: Filled) -> Vec<Way> {
+    let mut out: Vec<Way> =
+        machines(hardware, means).filter_map(|machine| way(shape, &machine, means, load, filled)).collect();
     let tokens = tokens_of(load);
     let usual = |way: &Way| way.cases.typical.cost_per_day(tokens);
     out.sort_by(|a, b| {
@@ -142,23 +158,23 @@ pub(super) fn ways(shape: &Shape, hardware: &Hardware, means: &Means, load: &Loa
     out
 }
 
-fn way(shape: &Shape, machine: &Machine<'_>, means: &Means, load: &Load) -> Option<Way> {
+fn way(shape: &Shape, machine: &Machine<'_>, means: &Means, load: &Load, filled: Filled) -> Option<Way> {
     let Machine { kind, count, .. } = *machine;
     let usd = machine.usd()?;
-    let requests = requests_on(shape, means, machine)?;
-    let workload: Workload = means.workload_of(requests);
+    let requests = requests_on(shape, machine, means, filled)?;
+    let workload = Workload { concurrent_requests: requests, ..filled.workload };
     let speed = speed(shape, &workload, &means.assumptions, kind, count);
     let per_day = speed.tokens_per_day(load.input_output_ratio);
     let operations = means.assumptions.get(Assumption::OperationsUsdPerDay);
     let cases = Cases::of(usd, per_day, load.utilization, operations);
-    Some(Way { accelerator: kind.id.to_string(), count, requests, speed, cases })
+    let note = machine.apart().unwrap_or_default();
+    Some(Way { accelerator: kind.id.to_string(), count, requests, note, speed, cases })
 }
 
 /// With how many requests at the same time a machine is reckoned: those that were asked for, else as many as it holds.
-pub(super) fn requests_on(shape: &Shape, means: &Means, machine: &Machine<'_>) -> Option<u32> {
-    let Machine { kind, count, .. } = *machine;
-    let most = means.requests.unwrap_or(REQUESTS_FILLED);
-    let held = requests_held(shape, &means.workload, &means.assumptions, kind, count, most);
+pub(super) fn requests_on(shape: &Shape, machine: &Machine<'_>, means: &Means, filled: Filled) -> Option<u32> {
+    let most = means.requests.unwrap_or(filled.most);
+    let held = requests_held(shape, &filled.workload, &means.assumptions, machine.kind, machine.count, most);
     let enough = if means.requests.is_some() { held == most } else { held > 0 };
     enough.then_some(held)
 }
@@ -167,26 +183,22 @@ pub(super) fn requests_on(shape: &Shape, means: &Means, machine: &Machine<'_>) -
 fn offerings(
     snapshot: &Snapshot,
     model: &ModelName,
-    means: &Means,
+    context_tokens: u32,
     load: &Load,
     ways: &[Way],
 ) -> Result<(Vec<pb::OfferingCost>, Vec<pb::UnpricedOffering>), RegistryError> {
     let (mut priced, mut unpriced) = (Vec::new(), Vec::new());
     for entry in snapshot.offerings().filter(|entry| entry.record.model.as_ref() == Some(model)) {
         let message = offering_message(entry)?;
-        let (price, mut notes) = price_at(&message, means.workload.context_tokens);
-        let Some(price) = price else {
-            unpriced.push(pb::UnpricedOffering { reason: no_price(&message), offering: message.name });
-            continue;
-        };
-        if message.stage() == pb::offering::Stage::Deprecated {
-            notes.push("it is deprecated".into());
+        match price_at(&message, context_tokens) {
+            Ok(price) => {
+                let notes = offering_notes(&message, context_tokens);
+                priced.push(cost(message.name, price, notes, load, ways));
+            }
+            Err(reason) => {
+                unpriced.push(pb::UnpricedOffering { offering: message.name, reason: reason.to_owned() });
+            }
         }
-        let takes = message.context_tokens;
-        if takes > 0 && takes < i64::from(means.workload.context_tokens) {
-            notes.push(format!("it takes {takes} tokens of context, fewer than asked for"));
-        }
-        priced.push(cost(message.name, price, notes, load, ways));
     }
     priced.sort_by(|a, b| {
         let by_name = || a.offering.cmp(&b.offering);
@@ -196,31 +208,45 @@ fn offerings(
     Ok((priced, unpriced))
 }
 
-/// The price that holds for requests of a context, with what to know of it.
-pub(super) fn price_at(message: &pb::Offering, context_tokens: u32) -> (Option<TokenPrice>, Vec<String>) {
-    let tiers = message.price_tiers.iter().filter(|tier| tier.context_tokens <= i64::from(context_tokens));
-    let tier = tiers.max_by_key(|tier| tier.context_tokens);
-    let of = |price: Option<pb::Price>| {
-        let price = price.unwrap_or_default();
-        TokenPrice::of(price.input, price.output)
-    };
-    match tier {
-        Some(tier) => {
-            let note = format!("its price for contexts from {} tokens up", tier.context_tokens);
-            (of(tier.price), vec![note])
-        }
-        None => (of(message.price), Vec::new()),
-    }
-}
-
-fn no_price(message: &pb::Offering) -> String {
-    let price = message.price.unwrap_or_default();
-    match (price.input, price.output) {
+/// The price that holds for requests of a context.
+///
+/// # Errors
+/// Why there is none.
+pub(super) fn price_at(message: &pb::Offering, context_tokens: u32) -> Result<TokenPrice, &'static str> {
+    let price = tier_at(message, context_tokens).map_or(message.price, |tier| tier.price).unwrap_or_default();
+    TokenPrice::of(price.input, price.output).ok_or(match (price.input, price.output) {
         (None, None) => "its price is not known",
         (Some(_), None) | (None, Some(_)) => "only one of its prices is known",
         (Some(_), Some(_)) => "its price is 0, which stands for a free tier, a plan, or nothing known",
+    })
+}
+
+/// The price tier that requests of a context fall into.
+fn tier_at(message: &pb::Offering, context_tokens: u32) -> Option<&pb::PriceTier> {
+    let tiers = message.price_tiers.iter().filter(|tier| tier.context_tokens <= i64::from(context_tokens));
+    tiers.max_by_key(|tier| tier.context_tokens)
+}
+
+/// Whether an offering is known to take less context than asked for.
+pub(super) fn takes_less(message: &pb::Offering, context_tokens: u32) -> bool {
+    [message.context_tokens, message.max_input_tokens]
+        .into_iter()
+        .any(|most| most > 0 && most < i64::from(context_tokens))
+}
+
+/// What to know of an offering that is asked for a context.
+pub(super) fn offering_notes(message: &pb::Offering, context_tokens: u32) -> Vec<String> {
+    let mut notes = Vec::new();
+    if let Some(tier) = tier_at(message, context_tokens) {
+        notes.push(format!("its price for contexts from {} tokens up", tier.context_tokens));
     }
-    .to_owned()
+    if message.stage() == pb::offering::Stage::Deprecated {
+        notes.push("it is deprecated".into());
+    }
+    if takes_less(message, context_tokens) {
+        notes.push(format!("it takes {} tokens of context, fewer than asked for", message.context_tokens));
+    }
+    notes
 }
 
 fn cost(offering: String, price: TokenPrice, notes: Vec<String>, load: &Load, ways: &[Way]) -> pb::OfferingCost {
@@ -236,23 +262,19 @@ fn cost(offering: String, price: TokenPrice, notes: Vec<String>, load: &Load, wa
         usd_per_million_tokens: blended,
         usd_per_day,
         cheaper_than_hosting: cheapest.map(|hosting| usd_per_day < hosting),
-        break_even: first_break_even(ways, blended, |cases| cases.typical),
-        break_even_low: first_break_even(ways, blended, |cases| cases.low),
-        break_even_high: first_break_even(ways, blended, |cases| cases.high),
+        break_even: first_of(ways, blended, |cases| cases.typical),
+        break_even_low: first_of(ways, blended, |cases| cases.low),
+        break_even_high: first_of(ways, blended, |cases| cases.high),
         notes,
     }
 }
 
-/// The way of hosting that first costs no more than a price for a million tokens; `None`: there is none at all.
-fn first_break_even(ways: &[Way], usd_per_million: f64, case: fn(&Cases) -> Costed) -> Option<pb::BreakEven> {
-    let first = |at: &BreakEven| match at {
-        BreakEven::At { tokens_per_day, .. } => *tokens_per_day,
-        BreakEven::Never => f64::INFINITY,
-    };
-    let all = ways.iter().map(|way| (way, case(&way.cases).break_even(usd_per_million)));
-    let (way, at) = all.min_by(|a, b| first(&a.1).total_cmp(&first(&b.1)))?;
+/// When hosting first costs no more than a price for a million tokens; `None`: there is no way of hosting at all.
+fn first_of(ways: &[Way], usd_per_million: f64, case: fn(&Cases) -> Costed) -> Option<pb::BreakEven> {
+    let machines: Vec<Costed> = ways.iter().map(|way| case(&way.cases)).collect();
+    let (first, at) = first_break_even(&machines, usd_per_million)?;
     let mut message = break_even(at);
-    if !message.never {
+    if let Some(way) = ways.get(first).filter(|_| !message.never) {
         message.accelerator.clone_from(&way.accelerator);
         message.count = number(way.count);
     }

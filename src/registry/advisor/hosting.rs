@@ -3,10 +3,12 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::{Sized, found, sized, told_of_all};
+use super::{Said, Sized, found, sized, told_of_all, too_long};
 use crate::catalog::Snapshot;
 use crate::convert::advisor::{self, HostingRequest, Means, hosting_memory, price_range, range, whole};
-use crate::domain::hosting::{Accelerator, Fit, Hardware, Shape, Span, Workload, fit, memory, requests_held, speed};
+use crate::domain::hosting::{
+    Accelerator, Fit, Hardware, Precision, Shape, Span, Workload, fit, memory, requests_held, speed,
+};
 use crate::pb::weighbridge::v1 as pb;
 use crate::registry::{Registry, RegistryError, records};
 
@@ -29,10 +31,18 @@ impl Registry {
     ) -> Result<pb::EstimateHostingResponse, RegistryError> {
         let hardware = &snapshot.reference().hardware;
         let entry = if request.model.is_empty() { None } else { Some(found(snapshot, "model", &request.model)?) };
-        let Sized { shape, parameters, architecture, mut told, unknown } = sized(snapshot, entry.as_ref(), request)?;
-        told.extend(told_of_all(hardware));
         let means = &request.means;
-        let workload = means.workload_of(means.requests.unwrap_or(REQUESTS_USUAL));
+        let workload = means.workload(means.requests.unwrap_or(REQUESTS_USUAL), Precision::Bf16);
+        let sized = sized(snapshot, entry.as_ref(), Said::by(request))?;
+        let rests_on = sized.rests_on();
+        let Sized { shape, parameters, architecture, mut told, mut unknown } = sized;
+        unknown.extend(
+            entry
+                .as_ref()
+                .and_then(|entry| too_long(&entry.record, workload.context_tokens))
+                .map(|text| format!("context_tokens: {text}")),
+        );
+        told.extend(told_of_all(hardware));
         let mut options = Vec::new();
         let mut response = pb::EstimateHostingResponse {
             model: entry.as_ref().map_or_else(String::new, |entry| entry.record.name.to_string()),
@@ -50,7 +60,7 @@ impl Registry {
             // With layers that keep a window the cache grows more slowly than the context: this is the mean.
             response.key_value_bytes_per_token = alone.key_value_cache / workload.tokens();
             for machine in machines(hardware, means) {
-                options.push(option(shape, &workload, means, &machine));
+                options.push(option(shape, &workload, means, &machine, rests_on.as_deref()));
             }
         }
         options.sort_by(by_cost);
@@ -71,6 +81,14 @@ pub(super) struct Machine<'a> {
 }
 
 impl Machine<'_> {
+    /// That there are more than one machine has.
+    pub(super) fn apart(&self) -> Option<String> {
+        let most = self.kind.per_machine;
+        (self.count > most).then(|| {
+            format!("one machine has at most {most}: more are joined by a slower network, which is not reckoned with")
+        })
+    }
+
     /// US dollars for an hour of all of them.
     pub(super) fn usd(&self) -> Option<[f64; 3]> {
         self.usd_per_hour.map(|prices| prices.map(|price| price * f64::from(self.count)))
@@ -91,13 +109,6 @@ pub(super) fn machines<'a>(hardware: &'a Hardware, means: &'a Means) -> impl Ite
     })
 }
 
-impl Means {
-    /// The workload with a number of requests at the same time.
-    pub(super) fn workload_of(&self, concurrent_requests: u32) -> Workload {
-        Workload { concurrent_requests, ..self.workload }
-    }
-}
-
 pub(super) fn workload_message(workload: &Workload) -> pb::Workload {
     let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     pb::Workload {
@@ -108,7 +119,13 @@ pub(super) fn workload_message(workload: &Workload) -> pb::Workload {
     }
 }
 
-fn option(shape: &Shape, workload: &Workload, means: &Means, machine: &Machine<'_>) -> pb::HostingOption {
+fn option(
+    shape: &Shape,
+    workload: &Workload,
+    means: &Means,
+    machine: &Machine<'_>,
+    rests_on: Option<&str>,
+) -> pb::HostingOption {
     let Machine { kind, count, .. } = *machine;
     let assumptions = &means.assumptions;
     let held: Fit = fit(shape, workload, assumptions, kind, count);
@@ -117,7 +134,11 @@ fn option(shape: &Shape, workload: &Workload, means: &Means, machine: &Machine<'
         accelerator: kind.id.to_string(),
         count: i32::try_from(count).unwrap_or(i32::MAX),
         holds: held.holds(),
-        note: note(&held, shape, machine, most),
+        note: [note(&held, machine, most), rests_on.unwrap_or_default().to_owned()]
+            .into_iter()
+            .filter(|note| !note.is_empty())
+            .collect::<Vec<_>>()
+            .join("; "),
         memory: Some(hosting_memory(&held.memory)),
         usable_bytes: whole(held.usable),
         max_concurrent_requests: i32::try_from(most).unwrap_or(i32::MAX),
@@ -137,21 +158,16 @@ fn option(shape: &Shape, workload: &Workload, means: &Means, machine: &Machine<'
     message
 }
 
-fn note(held: &Fit, shape: &Shape, machine: &Machine<'_>, most: u32) -> String {
-    let Machine { kind, count, .. } = *machine;
+fn note(held: &Fit, machine: &Machine<'_>, most: u32) -> String {
     if !held.divides {
-        let heads = shape.architecture.and_then(|architecture| architecture.attention_heads).unwrap_or_default();
-        return format!("its {heads} attention heads cannot be shared out evenly to {count}");
+        return format!("its attention heads cannot be shared out evenly to {}", machine.count);
     }
     let short = held.memory.total() - held.usable;
     if short > 0.0 {
         let rest = if most > 0 { format!("; they hold {most} requests at the same time") } else { String::new() };
         return format!("{:.1} GB too much for each of them{rest}", short / 1e9);
     }
-    if count > kind.per_machine {
-        return format!("one machine has at most {}: more are joined by a slower network", kind.per_machine);
-    }
-    String::new()
+    machine.apart().unwrap_or_default()
 }
 
 /// Those that hold it first, then by cost, where it is known, then by number and id.

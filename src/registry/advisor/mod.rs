@@ -9,9 +9,9 @@ use std::sync::Arc;
 use super::resolve::{Resolved, resolve};
 use super::{Registry, RegistryError, models, violation};
 use crate::catalog::{Entry, Snapshot};
-use crate::convert::advisor::{self, HostingRequest, Told};
+use crate::convert::advisor::{self, HostingRequest, Means, Told};
 use crate::convert::recorded_architecture;
-use crate::domain::hosting::{Architecture, Assumptions, Hardware, Shape};
+use crate::domain::hosting::{Architecture, Assumptions, Hardware, Precision, Shape, Workload};
 use crate::domain::model::{BaseRef, Modality, Model, Relation};
 use crate::domain::name::shown;
 use crate::domain::openness::Tier;
@@ -65,11 +65,7 @@ fn gives_no_text(model: &Model) -> bool {
 }
 
 /// How large a model is: what the request says, else its record, else the record of the weights that it was made from.
-fn sized(
-    snapshot: &Snapshot,
-    entry: Option<&Arc<Entry<Model>>>,
-    request: &HostingRequest,
-) -> Result<Sized, RegistryError> {
+fn sized(snapshot: &Snapshot, entry: Option<&Arc<Entry<Model>>>, said: Said<'_>) -> Result<Sized, RegistryError> {
     let mut out = Sized::default();
     if let Some(entry) = entry {
         of_record(snapshot, entry, &mut out)?;
@@ -78,7 +74,7 @@ fn sized(
             out.told.push(Told { text: text.into(), source: String::new() });
         }
     }
-    if let Some((total, active)) = request.parameters {
+    if let Some((total, active)) = said.parameters {
         out.parameters = Some(pb::Parameters { total, active: active.unwrap_or_default() });
     } else if entry.is_some_and(|entry| entry.record.tier == Some(Tier::Proprietary)) {
         out.unknown
@@ -86,30 +82,75 @@ fn sized(
         return Ok(Sized { unknown: out.unknown, ..Sized::default() });
     }
     let mut architecture = out.architecture.as_ref().and_then(recorded_architecture);
-    if let Some((read, message)) = &request.architecture {
+    if let Some((read, message)) = said.architecture {
         (architecture, out.architecture) = (Some(*read), Some(message.clone()));
+    }
+    if entry.is_some_and(|entry| entry.record.tier.is_none()) {
+        out.unknown.push("components[MODEL_WEIGHTS]: whether the weights are to be had is not known".into());
     }
     out.finish(architecture);
     Ok(out)
 }
 
+/// What a request says of the size of a model, instead of its record.
+#[derive(Clone, Copy, Default)]
+struct Said<'a> {
+    parameters: Option<(i64, Option<i64>)>,
+    architecture: Option<&'a (Architecture, pb::Architecture)>,
+}
+
+impl<'a> Said<'a> {
+    fn by(request: &'a HostingRequest) -> Self {
+        Self { parameters: request.parameters, architecture: request.architecture.as_ref() }
+    }
+}
+
+/// Tokens of one request where nothing is said.
+const CONTEXT_TOKENS_USUAL: u32 = 8_192;
+
+impl Means {
+    /// What is asked of a model, with a number of requests at the same time, in a precision where none was said.
+    fn workload(&self, concurrent_requests: u32, precision: Precision) -> Workload {
+        Workload {
+            context_tokens: self.context_tokens.unwrap_or(CONTEXT_TOKENS_USUAL),
+            concurrent_requests,
+            precision: self.precision.unwrap_or(precision),
+            key_value_precision: self.key_value_precision,
+        }
+    }
+}
+
+/// That a model takes less context than is asked for.
+fn too_long(record: &Model, context_tokens: u32) -> Option<String> {
+    let most = record.context_tokens.filter(|most| *most < i64::from(context_tokens))?;
+    Some(format!("its longest context is {most} tokens, fewer than the {context_tokens} that are reckoned with"))
+}
+
 /// What the record of a model says, and for what it does not say that of the weights it was made from.
 fn of_record(snapshot: &Snapshot, entry: &Arc<Entry<Model>>, out: &mut Sized) -> Result<(), RegistryError> {
     let mut entry = entry.clone();
-    for _ in 0..STEPS_MAX {
+    for step in 0..STEPS_MAX {
         let message = models::message(&entry)?;
         let stated = message.parameters.filter(|parameters| parameters.total > 0);
         let own = out.parameters;
-        if own.is_none() {
-            out.parameters = stated;
-        }
-        // A base of another size is no twin.
+        // A base of another size is no twin, nor is one of unknown size.
         let is_twin = match (own, stated) {
             (Some(own), Some(stated)) => own.total.abs_diff(stated.total) <= stated.total.unsigned_abs() / 10,
-            _ => true,
+            (Some(_), None) => step == 0,
+            (None, _) => true,
         };
+        let mut taken = own.is_none() && stated.is_some();
+        out.parameters = own.or(stated);
         if is_twin && message.architecture.as_ref().is_some_and(|stated| recorded_architecture(stated).is_some()) {
             out.architecture = message.architecture;
+            taken = true;
+        }
+        if taken && step > 0 {
+            let text = format!(
+                "what the record does not say of its size is taken from `{}`, whose weights it has",
+                entry.record.name
+            );
+            out.told.push(Told { text, source: String::new() });
         }
         if out.parameters.is_some() && out.architecture.is_some() {
             return Ok(());
@@ -120,13 +161,6 @@ fn of_record(snapshot: &Snapshot, entry: &Arc<Entry<Model>>, out: &mut Sized) ->
             BaseRef::Record(_) | BaseRef::Written(_) => None,
         });
         let Some(base) = base else { return Ok(()) };
-        out.told = vec![Told {
-            text: format!(
-                "what the record does not say of its size is taken from `{}`, of which it has the weights",
-                base.record.name
-            ),
-            source: String::new(),
-        }];
         entry = base.clone();
     }
     Ok(())
@@ -174,6 +208,14 @@ impl Sized {
     }
 }
 
+impl Sized {
+    /// What an estimate rests on that is not known; `None`: nothing.
+    fn rests_on(&self) -> Option<String> {
+        let unknown: Vec<&str> = self.unknown.iter().map(|what| what.split(':').next().unwrap_or(what)).collect();
+        (!unknown.is_empty()).then(|| format!("it rests on assumptions: {} not known", unknown.join(", ")))
+    }
+}
+
 /// What is taken for granted of every estimate, in words.
 fn told_of_all(hardware: &Hardware) -> Vec<Told> {
     let dates = hardware.accelerators.iter().filter_map(|kind| kind.prices.as_ref()).map(|prices| &*prices.date);
@@ -185,8 +227,8 @@ fn told_of_all(hardware: &Hardware) -> Vec<Told> {
              an hour"
         )),
         text(
-            "accelerators share a model by splitting every layer (tensor parallel); reading a prompt costs two operations for each \
-             active parameter and token, attention itself left out"
+            "accelerators share a model by splitting every layer (tensor parallel); a token costs two operations for each active \
+             parameter, and those of attention"
                 .into(),
         ),
         text("every request fills its context".into()),

@@ -6,20 +6,20 @@ use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::costs::{Way, price_at, ways};
-use super::{Sized, found, gives_no_text, sized, told_of_all};
+use super::costs::{
+    Filled, REQUESTS_FILLED, Way, offering_notes, price_at, requests_on, takes_less, told_of_costs, ways,
+};
+use super::hosting::machines;
+use super::{Said, Sized, found, gives_no_text, sized, told_of_all, too_long};
 use crate::catalog::fields::ModelField;
 use crate::catalog::index::Order;
 use crate::catalog::{Entry, Snapshot};
-use crate::convert::advisor::{self, HostingRequest, Means, RouteRequest, price_range, route_number, standing_number};
+use crate::convert::advisor::{self, RouteRequest, price_range, route_number, standing_number};
 use crate::convert::{self, verdict_number};
 use crate::domain::eligibility::{Activity, Hosting, Use, Verdict};
-use crate::domain::hosting::{
-    Assumption, Precision, Route, RouteReason, Standing, TokenPrice, Topic, Workload, memory,
-};
+use crate::domain::hosting::{Assumption, Precision, Route, RouteReason, Shape, Standing, Topic, memory};
 use crate::domain::model::Model;
 use crate::domain::name::ProviderId;
-use crate::domain::offering::Offering;
 use crate::domain::openness::Tier;
 use crate::domain::tri::Tri;
 use crate::pb::weighbridge::v1 as pb;
@@ -32,10 +32,14 @@ use crate::registry::{Registry, RegistryError, present, records};
 
 /// Which models come first where the request does not say.
 const ORDER_USUAL: &str = "release_date desc";
-/// Most models of a route whose size and cost are looked at.
-const LOOKED_AT_MAX: usize = 1_000;
+/// Most models of a route that are looked at on machines, on a device, and over an API.
+const ON_MACHINES_MAX: usize = 200;
+const ON_DEVICE_MAX: usize = 2_000;
+const BY_API_MAX: usize = 1_000;
 /// Precisions that are tried where the request names none, widest first.
 const PRECISIONS: [Precision; 3] = [Precision::Bf16, Precision::Fp8, Precision::Int4];
+/// Requests at the same time that are tried where the request says none and it has to be fast: fewer are faster for each.
+const REQUESTS_TRIED: [u32; 5] = [REQUESTS_FILLED, 64, 16, 4, 1];
 /// Verdicts that make a candidate, best first.
 const CANDIDATE_VERDICTS: [Verdict; 3] = [Verdict::Eligible, Verdict::EligibleWithConditions, Verdict::NeedsReview];
 
@@ -71,7 +75,9 @@ impl Registry {
         routes.sort_by(rank);
         let hardware = &snapshot.reference().hardware;
         let means = &request.means;
-        let assumed = advisor::assumptions(hardware, &means.assumptions, &means.overridden, told_of_all(hardware));
+        let mut told = told_of_all(hardware);
+        told.extend(told_of_costs(&request.load));
+        let assumed = advisor::assumptions(hardware, &means.assumptions, &means.overridden, told);
         Ok(pb::RecommendRouteResponse {
             routes,
             assumptions: assumed,
@@ -89,14 +95,11 @@ fn named(snapshot: &Snapshot, models: &[String]) -> Result<RoaringBitmap, Regist
     Ok(rows)
 }
 
-/// By standing, then within the budget before over it, then by cost, where it is known.
+/// By standing, then by cost, where it is known.
 fn rank(a: &pb::RankedRoute, b: &pb::RankedRoute) -> Ordering {
-    let over = |route: &pb::RankedRoute| !route.candidates.is_empty() && route.candidates.iter().all(|c| c.over_budget);
     let cost = |route: &pb::RankedRoute| route.usd_per_day.map_or(f64::INFINITY, |usd| usd.typical);
-    (a.standing, over(a))
-        .cmp(&(b.standing, over(b)))
-        .then_with(|| cost(a).total_cmp(&cost(b)))
-        .then_with(|| a.route.cmp(&b.route))
+    let by_cost = || cost(a).total_cmp(&cost(b));
+    a.standing.cmp(&b.standing).then_with(by_cost).then_with(|| a.route.cmp(&b.route))
 }
 
 /// One request, held against routes.
@@ -113,45 +116,90 @@ struct Adviser<'a> {
 struct Candidate {
     message: pb::RouteCandidate,
     verdict: Verdict,
-    /// Of speed and memory.
-    meets: Tri,
+    /// Whether it is to be had: something holds it, somebody offers it.
+    held: Tri,
+    fast: Tri,
     within_budget: Tri,
 }
 
+impl Candidate {
+    /// All of it together.
+    fn meets(&self) -> Tri {
+        self.held.and(self.fast).and(self.within_budget)
+    }
+
+    fn may_be_used(&self) -> bool {
+        self.verdict <= Verdict::EligibleWithConditions
+    }
+}
+
+/// The candidates of a route.
+#[derive(Default)]
+struct Gathered {
+    /// Those that meet what is needed, or may; then others, up to the number asked for.
+    candidates: Vec<Candidate>,
+    /// Why there may be more.
+    incomplete: Option<String>,
+}
+
 /// The offering by which a model is best used on a route.
-struct Best<'a> {
+struct Best {
     verdict: Verdict,
+    /// It takes less context than asked for.
+    takes_less: bool,
     /// US dollars for a million tokens of both; infinite: not known.
     price: f64,
-    offering: &'a Arc<Entry<Offering>>,
+    provider: ProviderId,
+    message: pb::Offering,
+}
+
+impl Best {
+    fn is_better(&self, known: &Self) -> bool {
+        let key =
+            |best: &Self| (best.verdict, best.takes_less, best.message.stage() == pb::offering::Stage::Deprecated);
+        let by_price = || self.price.total_cmp(&known.price);
+        let by_name = || self.message.name.cmp(&known.message.name);
+        key(self).cmp(&key(known)).then_with(by_price).then_with(by_name) == Ordering::Less
+    }
+}
+
+/// A way of hosting a model, with what it comes to.
+struct Plan {
+    way: Way,
+    precision: Precision,
+    fast: Tri,
+    within_budget: Tri,
+}
+
+/// The best there is.
+fn best(all: impl IntoIterator<Item = Tri>) -> Tri {
+    all.into_iter().fold(Tri::False, Tri::or)
+}
+
+fn rank_of(tri: Tri) -> u8 {
+    match tri {
+        Tri::False => 0,
+        Tri::Unknown => 1,
+        Tri::True => 2,
+    }
 }
 
 impl Adviser<'_> {
     fn route(&self, route: Route) -> Result<pb::RankedRoute, RegistryError> {
-        let needs = &self.request.needs;
-        let mut reasons = needs.reasons(route);
+        let mut reasons = self.request.needs.reasons(route);
         let mut message = pb::RankedRoute { route: route_number(route), ..pb::RankedRoute::default() };
-        let kept_to = self.request.asked.use_.provider.as_ref();
-        if let Some(provider) = kept_to.filter(|_| route == Route::SelfHosted) {
+        if let Some(provider) = self.kept_to().filter(|_| route == Route::SelfHosted) {
             let text = format!("the use keeps to `{provider}`, who is no way of hosting it oneself");
             reasons.push(RouteReason::new(Topic::Provider, Standing::Closed, text));
         }
         // What cannot be is not looked at further.
         if reasons.iter().all(|reason| reason.standing != Standing::Closed) {
-            let candidates = match route {
-                Route::SelfHosted => self.hosted_by_oneself(&mut message, &mut reasons)?,
+            let gathered = match route {
+                Route::SelfHosted => self.hosted_by_oneself(&mut message)?,
                 Route::VendorApi | Route::HostedOpenWeights => self.by_api(route, &mut message)?,
             };
-            self.weigh(&candidates, &message, &mut reasons);
-            let may = |candidate: &&Candidate| candidate.verdict <= Verdict::EligibleWithConditions;
-            let priced = |pool: Vec<&Candidate>| {
-                let prices = pool.into_iter().filter_map(|candidate| candidate.message.usd_per_day);
-                prices.min_by(|a, b| a.typical.total_cmp(&b.typical))
-            };
-            let usable: Vec<&Candidate> = candidates.iter().filter(may).collect();
-            let pool = if usable.is_empty() { candidates.iter().collect() } else { usable };
-            message.usd_per_day = priced(pool);
-            message.candidates = candidates.into_iter().map(|candidate| candidate.message).collect();
+            self.weigh(route, &gathered, &mut message, &mut reasons);
+            message.candidates = gathered.candidates.into_iter().map(|candidate| candidate.message).collect();
         }
         let standing = reasons.iter().map(|reason| reason.standing).max().unwrap_or(Standing::Open);
         message.standing = standing_number(standing);
@@ -160,73 +208,124 @@ impl Adviser<'_> {
         Ok(message)
     }
 
+    fn kept_to(&self) -> Option<&ProviderId> {
+        self.request.asked.use_.provider.as_ref()
+    }
+
     /// What the models for a route make of it.
-    fn weigh(&self, candidates: &[Candidate], message: &pb::RankedRoute, reasons: &mut Vec<RouteReason>) {
-        let pb::RankedRoute { eligible_models, review_models, ineligible_models, .. } = message;
-        let may = candidates.iter().filter(|candidate| candidate.verdict <= Verdict::EligibleWithConditions);
-        let standing = match (*eligible_models, *review_models) {
-            (1.., _) if may.clone().next().is_some() => Standing::Open,
-            _ if !candidates.is_empty() => Standing::Review,
-            _ => Standing::Closed,
+    fn weigh(&self, route: Route, gathered: &Gathered, message: &mut pb::RankedRoute, reasons: &mut Vec<RouteReason>) {
+        let Gathered { candidates, incomplete } = gathered;
+        let mut say = |topic, standing, text: String| reasons.push(RouteReason::new(topic, standing, text));
+        let could = |candidate: &&Candidate| candidate.meets() != Tri::False;
+        let usable: Vec<&Candidate> = candidates.iter().filter(|candidate| candidate.may_be_used()).collect();
+        let others: Vec<&Candidate> = candidates.iter().filter(|candidate| !candidate.may_be_used()).collect();
+        // Those that may be used decide, unless none of them can meet what is needed and one that is to be reviewed can.
+        let is_usable = usable.iter().any(could) || (!usable.is_empty() && !others.iter().any(could));
+        let pool = if is_usable { usable } else { others };
+        let nothing = if incomplete.is_some() { Standing::Review } else { Standing::Closed };
+        let standing = match (is_usable, pool.is_empty()) {
+            (true, _) => Standing::Open,
+            (false, false) => Standing::Review,
+            (false, true) => nothing,
         };
+        let pb::RankedRoute { eligible_models, review_models, ineligible_models, .. } = message;
         let text = match (*eligible_models, *review_models, *ineligible_models) {
             (0, 0, 0) => "no model that was asked about is to be had this way".to_owned(),
-            (may, review, not) => format!("{may} models may be used so, {review} are to be reviewed, {not} may not"),
+            (may, review, not) => {
+                let found = if pool.is_empty() { ", and none of the first two meets what is needed" } else { "" };
+                format!("{may} models may be used so, {review} are to be reviewed, {not} may not{found}")
+            }
         };
-        reasons.push(RouteReason::new(Topic::Eligibility, standing, text));
-        // The best of those that may be used decides, else of the others.
-        let pool: Vec<&Candidate> = match standing {
-            Standing::Open => may.collect(),
-            Standing::Review | Standing::Closed => candidates.iter().collect(),
+        let text = match incomplete {
+            Some(why) => format!("{text}; {why}"),
+            None => text,
         };
+        say(Topic::Eligibility, standing, text);
         if pool.is_empty() {
             return;
         }
-        let needs = &self.request.needs;
-        let best = |of: fn(&Candidate) -> Tri| match () {
-            () if pool.iter().any(|candidate| of(candidate) == Tri::True) => Tri::True,
-            () if pool.iter().any(|candidate| of(candidate) == Tri::Unknown) => Tri::Unknown,
-            () => Tri::False,
+        let met = best(pool.iter().map(|candidate| candidate.meets()));
+        let pool: Vec<&Candidate> = pool.into_iter().filter(|candidate| candidate.meets() == met).collect();
+        let of = |part: fn(&Candidate) -> Tri| best(pool.iter().map(|candidate| part(candidate)));
+        let mut parts = vec![Tri::True];
+        let mut judge = |topic, found: Tri, [yes, perhaps, no]: [&str; 3]| {
+            let (standing, text) = match found {
+                Tri::True => (Standing::Open, yes),
+                Tri::Unknown => (Standing::Review, perhaps),
+                Tri::False => (nothing, no),
+            };
+            parts.push(found);
+            say(topic, standing, text.to_owned());
         };
-        let by_api = message.route != route_number(Route::SelfHosted);
+        let needs = &self.request.needs;
+        let by_api = route != Route::SelfHosted;
+        let held = of(|candidate| candidate.held);
+        match (by_api, needs.on_device()) {
+            (true, _) => judge(
+                Topic::Provider,
+                held,
+                [
+                    "offerings are known",
+                    "no offering is known: whether it is sold is not",
+                    "no offering takes that context",
+                ],
+            ),
+            (false, true) => judge(
+                Topic::DeviceMemory,
+                held,
+                ["the device holds it", "whether the device holds it is not known", "the device does not hold it"],
+            ),
+            (false, false) => judge(
+                Topic::Hardware,
+                held,
+                [
+                    "accelerators that are known hold it",
+                    "whether accelerators hold it rests on assumptions: its size or its layers are not known",
+                    "no accelerators that are known hold it, or it takes less context",
+                ],
+            ),
+        }
         // Of APIs the needs have said so already.
         if !by_api && (needs.first_token_seconds.is_some() || needs.request_tokens_per_second.is_some()) {
-            let (standing, text) = match best(|candidate| candidate.meets) {
-                Tri::True => (Standing::Open, "it is fast enough at the least speed that is estimated"),
-                Tri::Unknown => {
-                    (Standing::Review, "whether it is fast enough is not known, or lies within the estimate")
-                }
-                Tri::False => (Standing::Closed, "it is too slow even at the greatest speed that is estimated"),
-            };
-            reasons.push(RouteReason::new(Topic::Latency, standing, text));
+            let texts = [
+                "it is fast enough at the least speed that is estimated",
+                "whether it is fast enough is not known, or lies within the estimate",
+                "it is too slow even at the greatest speed that is estimated",
+            ];
+            judge(Topic::Latency, of(|candidate| candidate.fast), texts);
         }
         if let Some(budget) = needs.budget_per_day {
-            let (standing, text) = match best(|candidate| candidate.within_budget) {
-                Tri::True => (Standing::Open, format!("within {budget} US dollars a day")),
-                Tri::Unknown => {
-                    (Standing::Review, format!("whether it stays within {budget} US dollars a day is not known"))
-                }
-                Tri::False => (
-                    Standing::Review,
-                    format!("each of the models shown costs more than {budget} US dollars a day in the usual case"),
-                ),
-            };
-            reasons.push(RouteReason::new(Topic::Budget, standing, text));
+            let texts = [
+                format!("within {budget} US dollars a day, also in the dearest case"),
+                format!("whether it stays within {budget} US dollars a day is not known, or lies within the estimate"),
+                format!("it costs more than {budget} US dollars a day even in the cheapest case"),
+            ];
+            judge(Topic::Budget, of(|candidate| candidate.within_budget), [&texts[0], &texts[1], &texts[2]]);
         }
+        if met != Tri::True && parts.iter().all(|part| *part == Tri::True) {
+            let text = "no single one of the models shown surely meets all that is needed".to_owned();
+            say(Topic::Eligibility, Standing::Review, text);
+        }
+        let priced = pool.iter().filter_map(|candidate| Some((candidate.message.usd_per_day?, candidate)));
+        let cheapest = priced.min_by(|a, b| a.0.typical.total_cmp(&b.0.typical));
+        message.usd_per_day = cheapest.as_ref().map(|(usd, _)| *usd);
         if let Some(tokens) = needs.tokens_per_day.filter(|_| !needs.on_device()) {
-            let costs = pool.iter().filter_map(|candidate| {
-                candidate.message.usd_per_day.map(|usd| (usd.typical, &candidate.message.model))
-            });
-            let text = match costs.min_by(|a, b| a.0.total_cmp(&b.0)) {
-                Some((usd, model)) => {
+            let text = match cheapest {
+                Some((usd, candidate)) => {
                     let what = if by_api { "tokens" } else { "machines" };
                     format!(
-                        "at {tokens} tokens a day the {what} of `{model}` cost {usd:.2} US dollars, the least of those shown"
+                        "at {tokens} tokens a day the {what} of `{}` cost {:.2} US dollars, the least of those shown",
+                        candidate.message.model, usd.typical
                     )
                 }
                 None => "what it costs is not known".to_owned(),
             };
-            reasons.push(RouteReason::new(Topic::Cost, Standing::Open, text));
+            say(Topic::Cost, Standing::Open, text);
+        }
+        let rented = !by_api && needs.on_premises && !needs.on_device() && self.request.means.usd_per_hour.is_empty();
+        if rented {
+            let text = "costs are those of rented accelerators: say your own as `accelerator_usd_per_hour`";
+            say(Topic::Cost, Standing::Open, text.to_owned());
         }
     }
 
@@ -249,11 +348,40 @@ impl Adviser<'_> {
         Judge { snapshot, use_, profile: &self.request.asked.use_profile, present: present(snapshot, at), at }
     }
 
-    fn hosted_by_oneself(
+    /// Takes candidates, best verdicts first, until there are as many as were asked for that meet what is needed or may.
+    fn gather(
         &self,
-        message: &mut pb::RankedRoute,
-        reasons: &mut Vec<RouteReason>,
-    ) -> Result<Vec<Candidate>, RegistryError> {
+        judged: &BTreeMap<Verdict, RoaringBitmap>,
+        look_at_most: usize,
+        mut candidate: impl FnMut(&Arc<Entry<Model>>) -> Result<Option<Candidate>, RegistryError>,
+    ) -> Result<Gathered, RegistryError> {
+        let wanted = self.request.candidates;
+        let (mut out, mut others) = (Gathered::default(), Vec::new());
+        let mut looked_at = 0;
+        for verdict in CANDIDATE_VERDICTS {
+            let Some(rows) = judged.get(&verdict) else { continue };
+            for entry in self.snapshot.ordered_models(rows, &self.order, None, look_at_most) {
+                if out.candidates.len() >= wanted {
+                    return Ok(out);
+                }
+                if looked_at >= look_at_most {
+                    out.incomplete = Some(format!("only the first {look_at_most} of them were looked at"));
+                    break;
+                }
+                looked_at += 1;
+                match candidate(&entry)? {
+                    Some(candidate) if candidate.meets() == Tri::False => others.push(candidate),
+                    Some(candidate) => out.candidates.push(candidate),
+                    None => {}
+                }
+            }
+        }
+        others.truncate(wanted.saturating_sub(out.candidates.len()));
+        out.candidates.append(&mut others);
+        Ok(out)
+    }
+
+    fn hosted_by_oneself(&self, message: &mut pb::RankedRoute) -> Result<Gathered, RegistryError> {
         let needs = &self.request.needs;
         let hosting = match (needs.on_device(), needs.on_premises) {
             (true, _) => Hosting::EdgeOffline,
@@ -261,211 +389,312 @@ impl Adviser<'_> {
             (false, false) => Hosting::SelfHosted,
         };
         let use_ = self.use_of(hosting, None);
-        let judge = self.judge(&use_);
+        // Weights in fewer bits are changed weights.
+        let mut changed = use_.clone();
+        changed.activities.insert(Activity::Modify);
+        let (judge, judge_changed) = (self.judge(&use_), self.judge(&changed));
         let judged = judge.all(&self.rows);
         count(message, &judged);
-        let mut out: Vec<Candidate> = Vec::new();
-        let (mut unsized_, mut looked_at) = (0, 0);
-        for verdict in CANDIDATE_VERDICTS {
-            let Some(rows) = judged.get(&verdict) else { continue };
-            for entry in self.snapshot.ordered_models(rows, &self.order, None, LOOKED_AT_MAX) {
-                if out.len() >= self.request.candidates || looked_at >= LOOKED_AT_MAX {
-                    break;
+        let look_at_most = if needs.on_device() { ON_DEVICE_MAX } else { ON_MACHINES_MAX };
+        let mut unsized_ = 0;
+        let mut gathered = self.gather(&judged, look_at_most, |entry| {
+            let sized = sized(self.snapshot, Some(entry), Said::default())?;
+            let may_change = judge_changed.verdict(entry) <= Verdict::NeedsReview;
+            let made = |precision: Precision| {
+                let judge = if precision < Precision::Fp8 { &judge } else { &judge_changed };
+                let mut candidate = self.candidate(judge, entry);
+                candidate.message.precision = advisor::precision_number(precision);
+                if precision >= Precision::Fp8 {
+                    candidate.message.notes.push("its weights are changed: checked with MODIFY besides".into());
                 }
-                looked_at += 1;
-                let mut candidate = self.candidate(&judge, &entry);
-                let request = self.size_of(&entry);
-                let sized = sized(self.snapshot, Some(&entry), &request)?;
-                match needs.device_memory {
-                    Some(device) => match self.on_device(&sized, device, &mut candidate) {
-                        Tri::True => out.push(candidate),
-                        Tri::Unknown => unsized_ += 1,
-                        Tri::False => {}
-                    },
-                    None => {
-                        if needs.on_device() {
-                            (candidate.meets, candidate.within_budget) = (Tri::Unknown, Tri::Unknown);
-                        } else {
-                            self.on_machines(&sized, &mut candidate);
-                        }
-                        out.push(candidate);
+                candidate
+            };
+            let candidate = match (needs.device_memory, needs.offline) {
+                (Some(device), _) => match self.device_precision(&sized, device, may_change) {
+                    Ok(precision) => {
+                        let mut candidate = made(precision);
+                        self.on_device(&sized, device, precision, &mut candidate);
+                        Some(candidate)
+                    }
+                    Err(Tri::Unknown) => {
+                        unsized_ += 1;
+                        None
+                    }
+                    Err(Tri::True | Tri::False) => None,
+                },
+                (None, true) => {
+                    let mut candidate = self.candidate(&judge, entry);
+                    // Nothing is said of the devices.
+                    candidate.held = Tri::Unknown;
+                    self.nothing_known_of_devices(&mut candidate);
+                    Some(candidate)
+                }
+                (None, false) => Some(self.on_machines(&sized, may_change, made, || self.candidate(&judge, entry))),
+            };
+            Ok(candidate.map(|candidate| self.with_context(candidate, entry)))
+        })?;
+        if unsized_ > 0 {
+            let why = format!("{unsized_} of unknown size are left out");
+            gathered.incomplete =
+                Some(gathered.incomplete.map_or_else(|| why.clone(), |other| format!("{other}; {why}")));
+        }
+        Ok(gathered)
+    }
+
+    /// Holds a model's longest context against the one that is asked for.
+    fn with_context(&self, mut candidate: Candidate, entry: &Entry<Model>) -> Candidate {
+        let means = &self.request.means;
+        let asked = means.workload(0, Precision::Bf16).context_tokens;
+        if let Some(note) = too_long(&entry.record, asked) {
+            candidate.message.notes.push(note);
+            if means.context_tokens.is_some() {
+                candidate.held = Tri::False;
+            }
+        }
+        candidate
+    }
+
+    fn precisions(&self, may_change: bool) -> impl Iterator<Item = Precision> {
+        let asked = self.request.means.precision;
+        let all = asked.map_or_else(|| PRECISIONS.to_vec(), |precision| vec![precision]);
+        all.into_iter().filter(move |precision| may_change || *precision < Precision::Fp8)
+    }
+
+    /// The widest precision in which a device holds a model.
+    ///
+    /// # Errors
+    /// Unknown: its size is not known; false: none.
+    fn device_precision(&self, sized: &Sized, device: f64, may_change: bool) -> Result<Precision, Tri> {
+        let shape = sized.shape.as_ref().ok_or(Tri::Unknown)?;
+        let fits = |precision: &Precision| self.memory_on_device(shape, *precision) <= self.usable(device);
+        self.precisions(may_change).find(fits).ok_or(Tri::False)
+    }
+
+    fn usable(&self, device: f64) -> f64 {
+        device * self.request.means.assumptions.get(Assumption::UsableMemoryFraction)
+    }
+
+    fn memory_on_device(&self, shape: &Shape, precision: Precision) -> f64 {
+        let means = &self.request.means;
+        memory(shape, &means.workload(means.requests.unwrap_or(1), precision), &means.assumptions, 1).total()
+    }
+
+    fn on_device(&self, sized: &Sized, device: f64, precision: Precision, candidate: &mut Candidate) {
+        let Some(shape) = &sized.shape else { return };
+        candidate.message.notes.push(format!(
+            "takes {:.1} of {:.1} GB that can be filled, with {} tokens of context",
+            self.memory_on_device(shape, precision) / 1e9,
+            self.usable(device) / 1e9,
+            self.request.means.workload(0, precision).context_tokens
+        ));
+        if let Some(note) = sized.rests_on() {
+            candidate.held = Tri::Unknown;
+            candidate.message.notes.push(note);
+        }
+        self.nothing_known_of_devices(candidate);
+    }
+
+    /// Neither how fast a device is nor what it costs is known.
+    fn nothing_known_of_devices(&self, candidate: &mut Candidate) {
+        let needs = &self.request.needs;
+        if needs.first_token_seconds.is_some() || needs.request_tokens_per_second.is_some() {
+            candidate.fast = Tri::Unknown;
+        }
+        if needs.budget_per_day.is_some() {
+            candidate.within_budget = Tri::Unknown;
+        }
+    }
+
+    /// On which machines a model is best hosted, in the widest precision that meets what is needed.
+    fn on_machines(
+        &self,
+        sized: &Sized,
+        may_change: bool,
+        made: impl Fn(Precision) -> Candidate,
+        plain: impl Fn() -> Candidate,
+    ) -> Candidate {
+        let needs = &self.request.needs;
+        let undecided = |mut candidate: Candidate, held: Tri, note: &str| {
+            candidate.held = held;
+            self.nothing_known_of_devices(&mut candidate);
+            candidate.message.notes.push(note.to_owned());
+            candidate
+        };
+        let Some(shape) = &sized.shape else {
+            return undecided(plain(), Tri::Unknown, "its size is not known, and so neither is what it takes");
+        };
+        let Some(Plan { way, precision, fast, within_budget }) = self.plan(shape, may_change) else {
+            let held = self.held_at_all(shape, may_change);
+            let note = match held {
+                true => "what the accelerators cost that hold it is not known",
+                false => "none of the accelerators that are known hold it",
+            };
+            return undecided(plain(), held.into(), note);
+        };
+        let mut candidate = made(precision);
+        (candidate.fast, candidate.within_budget) = (fast, within_budget);
+        if let Some(note) = sized.rests_on() {
+            candidate.held = Tri::Unknown;
+            candidate.message.notes.push(note);
+        }
+        let mut told = way.message(&self.request.load);
+        match needs.tokens_per_day {
+            Some(tokens) => {
+                let usd = way.usd_per_day(tokens);
+                let [_, typical, _] = usd;
+                candidate.message.usd_per_day = Some(price_range(usd));
+                candidate.message.over_budget = needs.budget_per_day.is_some_and(|budget| typical > budget);
+            }
+            None => (told.machines, told.usd_per_day, told.usd_per_million_tokens) = (0, None, None),
+        }
+        candidate.message.hosting = Some(told);
+        candidate
+    }
+
+    fn held_at_all(&self, shape: &Shape, may_change: bool) -> bool {
+        let (means, hardware) = (&self.request.means, &self.snapshot.reference().hardware);
+        let most = REQUESTS_FILLED;
+        self.precisions(may_change).any(|precision| {
+            let filled = Filled { workload: means.workload(0, precision), most };
+            machines(hardware, means).any(|machine| requests_on(shape, &machine, means, filled).is_some())
+        })
+    }
+
+    /// The way of hosting that best meets what is needed: the widest precision first, and the cheapest machines.
+    fn plan(&self, shape: &Shape, may_change: bool) -> Option<Plan> {
+        let (means, needs) = (&self.request.means, &self.request.needs);
+        let hardware = &self.snapshot.reference().hardware;
+        let is_timed = needs.first_token_seconds.is_some() || needs.request_tokens_per_second.is_some();
+        let tried = if is_timed && means.requests.is_none() { &REQUESTS_TRIED[..] } else { &REQUESTS_TRIED[..1] };
+        let mut found: Option<Plan> = None;
+        for precision in self.precisions(may_change) {
+            for most in tried {
+                let filled = Filled { workload: means.workload(0, precision), most: *most };
+                for way in ways(shape, hardware, means, &self.request.load, filled) {
+                    let fast = self.fast_enough(&way, filled);
+                    let within_budget = self.within_budget(&way);
+                    let meets = |plan: &Plan| rank_of(plan.fast.and(plan.within_budget));
+                    let plan = Plan { way, precision, fast, within_budget };
+                    let better = found.as_ref().is_none_or(|known| meets(&plan) > meets(known));
+                    if better {
+                        found = Some(plan);
                     }
                 }
+                if found.as_ref().is_some_and(|plan| plan.fast.and(plan.within_budget) == Tri::True) {
+                    return found;
+                }
             }
         }
-        if let Some(device) = needs.device_memory {
-            let left_out =
-                if unsized_ > 0 { format!("; {unsized_} of unknown size are left out") } else { String::new() };
-            let (standing, text) = match out.is_empty() {
-                true => (Standing::Closed, "no model that may be used so fits"),
-                false => (Standing::Open, "there are models that fit"),
-            };
-            // A size that is not known is no reason to say that nothing fits.
-            let standing = if standing == Standing::Closed && unsized_ > 0 { Standing::Review } else { standing };
-            let text = format!("{text} into {} GB{left_out}", device / 1e9);
-            reasons.push(RouteReason::new(Topic::DeviceMemory, standing, text));
-        }
-        if needs.on_premises && !needs.on_device() {
-            let text = "costs are those of rented accelerators: say your own as `accelerator_usd_per_hour`";
-            reasons.push(RouteReason::new(Topic::Cost, Standing::Open, text));
-        }
-        Ok(out)
-    }
-
-    /// How large a model is, with what the request says of hosting.
-    fn size_of(&self, entry: &Entry<Model>) -> HostingRequest {
-        HostingRequest {
-            model: entry.record.name.to_string(),
-            parameters: None,
-            architecture: None,
-            means: self.request.means.clone(),
-            min_revision: 0,
-        }
-    }
-
-    fn precisions(&self) -> Vec<Precision> {
-        self.request.means.precision.map_or_else(|| PRECISIONS.to_vec(), |precision| vec![precision])
-    }
-
-    /// Whether a device holds a model, in the widest precision that it does.
-    fn on_device(&self, sized: &Sized, device: f64, candidate: &mut Candidate) -> Tri {
-        let Some(shape) = &sized.shape else { return Tri::Unknown };
-        let means = &self.request.means;
-        let usable = device * means.assumptions.get(Assumption::UsableMemoryFraction);
-        for precision in self.precisions() {
-            let workload = Workload { precision, ..means.workload_of(means.requests.unwrap_or(1)) };
-            let total = memory(shape, &workload, &means.assumptions, 1).total();
-            if total <= usable {
-                candidate.message.precision = advisor::precision_number(precision);
-                // Nothing is known of what the device costs, nor of how fast it is.
-                (candidate.meets, candidate.within_budget) = (Tri::Unknown, Tri::Unknown);
-                candidate.message.notes.push(format!(
-                    "takes {:.1} of {:.1} GB that can be filled, with {} tokens of context",
-                    total / 1e9,
-                    usable / 1e9,
-                    workload.context_tokens
-                ));
-                return Tri::True;
-            }
-        }
-        Tri::False
-    }
-
-    /// On which machines a model is best hosted, in the widest precision that any hold.
-    fn on_machines(&self, sized: &Sized, candidate: &mut Candidate) {
-        let needs = &self.request.needs;
-        let Some(shape) = &sized.shape else {
-            candidate.message.notes.push("its size is not known, and so neither is what it takes".into());
-            (candidate.meets, candidate.within_budget) = (Tri::Unknown, Tri::Unknown);
-            return;
-        };
-        let hardware = &self.snapshot.reference().hardware;
-        let load = &self.request.load;
-        for precision in self.precisions() {
-            let means = &self.request.means;
-            let means = Means { workload: Workload { precision, ..means.workload }, ..means.clone() };
-            let found = ways(shape, hardware, &means, load);
-            let fast = |way: &&Way| self.fast_enough(way, &means.workload) == Tri::True;
-            let perhaps = |way: &&Way| self.fast_enough(way, &means.workload) == Tri::Unknown;
-            let best = found.iter().find(fast).or_else(|| found.iter().find(perhaps)).or_else(|| found.first());
-            let Some(way) = best else { continue };
-            candidate.meets = self.fast_enough(way, &means.workload);
-            candidate.message.precision = advisor::precision_number(precision);
-            let mut told = way.message(load);
-            match needs.tokens_per_day {
-                Some(tokens) => self.price(candidate, way.usd_per_day(tokens)),
-                None => (told.usd_per_day, told.usd_per_million_tokens) = (None, None),
-            }
-            candidate.message.hosting = Some(told);
-            return;
-        }
-        let text = "none of the accelerators that are known hold it, or nothing is known of what they cost";
-        candidate.message.notes.push(text.into());
-        (candidate.meets, candidate.within_budget) = (Tri::Unknown, Tri::Unknown);
+        found
     }
 
     /// Whether machines are as fast as is needed: at the least speed, or only at the greatest.
-    fn fast_enough(&self, way: &Way, workload: &Workload) -> Tri {
+    fn fast_enough(&self, way: &Way, filled: Filled) -> Tri {
         let needs = &self.request.needs;
-        let between = |surely: bool, perhaps: bool| match (surely, perhaps) {
-            (true, _) => Tri::True,
-            (false, true) => Tri::Unknown,
-            (false, false) => Tri::False,
-        };
         let first = needs.first_token_seconds.map_or(Tri::True, |most| {
-            let seconds = way.speed.first_token_seconds(f64::from(workload.context_tokens));
-            between(seconds.high <= most, seconds.low <= most)
+            let seconds = way.speed.first_token_seconds(f64::from(filled.workload.context_tokens));
+            within(seconds.high <= most, seconds.low <= most)
         });
         let each = needs.request_tokens_per_second.map_or(Tri::True, |least| {
             let each = way.speed.decode.map(|all| all / f64::from(way.requests.max(1)));
-            between(each.low >= least, each.high >= least)
+            within(each.low >= least, each.high >= least)
         });
         first.and(each)
     }
 
-    /// The models of a route over an API, each by the offering with the best verdict, then the lowest price.
-    fn by_api(&self, route: Route, message: &mut pb::RankedRoute) -> Result<Vec<Candidate>, RegistryError> {
+    /// Whether machines stay within the budget: in the dearest case, or only in the cheapest. What one's own cost is known only where
+    /// it is said.
+    fn within_budget(&self, way: &Way) -> Tri {
+        let needs = &self.request.needs;
+        let (Some(budget), Some(tokens)) = (needs.budget_per_day, needs.tokens_per_day) else { return Tri::True };
+        if needs.on_premises && !self.request.means.usd_per_hour.contains_key(way.accelerator.as_str()) {
+            return Tri::Unknown;
+        }
+        let [low, _, high] = way.usd_per_day(tokens);
+        within(high <= budget, low <= budget)
+    }
+
+    /// The models of a route over an API, each by its best offering.
+    fn by_api(&self, route: Route, message: &mut pb::RankedRoute) -> Result<Gathered, RegistryError> {
         let index = self.snapshot.model_index();
-        let kept_to = self.request.asked.use_.provider.as_ref();
-        let mut by_provider: BTreeMap<&ProviderId, Vec<(u32, &Arc<Entry<Offering>>)>> = BTreeMap::new();
-        let mut offered = RoaringBitmap::new();
-        for offering in self.snapshot.offerings() {
-            let name = &offering.record;
-            let row = name.model.as_ref().and_then(|model| index.row(model.as_str()));
-            let Some(row) = row.filter(|row| self.rows.contains(*row)) else { continue };
-            let provider = name.name.provider();
-            let Some(entry) = index.entry(row) else { continue };
-            offered.insert(row);
-            if self.route_of(&entry.record, provider) == route && kept_to.is_none_or(|kept| kept == provider) {
-                by_provider.entry(provider).or_default().push((row, offering));
-            }
-        }
-        let mut best: HashMap<u32, Best<'_>> = HashMap::new();
-        for (provider, offerings) in by_provider {
-            let use_ = self.use_of(Hosting::VendorApi, Some(provider.clone()));
-            let judge = self.judge(&use_);
-            for (row, offering) in offerings {
-                let Some(entry) = index.entry(row) else { continue };
-                let found = Best { verdict: judge.verdict(entry), price: self.price_of(&offering.record), offering };
-                match best.get(&row) {
-                    Some(known) if !is_better(&found, known) => {}
-                    _ => {
-                        best.insert(row, found);
-                    }
-                }
-            }
-        }
+        let best = self.best_offerings(route)?;
         let mut judged: BTreeMap<Verdict, RoaringBitmap> = BTreeMap::new();
         for (row, found) in &best {
             judged.entry(found.verdict).or_default().insert(*row);
         }
-        // What nobody else has is to be had of its publisher, also where no offering is known.
-        let own = self.use_of(Hosting::VendorApi, None);
-        if route == Route::VendorApi && kept_to.is_none() {
-            let closed = (&self.rows - &offered).into_iter();
-            let closed = closed.filter(|row| index.entry(*row).is_some_and(|entry| is_closed(&entry.record)));
-            for (verdict, rows) in self.judge(&own).all(&closed.collect()) {
+        // What nobody else has is to be had of its publisher, if anywhere, also where no offering is known.
+        let own = self.use_of(Hosting::VendorApi, self.kept_to().cloned());
+        if route == Route::VendorApi {
+            let offered = self.offered();
+            let unsold = (&self.rows - offered).into_iter().filter(|row| {
+                let model = index.entry(*row).map(|entry| &entry.record);
+                let of = |model: &Model| self.kept_to().is_none_or(|kept| kept.as_str() == model.name.publisher());
+                model.is_some_and(|model| is_closed(model) && of(model))
+            });
+            for (verdict, rows) in self.judge(&own).all(&unsold.collect()) {
                 *judged.entry(verdict).or_default() |= rows;
             }
         }
         count(message, &judged);
-        let mut out = Vec::new();
-        for verdict in CANDIDATE_VERDICTS {
-            let Some(rows) = judged.get(&verdict) else { continue };
-            let room = self.request.candidates.saturating_sub(out.len());
-            for entry in self.snapshot.ordered_models(rows, &self.order, None, room) {
-                let found = index.row(entry.record.name.as_str()).and_then(|row| best.get(&row));
-                let provider = found.map(|found| found.offering.record.name.provider().clone());
-                let use_ = self.use_of(Hosting::VendorApi, provider);
-                let mut candidate = self.candidate(&self.judge(&use_), &entry);
-                match found {
-                    Some(found) => self.offered(&mut candidate, found.offering)?,
-                    None => candidate.within_budget = Tri::Unknown,
+        self.gather(&judged, BY_API_MAX, |entry| {
+            let found = index.row(entry.record.name.as_str()).and_then(|row| best.get(&row));
+            let candidate = match found {
+                Some(found) => {
+                    let use_ = self.use_of(Hosting::VendorApi, Some(found.provider.clone()));
+                    self.by_offering(self.candidate(&self.judge(&use_), entry), found)
                 }
-                out.push(candidate);
+                None => {
+                    let mut candidate = self.candidate(&self.judge(&own), entry);
+                    candidate.held = Tri::Unknown;
+                    candidate.message.notes.push("no offering of it is known".into());
+                    if self.request.needs.budget_per_day.is_some() {
+                        candidate.within_budget = Tri::Unknown;
+                    }
+                    candidate
+                }
+            };
+            Ok(Some(self.with_context(candidate, entry)))
+        })
+    }
+
+    /// Models of the request that anybody offers.
+    fn offered(&self) -> RoaringBitmap {
+        let index = self.snapshot.model_index();
+        let models = self.snapshot.offerings().filter_map(|offering| offering.record.model.as_ref());
+        models.filter_map(|model| index.row(model.as_str())).filter(|row| self.rows.contains(*row)).collect()
+    }
+
+    /// The best offering of each model on a route.
+    fn best_offerings(&self, route: Route) -> Result<HashMap<u32, Best>, RegistryError> {
+        let index = self.snapshot.model_index();
+        let context = self.request.means.workload(0, Precision::Bf16).context_tokens;
+        let mut best: HashMap<u32, Best> = HashMap::new();
+        let mut of_last: Option<(ProviderId, Use)> = None;
+        // They come by provider.
+        for offering in self.snapshot.offerings() {
+            let model = offering.record.model.as_ref().and_then(|model| index.row(model.as_str()));
+            let Some((row, entry)) = model.and_then(|row| Some((row, index.entry(row)?))) else { continue };
+            let provider = offering.record.name.provider();
+            let kept = self.kept_to().is_none_or(|kept| kept == provider);
+            if !kept || !self.rows.contains(row) || self.route_of(&entry.record, provider) != route {
+                continue;
+            }
+            let use_ = match of_last.take().filter(|(last, _)| last == provider) {
+                Some((_, use_)) => use_,
+                None => self.use_of(Hosting::VendorApi, Some(provider.clone())),
+            };
+            let verdict = self.judge(&use_).verdict(entry);
+            of_last = Some((provider.clone(), use_));
+            let message = offering_message(offering)?;
+            let price = price_at(&message, context)
+                .map_or(f64::INFINITY, |price| price.blended(self.request.load.input_output_ratio));
+            let takes_less = takes_less(&message, context);
+            let found = Best { verdict, takes_less, price, provider: provider.clone(), message };
+            if best.get(&row).is_none_or(|known| found.is_better(known)) {
+                best.insert(row, found);
             }
         }
-        Ok(out)
+        Ok(best)
     }
 
     /// Which way an offering of a model is. Where it is not known whether the weights are public, it is taken as the vendor's.
@@ -477,49 +706,33 @@ impl Adviser<'_> {
         if is_own || is_closed(model) { Route::VendorApi } else { Route::HostedOpenWeights }
     }
 
-    /// US dollars for a million tokens of both; infinite: not known.
-    fn price_of(&self, offering: &Offering) -> f64 {
-        #[expect(clippy::cast_precision_loss, reason = "prices are far below where it would matter")]
-        let dollars = |nano: Option<i64>| nano.map(|nano| nano as f64 / 1e9);
-        let price = TokenPrice::of(dollars(offering.input_price), dollars(offering.output_price));
-        price.map_or(f64::INFINITY, |price| price.blended(self.request.load.input_output_ratio))
-    }
-
     /// By which offering a candidate is to be had, and what that costs.
-    fn offered(&self, candidate: &mut Candidate, offering: &Entry<Offering>) -> Result<(), RegistryError> {
-        let message = offering_message(offering)?;
-        let context = self.request.means.workload.context_tokens;
-        let (price, notes) = price_at(&message, context);
-        candidate.message.notes.extend(notes);
-        if message.stage() == pb::offering::Stage::Deprecated {
-            candidate.message.notes.push("its offering is deprecated".into());
+    fn by_offering(&self, mut candidate: Candidate, found: &Best) -> Candidate {
+        let (means, needs) = (&self.request.means, &self.request.needs);
+        let context = means.workload(0, Precision::Bf16).context_tokens;
+        candidate.message.offering.clone_from(&found.message.name);
+        candidate.message.notes.extend(offering_notes(&found.message, context));
+        if found.takes_less && means.context_tokens.is_some() {
+            candidate.held = Tri::False;
         }
-        let takes = message.context_tokens;
-        if takes > 0 && takes < i64::from(context) {
-            candidate.message.notes.push(format!("it takes {takes} tokens of context, fewer than asked for"));
-        }
-        candidate.message.offering = message.name;
-        match (price, self.request.needs.tokens_per_day) {
-            (Some(price), Some(tokens)) => {
+        match (price_at(&found.message, context), needs.tokens_per_day) {
+            (Ok(price), Some(tokens)) => {
                 let usd = price.blended(self.request.load.input_output_ratio) * tokens / 1e6;
-                self.price(candidate, [usd; 3]);
+                candidate.message.usd_per_day = Some(price_range([usd; 3]));
+                if let Some(budget) = needs.budget_per_day {
+                    candidate.within_budget = (usd <= budget).into();
+                    candidate.message.over_budget = usd > budget;
+                }
             }
-            (None, _) => {
-                candidate.message.notes.push("its price is not known".into());
-                candidate.within_budget = Tri::Unknown;
+            (Err(why), _) => {
+                candidate.message.notes.push(why.into());
+                if needs.budget_per_day.is_some() {
+                    candidate.within_budget = Tri::Unknown;
+                }
             }
-            (Some(_), None) => {}
+            (Ok(_), None) => {}
         }
-        Ok(())
-    }
-
-    fn price(&self, candidate: &mut Candidate, usd_per_day: [f64; 3]) {
-        let [_, typical, _] = usd_per_day;
-        candidate.message.usd_per_day = Some(price_range(usd_per_day));
-        if let Some(budget) = self.request.needs.budget_per_day {
-            candidate.within_budget = (typical <= budget).into();
-            candidate.message.over_budget = typical > budget;
-        }
+        candidate
     }
 
     fn candidate(&self, judge: &Judge<'_>, entry: &Entry<Model>) -> Candidate {
@@ -538,19 +751,22 @@ impl Adviser<'_> {
             duties,
             ..pb::RouteCandidate::default()
         };
-        Candidate { message, verdict, meets: Tri::True, within_budget: Tri::True }
+        Candidate { message, verdict, held: Tri::True, fast: Tri::True, within_budget: Tri::True }
+    }
+}
+
+/// What holds in the worst case, or only in the best.
+fn within(surely: bool, perhaps: bool) -> Tri {
+    match (surely, perhaps) {
+        (true, _) => Tri::True,
+        (false, true) => Tri::Unknown,
+        (false, false) => Tri::False,
     }
 }
 
 /// Whether it is not known that others have the weights.
 fn is_closed(model: &Model) -> bool {
     model.tier.is_none_or(|tier| tier == Tier::Proprietary)
-}
-
-fn is_better(new: &Best<'_>, known: &Best<'_>) -> bool {
-    let by_name = || new.offering.record.name.cmp(&known.offering.record.name);
-    let order = new.verdict.cmp(&known.verdict).then_with(|| new.price.total_cmp(&known.price)).then_with(by_name);
-    order == Ordering::Less
 }
 
 fn count(message: &mut pb::RankedRoute, judged: &BTreeMap<Verdict, RoaringBitmap>) {
