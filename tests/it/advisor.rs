@@ -793,6 +793,8 @@ async fn real_offerings_are_compared_or_told_why_not() {
     }
     assert!(by_model.len() > 500, "{}", by_model.len());
     let first = |at: &pb::BreakEven| if at.never { f64::INFINITY } else { at.tokens_per_day };
+    let parts: [fn(&pb::OfferingCost) -> Option<&pb::BreakEven>; 3] =
+        [|o| o.break_even.as_ref(), |o| o.break_even_low.as_ref(), |o| o.break_even_high.as_ref()];
     let mut compared = 0;
     for (model, count) in by_model {
         let workload = workload(4096, 0, pb::Precision::Int4);
@@ -804,10 +806,8 @@ async fn real_offerings_are_compared_or_told_why_not() {
             assert_eq!(offering.break_even.is_some(), found.hosting.is_some());
         }
         // Cheapest first, so that break-evens fall.
-        for of in
-            [|o: &pb::OfferingCost| o.break_even.clone(), |o| o.break_even_low.clone(), |o| o.break_even_high.clone()]
-        {
-            let all: Vec<f64> = found.offerings.iter().filter_map(of).map(|at| first(&at)).collect();
+        for of in parts {
+            let all: Vec<f64> = found.offerings.iter().filter_map(of).map(first).collect();
             assert!(all.windows(2).all(|pair| pair[0] >= pair[1] * (1.0 - 1e-9)), "{model} {all:?}");
             compared += all.len();
         }
