@@ -11,7 +11,7 @@ use tonic::{Response, Status};
 use super::chart;
 use super::client::{ANSWER_BYTES_MAX, Channel, ServerArguments, failed, read_message};
 use super::facts::{FactArguments, number_of};
-use super::output::{Output, Style};
+use super::output::{Output, Style, note};
 use super::{Failure, records};
 use crate::domain::name::OfferingName;
 use crate::pb::weighbridge::v1 as pb;
@@ -53,6 +53,12 @@ struct MeansArguments {
     /// Precision of the key-value cache.
     #[arg(long, value_name = "PRECISION")]
     key_value_precision: Option<String>,
+    /// Only these kinds of accelerators, for example h100-sxm-80gb.
+    #[arg(long = "accelerator", value_name = "ID")]
+    accelerators: Vec<String>,
+    /// Only these numbers of them.
+    #[arg(long = "count", value_name = "COUNT")]
+    counts: Vec<u32>,
     /// Another price of an hour of one accelerator: ID=USD, for example h100-sxm-80gb=2.20.
     #[arg(long = "accelerator-price", value_name = "ID=USD", value_parser = pair)]
     prices: Vec<(String, f64)>,
@@ -64,15 +70,9 @@ struct MeansArguments {
     assumptions_shown: bool,
 }
 
-/// Which accelerators, and how large the model is where its record does not say.
+/// How large the model is, where its record does not say.
 #[derive(Debug, Args)]
 struct SizeArguments {
-    /// Only these kinds of accelerators, for example h100-sxm-80gb.
-    #[arg(long = "accelerator", value_name = "ID")]
-    accelerators: Vec<String>,
-    /// Only these numbers of them.
-    #[arg(long = "count", value_name = "COUNT")]
-    counts: Vec<u32>,
     /// Number of parameters, for example 70B, instead of the record's.
     #[arg(long, value_name = "NUMBER", value_parser = number)]
     parameters: Option<i64>,
@@ -272,14 +272,14 @@ impl MeansArguments {
         tree.insert("workload".into(), workload);
         tree.insert("accelerator_usd_per_hour".into(), json!(map(&self.prices)));
         tree.insert("assumptions".into(), json!(map(&self.assumptions)));
+        tree.insert("accelerators".into(), json!(self.accelerators));
+        tree.insert("counts".into(), json!(self.counts));
         tree
     }
 }
 
 impl SizeArguments {
     fn add(&self, tree: &mut Map<String, Value>) {
-        tree.insert("accelerators".into(), json!(self.accelerators));
-        tree.insert("counts".into(), json!(self.counts));
         if let Some(total) = self.parameters {
             let active = self.active_parameters.unwrap_or_default();
             tree.insert("parameters".into(), json!({ "total": total, "active": active }));
@@ -323,18 +323,17 @@ async fn costs(arguments: CostsArguments, out: &Output) -> Result<u8, Failure> {
     load.add(&mut tree);
     let asked = read_message("arguments", &Value::Object(tree), "weighbridge.v1.CompareCostsRequest")?;
     let found = Adviser::open(offline, &server).await?.costs(asked).await.map_err(|s| failed(&s))?;
+    if out.is_json() {
+        out.json("weighbridge.v1.CompareCostsResponse", &found)?;
+    } else {
+        print_costs(out, &found)?;
+        print_assumptions(out, &found.assumptions, &found.unknown, means.assumptions_shown)?;
+    }
     if let Some(file) = &file {
         let picture = chart::costs(&found)?;
         std::fs::write(file, picture)
             .map_err(|error| Failure::new(format!("`{}` could not be written: {error}", file.display())))?;
-    }
-    if out.is_json() {
-        return out.json("weighbridge.v1.CompareCostsResponse", &found).map(|()| 0);
-    }
-    print_costs(out, &found)?;
-    print_assumptions(out, &found.assumptions, &found.unknown, means.assumptions_shown)?;
-    if let Some(file) = &file {
-        out.line(&format!("the curve is in {}", file.display()))?;
+        note(&format!("the curve is in {}", file.display()));
     }
     Ok(0)
 }
@@ -538,6 +537,9 @@ fn print_way(out: &Output, way: &pb::HostingCost) -> Result<(), Failure> {
         short(tokens.high),
         range(way.machine_usd_per_day)
     ))?;
+    if !way.note.is_empty() {
+        out.line(&out.styled(Style::Dim, &format!("      {}", way.note)))?;
+    }
     if day.is_some() {
         out.line(&format!(
             "  {} such machine(s): {} US dollars a day, {} for a million tokens, {} with all the work they are given",
@@ -589,7 +591,13 @@ fn print_route(out: &Output, i: usize, route: &pb::RankedRoute) -> Result<(), Fa
         });
         let over = if candidate.over_budget { ", over the budget" } else { "" };
         let verdict = word(candidate.verdict().as_str_name());
-        out.line(&format!("   - {}{by}: {verdict}{cost}{over}", candidate.model))?;
+        let standing = format!("{:<7}", word(candidate.standing().as_str_name()));
+        let standing = out.styled(style_of(candidate.standing()), &standing);
+        out.line(&format!("   - {standing} {}{by}: {verdict}{cost}{over}", candidate.model))?;
+        let apart = candidate.hosting.iter().map(|way| way.note.as_str()).filter(|note| !note.is_empty());
+        for note in apart {
+            out.line(&out.styled(Style::Dim, &format!("       {note}")))?;
+        }
         if !candidate.missing_facts.is_empty() {
             let facts = candidate.missing_facts.join(", ");
             out.line(&out.styled(Style::Dim, &format!("       missing facts: {facts}")))?;

@@ -322,6 +322,13 @@ impl Loaded {
             if architecture.url.is_empty() {
                 problems.push(format!("{at}: architecture.url: it must be set: where the figures were read"));
             }
+            if convert::recorded_architecture(&architecture).is_none() {
+                problems
+                    .push(format!("{at}: architecture: too little of it is stated to say what it keeps of a token"));
+            }
+            if parameters.is_some_and(|ParametersRow { total, active }| total <= 0 || active <= 0) {
+                problems.push(format!("{at}: parameters: both numbers are more than 0"));
+            }
             for model in models {
                 let name = ModelName::parse(&model).ok();
                 let key = name.clone().map(|name| Key::Model(Layer::BuiltIn, name));

@@ -113,6 +113,8 @@ pub struct Registry {
     /// Held by the restore that is under way.
     restoring: tokio::sync::Mutex<()>,
     backups: tokio::sync::Semaphore,
+    /// Turns of the advisor, whose work is heavy.
+    advice: Arc<tokio::sync::Semaphore>,
     pinned: list::Pinned,
     past: as_of::Past,
     requests: Arc<once::Requests>,
@@ -191,6 +193,7 @@ impl Registry {
             superseded,
             restoring,
             backups,
+            advice: Arc::new(tokio::sync::Semaphore::new(advisor::AT_ONCE)),
             pinned,
             past: as_of::Past::default(),
             requests,

@@ -16,6 +16,20 @@ async fn snapshot_from(registry: &Registry, min_revision: i64) -> Result<Arc<Sna
     registry.snapshot_from(least).await.map_err(|error| status(&error))
 }
 
+/// Works beside the serving threads, which every model or offering would hold up, and two at a time, so that checks go on.
+async fn in_turn<T: Send + 'static>(
+    registry: &Arc<Registry>,
+    work: impl FnOnce(&Registry) -> Result<T, RegistryError> + Send + 'static,
+) -> Result<T, Status> {
+    let turn = registry.advice_turn().await.map_err(|error| status(&error))?;
+    let registry = registry.clone();
+    let done = beside(move || {
+        let _turn = turn;
+        work(&registry)
+    });
+    done.await.and_then(|done| done).map_err(|error| status(&error))
+}
+
 /// Estimates what it takes to host a model. The command line's `advise … --offline` calls it too, and the others of this file.
 ///
 /// # Errors
@@ -26,10 +40,7 @@ pub async fn estimate_hosting(
 ) -> Result<pb::EstimateHostingResponse, Status> {
     let snapshot = snapshot_from(registry, request.min_revision).await?;
     let request = hosting_request(request, &snapshot.reference().hardware).map_err(|found| invalid(&found))?;
-    let registry = registry.clone();
-    // Up to 64 numbers of every kind of accelerator are tried.
-    let estimated = beside(move || registry.estimate_hosting(&snapshot, &request)).await;
-    estimated.and_then(|estimated| estimated).map_err(|error| status(&error))
+    in_turn(registry, move |registry| registry.estimate_hosting(&snapshot, &request)).await
 }
 
 /// Compares what hosting a model costs with its offerings.
@@ -42,10 +53,7 @@ pub async fn compare_costs(
 ) -> Result<pb::CompareCostsResponse, Status> {
     let snapshot = snapshot_from(registry, request.min_revision).await?;
     let read = costs_request(request, &snapshot.reference().hardware).map_err(|found| invalid(&found))?;
-    let registry = registry.clone();
-    // Every offering is looked at.
-    let compared = beside(move || registry.compare_costs(&snapshot, &read.0, &read.1)).await;
-    compared.and_then(|compared| compared).map_err(|error| status(&error))
+    in_turn(registry, move |registry| registry.compare_costs(&snapshot, &read.0, &read.1)).await
 }
 
 /// Ranks the routes to a model.
@@ -62,8 +70,5 @@ pub async fn recommend_route(
     let reference = snapshot.reference();
     let read = route_request(request, profile, &reference.vocabulary, &reference.hardware);
     let read = read.map_err(|refused| status(&RegistryError::from(refused)))?;
-    let registry = registry.clone();
-    // Every model is looked at, which would hold up the connections of this worker.
-    let ranked = beside(move || registry.recommend_route(&snapshot, &read, &filter, &order_by)).await;
-    ranked.and_then(|ranked| ranked).map_err(|error| status(&error))
+    in_turn(registry, move |registry| registry.recommend_route(&snapshot, &read, &filter, &order_by)).await
 }

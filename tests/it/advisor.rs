@@ -504,6 +504,8 @@ async fn routes_agree_with_the_check() {
             assert_eq!(decision.summary, candidate.summary);
             assert_eq!(decision.missing_facts, candidate.missing_facts);
             assert_ne!(candidate.verdict(), pb::Verdict::Ineligible);
+            let usable = matches!(candidate.verdict(), pb::Verdict::Eligible | pb::Verdict::EligibleWithConditions);
+            assert!(usable || candidate.standing() != pb::Standing::Open, "{candidate:?}");
             checked += 1;
         }
     }
@@ -611,7 +613,45 @@ async fn a_size_or_a_shape_that_is_not_known_opens_no_route() {
         let own = of(&routes, pb::Route::SelfHosted);
         assert_eq!(own.standing(), standing, "{model} {device} {:?}", own.reasons);
         assert_eq!(own.eligible_models, 1);
+        assert!(own.candidates.iter().all(|candidate| candidate.standing() == standing), "{:?}", own.candidates);
     }
+    // How long its context may be is not known; nor is what these accelerators cost, which alone closes nothing.
+    let known = pb::Model {
+        architecture: Some(pb::Architecture {
+            layers: 16,
+            key_value_heads: 8,
+            head_dimension: 64,
+            hidden_size: 2048,
+            ..Default::default()
+        }),
+        ..of_size("shaped", 1_000_000_000)
+    };
+    clients.model(known).await;
+    let long = workload(1_000_000, 1, pb::Precision::Unspecified);
+    for (model, workload, accelerators, standing) in [
+        ("shaped", None, "", pb::Standing::Open),
+        ("shaped", long, "", pb::Standing::Review),
+        ("shaped", None, "gaudi3-128gb", pb::Standing::Open),
+        ("shapeless", None, "gaudi3-128gb", pb::Standing::Review),
+        ("huge", None, "gaudi3-128gb", pb::Standing::Closed),
+    ] {
+        let accelerators = if accelerators.is_empty() { Vec::new() } else { vec![accelerators.to_owned()] };
+        let routes = clients.routes(pb::RecommendRouteRequest { workload, accelerators, ..ask(model, 0.0) }).await;
+        let own = of(&routes, pb::Route::SelfHosted);
+        assert_eq!(own.standing(), standing, "{model} {:?}", own.reasons);
+    }
+    // Among many the ones that meet what is needed come first, however few are asked for.
+    let few = pb::RecommendRouteRequest {
+        models: vec!["lab/unsized".into(), "lab/shapeless".into(), "lab/huge".into(), "lab/shaped".into()],
+        max_candidates: 1,
+        ..ask("shaped", 0.0)
+    };
+    let routes = clients.routes(few).await;
+    let own = of(&routes, pb::Route::SelfHosted);
+    assert_eq!(
+        (own.standing(), own.candidates[0].model.as_str()),
+        (pb::Standing::Open, "publishers/lab/models/shaped")
+    );
 }
 
 /// One row of `tests/cases/speed.tsv`.

@@ -11,6 +11,7 @@ use crate::domain::hosting::{
     requests_held, speed,
 };
 use crate::domain::name::ModelName;
+use crate::domain::tri::Tri;
 use crate::pb::weighbridge::v1 as pb;
 use crate::registry::offerings::offering_message;
 use crate::registry::{Registry, RegistryError, records};
@@ -227,11 +228,26 @@ fn tier_at(message: &pb::Offering, context_tokens: u32) -> Option<&pb::PriceTier
     tiers.max_by_key(|tier| tier.context_tokens)
 }
 
-/// Whether an offering is known to take less context than asked for.
-pub(super) fn takes_less(message: &pb::Offering, context_tokens: u32) -> bool {
-    [message.context_tokens, message.max_input_tokens]
-        .into_iter()
-        .any(|most| most > 0 && most < i64::from(context_tokens))
+/// Whether an offering takes a context, of which prompts are a share. What it does not say of its longest is what the model's record
+/// says.
+pub(super) fn takes(
+    message: &pb::Offering,
+    of_model: Option<i64>,
+    context_tokens: u32,
+    input_output_ratio: f64,
+) -> Tri {
+    let whole = (message.context_tokens > 0).then_some(message.context_tokens).or(of_model);
+    let whole = whole.map_or(Tri::Unknown, |most| (most >= i64::from(context_tokens)).into());
+    let prompts = f64::from(context_tokens) * input_output_ratio / (1.0 + input_output_ratio);
+    let input = message.max_input_tokens;
+    // Where it says nothing of prompts alone they are as long as the whole.
+    let input = if input > 0 { (whole_f64(input) >= prompts).into() } else { Tri::True };
+    whole.and(input)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "tokens of a prompt")]
+fn whole_f64(tokens: i64) -> f64 {
+    tokens as f64
 }
 
 /// What to know of an offering that is asked for a context.
@@ -243,8 +259,10 @@ pub(super) fn offering_notes(message: &pb::Offering, context_tokens: u32) -> Vec
     if message.stage() == pb::offering::Stage::Deprecated {
         notes.push("it is deprecated".into());
     }
-    if takes_less(message, context_tokens) {
-        notes.push(format!("it takes {} tokens of context, fewer than asked for", message.context_tokens));
+    for (most, of) in [(message.context_tokens, "context"), (message.max_input_tokens, "input")] {
+        if most > 0 && most < i64::from(context_tokens) {
+            notes.push(format!("it takes {most} tokens of {of}, and {context_tokens} of context are reckoned with"));
+        }
     }
     notes
 }

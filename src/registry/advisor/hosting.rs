@@ -34,8 +34,8 @@ impl Registry {
         let means = &request.means;
         let workload = means.workload(means.requests.unwrap_or(REQUESTS_USUAL), Precision::Bf16);
         let sized = sized(snapshot, entry.as_ref(), Said::by(request))?;
-        let rests_on = sized.rests_on();
-        let Sized { shape, parameters, architecture, mut told, mut unknown } = sized;
+        let rests_on = sized.memory_rests_on();
+        let Sized { shape, parameters, architecture, mut told, mut unknown, taken: _ } = sized;
         unknown.extend(
             entry
                 .as_ref()

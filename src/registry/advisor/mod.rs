@@ -6,6 +6,8 @@ mod route;
 
 use std::sync::Arc;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use super::resolve::{Resolved, resolve};
 use super::{Registry, RegistryError, models, violation};
 use crate::catalog::{Entry, Snapshot};
@@ -17,10 +19,20 @@ use crate::domain::name::shown;
 use crate::domain::openness::Tier;
 use crate::pb::weighbridge::v1 as pb;
 
+/// How many requests are worked on at once; others wait for their turn.
+pub(super) const AT_ONCE: usize = 2;
 /// How many steps of the lineage are followed for what a record does not say.
 const STEPS_MAX: usize = 8;
 
 impl Registry {
+    /// Waits for a turn, which lasts until what is returned is dropped.
+    ///
+    /// # Errors
+    /// The registry is closed.
+    pub async fn advice_turn(&self) -> Result<OwnedSemaphorePermit, RegistryError> {
+        self.advice.clone().acquire_owned().await.map_err(|_| RegistryError::Closed)
+    }
+
     /// Lists the kinds of accelerators that the advisor knows, what it assumes, and the rules for data that it knows.
     #[must_use]
     pub fn accelerators(&self) -> pb::ListAcceleratorsResponse {
@@ -46,6 +58,8 @@ struct Sized {
     architecture: Option<pb::Architecture>,
     told: Vec<Told>,
     unknown: Vec<String>,
+    /// What was taken from a record that it was made from.
+    taken: Vec<String>,
 }
 
 /// The record of a model by any id.
@@ -150,7 +164,8 @@ fn of_record(snapshot: &Snapshot, entry: &Arc<Entry<Model>>, out: &mut Sized) ->
                 "what the record does not say of its size is taken from `{}`, whose weights it has",
                 entry.record.name
             );
-            out.told.push(Told { text, source: String::new() });
+            out.told.push(Told { text: text.clone(), source: String::new() });
+            out.taken.push(text);
         }
         if out.parameters.is_some() && out.architecture.is_some() {
             return Ok(());
@@ -209,9 +224,19 @@ impl Sized {
 }
 
 impl Sized {
-    /// What an estimate rests on that is not known; `None`: nothing.
-    fn rests_on(&self) -> Option<String> {
-        let unknown: Vec<&str> = self.unknown.iter().map(|what| what.split(':').next().unwrap_or(what)).collect();
+    /// What an estimate of memory rests on that is not known; `None`: nothing.
+    fn memory_rests_on(&self) -> Option<String> {
+        self.rests_on(&["components", "parameters.total", "architecture"])
+    }
+
+    /// What an estimate of speed rests on that is not known; `None`: nothing.
+    fn speed_rests_on(&self) -> Option<String> {
+        self.rests_on(&["components", "parameters", "architecture"])
+    }
+
+    fn rests_on(&self, fields: &[&str]) -> Option<String> {
+        let paths = self.unknown.iter().map(|what| what.split(':').next().unwrap_or(what));
+        let unknown: Vec<&str> = paths.filter(|path| fields.iter().any(|field| path.starts_with(field))).collect();
         (!unknown.is_empty()).then(|| format!("it rests on assumptions: {} not known", unknown.join(", ")))
     }
 }

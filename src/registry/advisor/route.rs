@@ -1,23 +1,22 @@
 //! Which way to a model: a vendor's API, open weights that somebody else hosts, or open weights hosted by oneself.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::costs::{
-    Filled, REQUESTS_FILLED, Way, offering_notes, price_at, requests_on, takes_less, told_of_costs, ways,
-};
+use super::costs::{Filled, REQUESTS_FILLED, Way, offering_notes, price_at, requests_on, takes, told_of_costs, ways};
 use super::hosting::machines;
 use super::{Said, Sized, found, gives_no_text, sized, told_of_all, too_long};
 use crate::catalog::fields::ModelField;
 use crate::catalog::index::Order;
 use crate::catalog::{Entry, Snapshot};
-use crate::convert::advisor::{self, RouteRequest, price_range, route_number, standing_number};
+use crate::convert::advisor::{self, Means, RouteRequest, price_range, route_number, standing_number};
 use crate::convert::{self, verdict_number};
 use crate::domain::eligibility::{Activity, Hosting, Use, Verdict};
-use crate::domain::hosting::{Assumption, Precision, Route, RouteReason, Shape, Standing, Topic, memory};
+use crate::domain::hosting::{Assumption, Assumptions, Precision, Route, RouteReason, Shape, Standing, Topic, memory};
 use crate::domain::model::Model;
 use crate::domain::name::ProviderId;
 use crate::domain::openness::Tier;
@@ -36,6 +35,8 @@ const ORDER_USUAL: &str = "release_date desc";
 const ON_MACHINES_MAX: usize = 200;
 const ON_DEVICE_MAX: usize = 2_000;
 const BY_API_MAX: usize = 1_000;
+/// Most looks at a number of accelerators: some tenths of a second.
+const LOOKS_MAX: u64 = 300_000;
 /// Precisions that are tried where the request names none, widest first.
 const PRECISIONS: [Precision; 3] = [Precision::Bf16, Precision::Fp8, Precision::Int4];
 /// Requests at the same time that are tried where the request says none and it has to be fast: fewer are faster for each.
@@ -70,7 +71,7 @@ impl Registry {
             rows -= silent;
         }
         let at = self.at(&request.asked);
-        let adviser = Adviser { snapshot, request, rows, order: read.order, at };
+        let adviser = Adviser { snapshot, request, rows, order: read.order, at, looks: Cell::new(0) };
         let mut routes = Route::ALL.iter().map(|route| adviser.route(*route)).collect::<Result<Vec<_>, _>>()?;
         routes.sort_by(rank);
         let hardware = &snapshot.reference().hardware;
@@ -110,6 +111,8 @@ struct Adviser<'a> {
     rows: RoaringBitmap,
     order: Order<ModelField>,
     at: i64,
+    /// How often a number of accelerators was looked at.
+    looks: Cell<u64>,
 }
 
 /// A model for a route, with whether it meets what is needed.
@@ -131,12 +134,34 @@ impl Candidate {
     fn may_be_used(&self) -> bool {
         self.verdict <= Verdict::EligibleWithConditions
     }
+
+    fn standing(&self) -> Standing {
+        standing_of(self.verdict, self.meets())
+    }
+
+    /// The candidate as it is told, with what it fails.
+    fn told(self) -> pb::RouteCandidate {
+        let mut message = pb::RouteCandidate { standing: standing_number(self.standing()), ..self.message };
+        if self.fast == Tri::False {
+            message.notes.push("it is too slow even at the greatest speed that is estimated".into());
+        }
+        message.over_budget = self.within_budget == Tri::False;
+        message
+    }
+}
+
+fn standing_of(verdict: Verdict, meets: Tri) -> Standing {
+    match (meets, verdict <= Verdict::EligibleWithConditions) {
+        (Tri::False, _) => Standing::Closed,
+        (Tri::True, true) => Standing::Open,
+        (Tri::True, false) | (Tri::Unknown, _) => Standing::Review,
+    }
 }
 
 /// The candidates of a route.
 #[derive(Default)]
 struct Gathered {
-    /// Those that meet what is needed, or may; then others, up to the number asked for.
+    /// By standing, then by verdict, up to the number asked for.
     candidates: Vec<Candidate>,
     /// Why there may be more.
     incomplete: Option<String>,
@@ -145,8 +170,10 @@ struct Gathered {
 /// The offering by which a model is best used on a route.
 struct Best {
     verdict: Verdict,
-    /// It takes less context than asked for.
-    takes_less: bool,
+    held: Tri,
+    within_budget: Tri,
+    /// US dollars a day, where tokens a day were said.
+    usd_per_day: Option<f64>,
     /// US dollars for a million tokens of both; infinite: not known.
     price: f64,
     provider: ProviderId,
@@ -155,8 +182,10 @@ struct Best {
 
 impl Best {
     fn is_better(&self, known: &Self) -> bool {
-        let key =
-            |best: &Self| (best.verdict, best.takes_less, best.message.stage() == pb::offering::Stage::Deprecated);
+        let key = |best: &Self| {
+            let standing = standing_of(best.verdict, best.held.and(best.within_budget));
+            (standing, best.verdict, best.message.stage() == pb::offering::Stage::Deprecated)
+        };
         let by_price = || self.price.total_cmp(&known.price);
         let by_name = || self.message.name.cmp(&known.message.name);
         key(self).cmp(&key(known)).then_with(by_price).then_with(by_name) == Ordering::Less
@@ -199,7 +228,7 @@ impl Adviser<'_> {
                 Route::VendorApi | Route::HostedOpenWeights => self.by_api(route, &mut message)?,
             };
             self.weigh(route, &gathered, &mut message, &mut reasons);
-            message.candidates = gathered.candidates.into_iter().map(|candidate| candidate.message).collect();
+            message.candidates = gathered.candidates.into_iter().map(Candidate::told).collect();
         }
         let standing = reasons.iter().map(|reason| reason.standing).max().unwrap_or(Standing::Open);
         message.standing = standing_number(standing);
@@ -232,7 +261,16 @@ impl Adviser<'_> {
         let text = match (*eligible_models, *review_models, *ineligible_models) {
             (0, 0, 0) => "no model that was asked about is to be had this way".to_owned(),
             (may, review, not) => {
-                let found = if pool.is_empty() { ", and none of the first two meets what is needed" } else { "" };
+                let found = match (pool.is_empty() && may + review > 0, is_usable, may > 0) {
+                    (true, _, _) if incomplete.is_some() => {
+                        ", and none that was looked at is known to meet what is needed"
+                    }
+                    (true, _, _) => ", and none of the former meets what is needed",
+                    (false, false, true) => {
+                        ", and none of those that may be used is known to meet what is needed as it is"
+                    }
+                    (false, _, _) => "",
+                };
                 format!("{may} models may be used so, {review} are to be reviewed, {not} may not{found}")
             }
         };
@@ -266,7 +304,7 @@ impl Adviser<'_> {
                 held,
                 [
                     "offerings are known",
-                    "no offering is known: whether it is sold is not",
+                    "no offering is known, or whether one takes that context is not",
                     "no offering takes that context",
                 ],
             ),
@@ -280,8 +318,8 @@ impl Adviser<'_> {
                 held,
                 [
                     "accelerators that are known hold it",
-                    "whether accelerators hold it rests on assumptions: its size or its layers are not known",
-                    "no accelerators that are known hold it, or it takes less context",
+                    "whether accelerators hold it, or it takes that context, rests on what is not known",
+                    "no accelerators that are known hold it as it may be used, or it takes less context",
                 ],
             ),
         }
@@ -290,7 +328,7 @@ impl Adviser<'_> {
             let texts = [
                 "it is fast enough at the least speed that is estimated",
                 "whether it is fast enough is not known, or lies within the estimate",
-                "it is too slow even at the greatest speed that is estimated",
+                "what is shown is too slow even at the greatest speed that is estimated",
             ];
             judge(Topic::Latency, of(|candidate| candidate.fast), texts);
         }
@@ -298,13 +336,20 @@ impl Adviser<'_> {
             let texts = [
                 format!("within {budget} US dollars a day, also in the dearest case"),
                 format!("whether it stays within {budget} US dollars a day is not known, or lies within the estimate"),
-                format!("it costs more than {budget} US dollars a day even in the cheapest case"),
+                format!("what is shown costs more than {budget} US dollars a day even in the cheapest case"),
             ];
             judge(Topic::Budget, of(|candidate| candidate.within_budget), [&texts[0], &texts[1], &texts[2]]);
         }
-        if met != Tri::True && parts.iter().all(|part| *part == Tri::True) {
-            let text = "no single one of the models shown surely meets all that is needed".to_owned();
-            say(Topic::Eligibility, Standing::Review, text);
+        // Each need is met by one of them, but not all by the same.
+        let apart = match met {
+            Tri::True => None,
+            Tri::Unknown if parts.iter().all(|part| *part == Tri::True) => Some((Standing::Review, "surely meets")),
+            Tri::Unknown => None,
+            Tri::False if parts.iter().all(|part| *part != Tri::False) => Some((nothing, "meets")),
+            Tri::False => None,
+        };
+        if let Some((standing, meets)) = apart {
+            say(Topic::Eligibility, standing, format!("no single one of the models shown {meets} all that is needed"));
         }
         let priced = pool.iter().filter_map(|candidate| Some((candidate.message.usd_per_day?, candidate)));
         let cheapest = priced.min_by(|a, b| a.0.typical.total_cmp(&b.0.typical));
@@ -314,7 +359,7 @@ impl Adviser<'_> {
                 Some((usd, candidate)) => {
                     let what = if by_api { "tokens" } else { "machines" };
                     format!(
-                        "at {tokens} tokens a day the {what} of `{}` cost {:.2} US dollars, the least of those shown",
+                        "at {tokens} tokens a day the {what} of `{}` cost {:.2} US dollars, the least of those that best meet what is needed",
                         candidate.message.model, usd.typical
                     )
                 }
@@ -322,8 +367,11 @@ impl Adviser<'_> {
             };
             say(Topic::Cost, Standing::Open, text);
         }
-        let rented = !by_api && needs.on_premises && !needs.on_device() && self.request.means.usd_per_hour.is_empty();
-        if rented {
+        let own = &self.request.means.usd_per_hour;
+        let is_rented = |candidate: &&Candidate| {
+            candidate.message.hosting.as_ref().is_some_and(|way| !own.contains_key(way.accelerator.as_str()))
+        };
+        if needs.on_premises && pool.iter().any(is_rented) {
             let text = "costs are those of rented accelerators: say your own as `accelerator_usd_per_hour`";
             say(Topic::Cost, Standing::Open, text.to_owned());
         }
@@ -356,28 +404,29 @@ impl Adviser<'_> {
         mut candidate: impl FnMut(&Arc<Entry<Model>>) -> Result<Option<Candidate>, RegistryError>,
     ) -> Result<Gathered, RegistryError> {
         let wanted = self.request.candidates;
-        let (mut out, mut others) = (Gathered::default(), Vec::new());
-        let mut looked_at = 0;
-        for verdict in CANDIDATE_VERDICTS {
+        let mut out = Gathered::default();
+        let (mut open, mut looked_at) = (0, 0);
+        'looking: for verdict in CANDIDATE_VERDICTS {
             let Some(rows) = judged.get(&verdict) else { continue };
-            for entry in self.snapshot.ordered_models(rows, &self.order, None, look_at_most) {
-                if out.candidates.len() >= wanted {
-                    return Ok(out);
+            let room = look_at_most.saturating_sub(looked_at).saturating_add(1);
+            for entry in self.snapshot.ordered_models(rows, &self.order, None, room) {
+                if open >= wanted {
+                    break 'looking;
                 }
-                if looked_at >= look_at_most {
-                    out.incomplete = Some(format!("only the first {look_at_most} of them were looked at"));
-                    break;
+                if looked_at >= look_at_most || self.looks.get() > LOOKS_MAX {
+                    out.incomplete = Some(format!("only the first {looked_at} of them were looked at"));
+                    break 'looking;
                 }
                 looked_at += 1;
-                match candidate(&entry)? {
-                    Some(candidate) if candidate.meets() == Tri::False => others.push(candidate),
-                    Some(candidate) => out.candidates.push(candidate),
-                    None => {}
+                if let Some(candidate) = candidate(&entry)? {
+                    open += usize::from(candidate.standing() == Standing::Open);
+                    out.candidates.push(candidate);
                 }
             }
         }
-        others.truncate(wanted.saturating_sub(out.candidates.len()));
-        out.candidates.append(&mut others);
+        // Stable: the order asked for stays within each.
+        out.candidates.sort_by_key(|candidate| (candidate.standing(), candidate.verdict));
+        out.candidates.truncate(wanted);
         Ok(out)
     }
 
@@ -396,7 +445,7 @@ impl Adviser<'_> {
         let judged = judge.all(&self.rows);
         count(message, &judged);
         let look_at_most = if needs.on_device() { ON_DEVICE_MAX } else { ON_MACHINES_MAX };
-        let mut unsized_ = 0;
+        let mut left_out = 0;
         let mut gathered = self.gather(&judged, look_at_most, |entry| {
             let sized = sized(self.snapshot, Some(entry), Said::default())?;
             let may_change = judge_changed.verdict(entry) <= Verdict::NeedsReview;
@@ -417,7 +466,7 @@ impl Adviser<'_> {
                         Some(candidate)
                     }
                     Err(Tri::Unknown) => {
-                        unsized_ += 1;
+                        left_out += 1;
                         None
                     }
                     Err(Tri::True | Tri::False) => None,
@@ -431,10 +480,13 @@ impl Adviser<'_> {
                 }
                 (None, false) => Some(self.on_machines(&sized, may_change, made, || self.candidate(&judge, entry))),
             };
-            Ok(candidate.map(|candidate| self.with_context(candidate, entry)))
+            Ok(candidate.map(|mut candidate| {
+                candidate.message.notes.extend(sized.taken);
+                self.with_context(candidate, entry)
+            }))
         })?;
-        if unsized_ > 0 {
-            let why = format!("{unsized_} of unknown size are left out");
+        if left_out > 0 {
+            let why = format!("{left_out} are left out of which it is not known what they take");
             gathered.incomplete =
                 Some(gathered.incomplete.map_or_else(|| why.clone(), |other| format!("{other}; {why}")));
         }
@@ -445,11 +497,15 @@ impl Adviser<'_> {
     fn with_context(&self, mut candidate: Candidate, entry: &Entry<Model>) -> Candidate {
         let means = &self.request.means;
         let asked = means.workload(0, Precision::Bf16).context_tokens;
+        let is_said = means.context_tokens.is_some();
         if let Some(note) = too_long(&entry.record, asked) {
             candidate.message.notes.push(note);
-            if means.context_tokens.is_some() {
+            if is_said {
                 candidate.held = Tri::False;
             }
+        } else if is_said && entry.record.context_tokens.is_none() {
+            candidate.held = candidate.held.and(Tri::Unknown);
+            candidate.message.notes.push("its longest context is not known".into());
         }
         candidate
     }
@@ -463,31 +519,35 @@ impl Adviser<'_> {
     /// The widest precision in which a device holds a model.
     ///
     /// # Errors
-    /// Unknown: its size is not known; false: none.
+    /// Unknown: what it takes is not known; false: none.
     fn device_precision(&self, sized: &Sized, device: f64, may_change: bool) -> Result<Precision, Tri> {
         let shape = sized.shape.as_ref().ok_or(Tri::Unknown)?;
-        let fits = |precision: &Precision| self.memory_on_device(shape, *precision) <= self.usable(device);
-        self.precisions(may_change).find(fits).ok_or(Tri::False)
+        let usable = self.usable(device);
+        let means = &self.request.means;
+        let fits = |precision: &Precision| self.memory_on_device(shape, *precision, &means.assumptions) <= usable;
+        let might = |precision: Precision| self.memory_on_device(shape, precision, &weights_alone(means)) <= usable;
+        let perhaps = sized.memory_rests_on().is_some() && self.precisions(may_change).any(might);
+        self.precisions(may_change).find(fits).ok_or(if perhaps { Tri::Unknown } else { Tri::False })
     }
 
     fn usable(&self, device: f64) -> f64 {
         device * self.request.means.assumptions.get(Assumption::UsableMemoryFraction)
     }
 
-    fn memory_on_device(&self, shape: &Shape, precision: Precision) -> f64 {
+    fn memory_on_device(&self, shape: &Shape, precision: Precision, assumptions: &Assumptions) -> f64 {
         let means = &self.request.means;
-        memory(shape, &means.workload(means.requests.unwrap_or(1), precision), &means.assumptions, 1).total()
+        memory(shape, &means.workload(means.requests.unwrap_or(1), precision), assumptions, 1).total()
     }
 
     fn on_device(&self, sized: &Sized, device: f64, precision: Precision, candidate: &mut Candidate) {
         let Some(shape) = &sized.shape else { return };
         candidate.message.notes.push(format!(
             "takes {:.1} of {:.1} GB that can be filled, with {} tokens of context",
-            self.memory_on_device(shape, precision) / 1e9,
+            self.memory_on_device(shape, precision, &self.request.means.assumptions) / 1e9,
             self.usable(device) / 1e9,
             self.request.means.workload(0, precision).context_tokens
         ));
-        if let Some(note) = sized.rests_on() {
+        if let Some(note) = sized.memory_rests_on() {
             candidate.held = Tri::Unknown;
             candidate.message.notes.push(note);
         }
@@ -524,26 +584,40 @@ impl Adviser<'_> {
             return undecided(plain(), Tri::Unknown, "its size is not known, and so neither is what it takes");
         };
         let Some(Plan { way, precision, fast, within_budget }) = self.plan(shape, may_change) else {
-            let held = self.held_at_all(shape, may_change);
-            let note = match held {
-                true => "what the accelerators cost that hold it is not known",
+            let means = &self.request.means;
+            if let Some(precision) = self.held_in(shape, means, may_change) {
+                let held = if sized.memory_rests_on().is_some() { Tri::Unknown } else { Tri::True };
+                return undecided(made(precision), held, "what the accelerators cost that hold it is not known");
+            }
+            let weights = Means { assumptions: weights_alone(means), ..means.clone() };
+            if let Some(note) = sized.memory_rests_on().filter(|_| self.held_in(shape, &weights, may_change).is_some())
+            {
+                return undecided(plain(), Tri::Unknown, &note);
+            }
+            let barred = !may_change && self.held_in(shape, means, true).is_some();
+            let note = match barred {
+                true => "nothing holds it but in fewer bits, and the check does not let its weights be changed",
                 false => "none of the accelerators that are known hold it",
             };
-            return undecided(plain(), held.into(), note);
+            return undecided(plain(), Tri::False, note);
         };
         let mut candidate = made(precision);
         (candidate.fast, candidate.within_budget) = (fast, within_budget);
-        if let Some(note) = sized.rests_on() {
+        if let Some(note) = sized.memory_rests_on() {
             candidate.held = Tri::Unknown;
             candidate.message.notes.push(note);
+        }
+        // What rests on nothing known is neither surely fast nor surely slow, and so with what it costs.
+        if let Some(note) = sized.speed_rests_on() {
+            self.nothing_known_of_devices(&mut candidate);
+            if !candidate.message.notes.contains(&note) {
+                candidate.message.notes.push(note);
+            }
         }
         let mut told = way.message(&self.request.load);
         match needs.tokens_per_day {
             Some(tokens) => {
-                let usd = way.usd_per_day(tokens);
-                let [_, typical, _] = usd;
-                candidate.message.usd_per_day = Some(price_range(usd));
-                candidate.message.over_budget = needs.budget_per_day.is_some_and(|budget| typical > budget);
+                candidate.message.usd_per_day = Some(price_range(way.usd_per_day(tokens)));
             }
             None => (told.machines, told.usd_per_day, told.usd_per_million_tokens) = (0, None, None),
         }
@@ -551,11 +625,11 @@ impl Adviser<'_> {
         candidate
     }
 
-    fn held_at_all(&self, shape: &Shape, may_change: bool) -> bool {
-        let (means, hardware) = (&self.request.means, &self.snapshot.reference().hardware);
-        let most = REQUESTS_FILLED;
-        self.precisions(may_change).any(|precision| {
-            let filled = Filled { workload: means.workload(0, precision), most };
+    /// The widest precision in which any machines hold a model, whatever they cost.
+    fn held_in(&self, shape: &Shape, means: &Means, may_change: bool) -> Option<Precision> {
+        let hardware = &self.snapshot.reference().hardware;
+        self.precisions(may_change).find(|precision| {
+            let filled = Filled { workload: means.workload(0, *precision), most: 1 };
             machines(hardware, means).any(|machine| requests_on(shape, &machine, means, filled).is_some())
         })
     }
@@ -564,12 +638,14 @@ impl Adviser<'_> {
     fn plan(&self, shape: &Shape, may_change: bool) -> Option<Plan> {
         let (means, needs) = (&self.request.means, &self.request.needs);
         let hardware = &self.snapshot.reference().hardware;
-        let is_timed = needs.first_token_seconds.is_some() || needs.request_tokens_per_second.is_some();
+        let is_timed = needs.request_tokens_per_second.is_some();
         let tried = if is_timed && means.requests.is_none() { &REQUESTS_TRIED[..] } else { &REQUESTS_TRIED[..1] };
         let mut found: Option<Plan> = None;
         for precision in self.precisions(may_change) {
             for most in tried {
                 let filled = Filled { workload: means.workload(0, precision), most: *most };
+                let looks = u64::try_from(machines(hardware, means).count()).unwrap_or(u64::MAX);
+                self.looks.set(self.looks.get().saturating_add(looks));
                 for way in ways(shape, hardware, means, &self.request.load, filled) {
                     let fast = self.fast_enough(&way, filled);
                     let within_budget = self.within_budget(&way);
@@ -638,7 +714,7 @@ impl Adviser<'_> {
         count(message, &judged);
         self.gather(&judged, BY_API_MAX, |entry| {
             let found = index.row(entry.record.name.as_str()).and_then(|row| best.get(&row));
-            let candidate = match found {
+            Ok(Some(match found {
                 Some(found) => {
                     let use_ = self.use_of(Hosting::VendorApi, Some(found.provider.clone()));
                     self.by_offering(self.candidate(&self.judge(&use_), entry), found)
@@ -650,24 +726,24 @@ impl Adviser<'_> {
                     if self.request.needs.budget_per_day.is_some() {
                         candidate.within_budget = Tri::Unknown;
                     }
-                    candidate
+                    self.with_context(candidate, entry)
                 }
-            };
-            Ok(Some(self.with_context(candidate, entry)))
+            }))
         })
     }
 
-    /// Models of the request that anybody offers.
+    /// Models of the request that anybody offers whom the use lets one choose.
     fn offered(&self) -> RoaringBitmap {
         let index = self.snapshot.model_index();
-        let models = self.snapshot.offerings().filter_map(|offering| offering.record.model.as_ref());
+        let kept = |provider: &ProviderId| self.kept_to().is_none_or(|kept| kept == provider);
+        let offerings = self.snapshot.offerings().filter(|offering| kept(offering.record.name.provider()));
+        let models = offerings.filter_map(|offering| offering.record.model.as_ref());
         models.filter_map(|model| index.row(model.as_str())).filter(|row| self.rows.contains(*row)).collect()
     }
 
     /// The best offering of each model on a route.
     fn best_offerings(&self, route: Route) -> Result<HashMap<u32, Best>, RegistryError> {
         let index = self.snapshot.model_index();
-        let context = self.request.means.workload(0, Precision::Bf16).context_tokens;
         let mut best: HashMap<u32, Best> = HashMap::new();
         let mut of_last: Option<(ProviderId, Use)> = None;
         // They come by provider.
@@ -686,10 +762,7 @@ impl Adviser<'_> {
             let verdict = self.judge(&use_).verdict(entry);
             of_last = Some((provider.clone(), use_));
             let message = offering_message(offering)?;
-            let price = price_at(&message, context)
-                .map_or(f64::INFINITY, |price| price.blended(self.request.load.input_output_ratio));
-            let takes_less = takes_less(&message, context);
-            let found = Best { verdict, takes_less, price, provider: provider.clone(), message };
+            let found = self.offer(verdict, entry, provider, message);
             if best.get(&row).is_none_or(|known| found.is_better(known)) {
                 best.insert(row, found);
             }
@@ -706,32 +779,32 @@ impl Adviser<'_> {
         if is_own || is_closed(model) { Route::VendorApi } else { Route::HostedOpenWeights }
     }
 
+    /// An offering, held against what is needed.
+    fn offer(&self, verdict: Verdict, entry: &Entry<Model>, provider: &ProviderId, message: pb::Offering) -> Best {
+        let (means, needs, load) = (&self.request.means, &self.request.needs, &self.request.load);
+        let context = means.workload(0, Precision::Bf16).context_tokens;
+        let price = price_at(&message, context).map_or(f64::INFINITY, |price| price.blended(load.input_output_ratio));
+        let usd_per_day = needs.tokens_per_day.map(|tokens| price * tokens / 1e6).filter(|usd| usd.is_finite());
+        let held = match means.context_tokens {
+            Some(_) => takes(&message, entry.record.context_tokens, context, load.input_output_ratio),
+            None => Tri::True,
+        };
+        let within_budget = match (needs.budget_per_day, usd_per_day) {
+            (None, _) => Tri::True,
+            (Some(_), None) => Tri::Unknown,
+            (Some(budget), Some(usd)) => (usd <= budget).into(),
+        };
+        Best { verdict, held, within_budget, usd_per_day, price, provider: provider.clone(), message }
+    }
+
     /// By which offering a candidate is to be had, and what that costs.
     fn by_offering(&self, mut candidate: Candidate, found: &Best) -> Candidate {
-        let (means, needs) = (&self.request.means, &self.request.needs);
-        let context = means.workload(0, Precision::Bf16).context_tokens;
+        let context = self.request.means.workload(0, Precision::Bf16).context_tokens;
         candidate.message.offering.clone_from(&found.message.name);
         candidate.message.notes.extend(offering_notes(&found.message, context));
-        if found.takes_less && means.context_tokens.is_some() {
-            candidate.held = Tri::False;
-        }
-        match (price_at(&found.message, context), needs.tokens_per_day) {
-            (Ok(price), Some(tokens)) => {
-                let usd = price.blended(self.request.load.input_output_ratio) * tokens / 1e6;
-                candidate.message.usd_per_day = Some(price_range([usd; 3]));
-                if let Some(budget) = needs.budget_per_day {
-                    candidate.within_budget = (usd <= budget).into();
-                    candidate.message.over_budget = usd > budget;
-                }
-            }
-            (Err(why), _) => {
-                candidate.message.notes.push(why.into());
-                if needs.budget_per_day.is_some() {
-                    candidate.within_budget = Tri::Unknown;
-                }
-            }
-            (Ok(_), None) => {}
-        }
+        candidate.message.notes.extend(price_at(&found.message, context).err().map(str::to_owned));
+        candidate.message.usd_per_day = found.usd_per_day.map(|usd| price_range([usd; 3]));
+        (candidate.held, candidate.within_budget) = (found.held, found.within_budget);
         candidate
     }
 
@@ -753,6 +826,12 @@ impl Adviser<'_> {
         };
         Candidate { message, verdict, held: Tri::True, fast: Tri::True, within_budget: Tri::True }
     }
+}
+
+/// Assumptions with which a model takes its weights and no more.
+fn weights_alone(means: &Means) -> Assumptions {
+    let none = [Assumption::FallbackKeyValues, Assumption::ActivationFraction, Assumption::FrameworkGb];
+    none.into_iter().fold(means.assumptions.clone(), |assumptions, assumption| assumptions.with(assumption, 0.0))
 }
 
 /// What holds in the worst case, or only in the best.
