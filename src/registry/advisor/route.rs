@@ -21,6 +21,7 @@ use crate::domain::model::Model;
 use crate::domain::name::ProviderId;
 use crate::domain::openness::Tier;
 use crate::domain::tri::Tri;
+use crate::domain::words::Grouped;
 use crate::pb::weighbridge::v1 as pb;
 use crate::registry::check::check_lists;
 use crate::registry::eligible::Judge;
@@ -359,8 +360,10 @@ impl Adviser<'_> {
                 Some((usd, candidate)) => {
                     let what = if by_api { "tokens" } else { "machines" };
                     format!(
-                        "at {tokens} tokens a day the {what} of `{}` cost {:.2} US dollars, the least of those that best meet what is needed",
-                        candidate.message.model, usd.typical
+                        "at {} tokens a day the {what} of `{}` cost {:.2} US dollars, the least of those that best meet what is needed",
+                        Grouped(advisor::whole(tokens)),
+                        candidate.message.model,
+                        usd.typical
                     )
                 }
                 None => "what it costs is not known".to_owned(),
@@ -603,16 +606,13 @@ impl Adviser<'_> {
         };
         let mut candidate = made(precision);
         (candidate.fast, candidate.within_budget) = (fast, within_budget);
-        if let Some(note) = sized.memory_rests_on() {
+        if sized.memory_rests_on().is_some() {
             candidate.held = Tri::Unknown;
-            candidate.message.notes.push(note);
         }
         // What rests on nothing known is neither surely fast nor surely slow, and so with what it costs.
         if let Some(note) = sized.speed_rests_on() {
             self.nothing_known_of_devices(&mut candidate);
-            if !candidate.message.notes.contains(&note) {
-                candidate.message.notes.push(note);
-            }
+            candidate.message.notes.push(note);
         }
         let mut told = way.message(&self.request.load);
         match needs.tokens_per_day {
