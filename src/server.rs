@@ -39,13 +39,13 @@ use crate::pb::envoy::service::auth::v3::authorization_server::AuthorizationServ
 use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::{
     admin_service_server::AdminServiceServer, advisor_service_server::AdvisorServiceServer,
-    deployment_service_server::DeploymentServiceServer, eligibility_service_server::EligibilityServiceServer,
-    license_service_server::LicenseServiceServer, model_service_server::ModelServiceServer,
-    offering_service_server::OfferingServiceServer, policy_service_server::PolicyServiceServer,
-    use_profile_service_server::UseProfileServiceServer, waiver_service_server::WaiverServiceServer,
+    deployment_service_server::DeploymentServiceServer, license_service_server::LicenseServiceServer,
+    model_service_server::ModelServiceServer, offering_service_server::OfferingServiceServer,
+    policy_service_server::PolicyServiceServer, use_profile_service_server::UseProfileServiceServer,
+    waiver_service_server::WaiverServiceServer,
 };
 use crate::registry::Registry;
-use crate::service::{RestoreTarget, Services, Signing};
+use crate::service::{Checks, RestoreTarget, Services, Signing};
 pub use access::{Access, Reach};
 pub use admission::Admission;
 use clients::Clients;
@@ -359,9 +359,10 @@ fn router(shared: Shared, health: HealthServer<impl Health>) -> io::Result<Route
         .with_restore(options.restore.clone())
         .with_security(security)
         .with_signing(options.signing.clone());
-    let server = with_limits(Server::builder()).layer(FrontLayer(front));
+    let checks = Checks::new(services.clone(), MESSAGE_BYTES_MAX);
+    let server = with_limits(Server::builder()).layer(FrontLayer { front, checks: checks.clone() });
     Ok(with_common(server, &options.access, health)?
-        .add_service(EligibilityServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(checks.service())
         .add_service(ModelServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(OfferingServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(LicenseServiceServer::new(services.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))

@@ -21,7 +21,7 @@ use crate::policy::LABEL_KEY_MAX;
 /// Most entries of any list of a request.
 const LIST_MAX: usize = 300;
 /// Kind of the duties that policies ask for; no license has it.
-const POLICY_DUTY: &str = "organization_policy";
+pub(super) const POLICY_DUTY: &str = "organization_policy";
 /// Longest id in a request, in characters.
 const ID_CHARS_MAX: usize = 512;
 
@@ -507,7 +507,7 @@ pub fn verdict_count(verdict: Verdict, models: usize) -> pb::list_eligible_model
     pb::list_eligible_models_response::VerdictCount { verdict: verdict.number(), models }
 }
 
-fn expression(decision: &Decision<'_>) -> String {
+pub(super) fn expression(decision: &Decision<'_>) -> String {
     decision.expression.map_or_else(String::new, ToString::to_string)
 }
 

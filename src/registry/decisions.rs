@@ -246,6 +246,12 @@ impl Registry {
         if record && self.decision_log.is_none() { Err(RegistryError::NoDecisionLog) } else { Ok(()) }
     }
 
+    /// Whether a decision is to be kept, by the caller's wish or the level.
+    #[must_use]
+    pub fn keeps(&self, record: bool, verdict: Verdict) -> bool {
+        self.decision_log.as_ref().is_some_and(|log| record || log.asks_for(verdict))
+    }
+
     /// Completes a decision that the caller or the level wants kept; without that it stays as it is.
     #[must_use]
     pub fn completed(&self, record: bool, verdict: Verdict, decision: pb::Decision, asked: Asked<'_>) -> pb::Decision {

@@ -69,6 +69,7 @@ pub use tally::Tally;
 pub use watch::{WatchFigures, WatchLimits, Watching};
 pub use write::OPERATOR;
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -283,12 +284,26 @@ fn day_of_ms(time_ms: i64) -> Option<Date> {
 
 /// The day of a time, in UTC.
 fn day_of(at: Timestamp) -> Date {
+    thread_local! {
+        /// The last day that was asked for: a check asks for that of now, and working it out takes a tenth of the check.
+        static LAST: Cell<Option<(i64, Date)>> = const { Cell::new(None) };
+    }
+    let number = at.as_second().div_euclid(SECONDS_A_DAY);
+    // What is cut off a second before 1970 belongs to the day before, perhaps: that is worked out.
+    let number = (at.subsec_nanosecond() >= 0).then_some(number);
+    if let Some((_, day)) = LAST.get().filter(|(last, _)| Some(*last) == number) {
+        return day;
+    }
     let day = at.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
     let part = |n: i8| u8::try_from(n).unwrap_or(1);
     let year = u16::try_from(day.year()).unwrap_or(1);
     // INVARIANT: a calendar day of a clock; the fallback is never taken.
-    Date::from_day(year, part(day.month()), part(day.day())).unwrap_or_else(|| Date::first_of(year))
+    let day = Date::from_day(year, part(day.month()), part(day.day())).unwrap_or_else(|| Date::first_of(year));
+    LAST.set(number.map(|number| (number, day)));
+    day
 }
+
+const SECONDS_A_DAY: i64 = 86_400;
 
 /// Refuses an etag that is not the record's.
 fn check_etag(name: &str, given: &str, layer: Layer, revision: Revision) -> Result<(), RegistryError> {

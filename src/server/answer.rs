@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
 use pin_project_lite::pin_project;
 use tonic::body::Body;
+use tonic::codegen::http::HeaderMap;
 use tonic::{Code, Status};
 
 use super::clients::Permit;
@@ -116,7 +117,7 @@ impl HttpBody for Answer {
                 Ok(data) => *this.rest = data,
                 Err(frame) => {
                     if let Some(trailers) = frame.trailers_ref() {
-                        *this.code = Status::from_header_map(trailers).map_or(Code::Ok, |status| status.code());
+                        *this.code = code_of(trailers).unwrap_or(Code::Ok);
                     }
                     return Poll::Ready(Some(Ok(frame)));
                 }
@@ -130,6 +131,11 @@ impl HttpBody for Answer {
     fn is_end_stream(&self) -> bool {
         self.rest.is_empty() && self.body.is_end_stream()
     }
+}
+
+/// The code that headers or trailers tell, where they tell one; made into a status they would be copied.
+pub(super) fn code_of(headers: &HeaderMap) -> Option<Code> {
+    headers.get(Status::GRPC_STATUS).map(|code| Code::from_bytes(code.as_bytes()))
 }
 
 /// How much of so many bytes is given at once.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body::Body as _;
+use tokio::time::error::Elapsed;
 use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::codegen::http::header::{AUTHORIZATION, HeaderName, HeaderValue};
@@ -18,7 +19,7 @@ use tower::{Layer, Service};
 
 use super::ServerOptions;
 use super::access::{Access, Admitted, short};
-use super::answer::{Answer, Held};
+use super::answer::{Answer, Held, code_of};
 use super::clients::{Permit, Pool};
 use super::connection::Peer;
 use super::limits::{LONG_CALLS, LONG_TIME, REFUSALS_LOGGED_MAX, REST_BYTES_MAX, REST_TIME, request_bytes_max};
@@ -28,6 +29,7 @@ use super::traces::{Traced, Traces};
 use crate::auth::Role;
 use crate::auth::methods::{Form, Method};
 use crate::registry::Call;
+use crate::service::Checks;
 
 /// The id of a call, in its answer.
 const CALL_ID: HeaderName = HeaderName::from_static("weighbridge-call-id");
@@ -81,21 +83,31 @@ impl Ids {
         Self { first: RandomState::new().hash_one(0), next: AtomicU64::new(0) }
     }
 
-    pub(super) fn next(&self) -> String {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        format!("{:016x}", self.first.wrapping_add(number))
+    pub(super) fn next(&self) -> Arc<str> {
+        let number = self.first.wrapping_add(self.next.fetch_add(1, Ordering::Relaxed));
+        let mut text = [0; 16];
+        for (at, digit) in text.iter_mut().zip((0..16).rev()) {
+            // INVARIANT: four bits are a digit.
+            *at = char::from_digit((number >> (4 * digit) & 0xf) as u32, 16).unwrap_or('0') as u8;
+        }
+        std::str::from_utf8(&text).unwrap_or_default().into()
     }
 }
 
 /// Puts the front before the services.
 #[derive(Clone)]
-pub(super) struct FrontLayer(pub(super) Arc<Front>);
+pub(super) struct FrontLayer {
+    pub(super) front: Arc<Front>,
+    /// The service of the check, which is asked without a router in between: measured, that saves more than the decision costs.
+    pub(super) checks: Checks,
+}
 
 impl<S> Layer<S> for FrontLayer {
     type Service = Fronted<S>;
 
     fn layer(&self, inner: S) -> Fronted<S> {
-        Fronted { inner, front: self.0.clone() }
+        let Self { front, checks } = self.clone();
+        Fronted { inner, front, checks }
     }
 }
 
@@ -103,7 +115,10 @@ impl<S> Layer<S> for FrontLayer {
 pub(super) struct Fronted<S> {
     inner: S,
     front: Arc<Front>,
+    checks: Checks,
 }
+
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
 impl<S> Service<Request<Body>> for Fronted<S>
 where
@@ -112,7 +127,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = Answering;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         self.inner.poll_ready(context)
@@ -121,7 +136,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let started = Instant::now();
         let front = self.front.clone();
-        let id = call_id(request.headers()).unwrap_or_else(|| front.ids.next());
+        let id = call_id(request.headers()).map_or_else(|| front.ids.next(), Arc::from);
         let (admitted, permit) = match admit(&front.access, &request) {
             Ok(admitted) => admitted,
             Err(status) => {
@@ -138,7 +153,7 @@ where
         let is_long = LONG_CALLS.contains(&request.uri().path());
         let limit = if is_long { front.call_time.max(LONG_TIME) } else { front.call_time };
         let held = permit.clone().map(|permit| -> Arc<dyn std::any::Any + Send + Sync> { permit });
-        let (id, has_ended) = (Arc::<str>::from(id), false);
+        let has_ended = false;
         let deadline = client_time(request.headers()).and_then(|time| started.checked_add(time));
         let traced = match (&front.traces, method) {
             (Some(traces), Some(method)) => traces.begin(method, request.headers()),
@@ -156,14 +171,18 @@ where
             }
             _ => request,
         };
-        let answering = call.run(self.inner.call(request));
+        let answering: Answering = match Checks::serves(request.uri().path()) {
+            true => self.checks.call(request),
+            false => Box::pin(self.inner.call(request)),
+        };
+        let answering = call.run(answering);
         Box::pin(async move {
             let mut counted = counted;
-            let response = match timeout(limit, answering).await {
+            let response = match within(limit, answering).await {
                 Ok(Ok(response)) => response,
                 Err(_) => late().into_http(),
             };
-            let code = Status::from_header_map(response.headers()).map(|status| status.code());
+            let code = code_of(response.headers());
             let response = with_id(response, &counted.id);
             let held = match code {
                 // The code of a stream comes at its end.
@@ -179,6 +198,16 @@ where
             }
             Ok(response.map(|body| Body::new(Answer::new(body, peer, held))))
         })
+    }
+}
+
+/// Waits for an answer, at most so long. Most are there at once, and then no clock is set.
+async fn within<F: Future>(limit: Duration, answering: F) -> Result<F::Output, Elapsed> {
+    let mut answering = pin!(answering);
+    let at_once = std::future::poll_fn(|context| Poll::Ready(answering.as_mut().poll(context))).await;
+    match at_once {
+        Poll::Ready(answer) => Ok(answer),
+        Poll::Pending => timeout(limit, answering).await,
     }
 }
 
@@ -258,7 +287,9 @@ fn client_time(headers: &HeaderMap) -> Option<Duration> {
 }
 
 pub(super) fn with_id(mut response: Response<Body>, id: &str) -> Response<Body> {
-    if let Ok(value) = HeaderValue::from_str(id) {
+    if let Ok(mut value) = HeaderValue::from_str(id) {
+        // No two are alike: in the table of the connection's headers each would only take the place of what is.
+        value.set_sensitive(true);
         response.headers_mut().insert(CALL_ID, value);
     }
     response

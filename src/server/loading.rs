@@ -130,7 +130,7 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let LoadingLayer { access, ids, call_time } = &self.layer;
-        let id = call_id(request.headers()).unwrap_or_else(|| ids.next());
+        let id = call_id(request.headers()).map_or_else(|| ids.next(), Arc::from);
         let (refused, method) = match admit(access, &request) {
             // Health and reflection are there already, or are not served at all.
             Ok((Admitted { method: None, .. }, permit)) => {

@@ -2,8 +2,9 @@
 //!
 //! Labels come from fixed sets: methods, codes, verdicts, reasons. Nothing a caller writes becomes one.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
@@ -19,7 +20,7 @@ use tonic::Code;
 
 use super::access::Access;
 use super::clients::Clients;
-use crate::auth::methods::Method;
+use crate::auth::methods::{METHODS, Method};
 use crate::gate::Admitted;
 use crate::registry::Registry;
 
@@ -55,6 +56,8 @@ pub(super) struct Metrics {
     refused: Family<RefusedLabels, Counter>,
     admitted: Family<AdmittedLabels, Counter>,
     exporter: Exporter,
+    /// Of each method, from its first call on: calls that were answered, and how long they took. Looked up by labels they cost more.
+    by_method: HashMap<&'static str, OnceLock<(Counter, Histogram)>, foldhash::fast::FixedState>,
 }
 
 impl Metrics {
@@ -77,12 +80,24 @@ impl Metrics {
         let text = "Objects that a cluster asked about, by what came of it: passed, warned, break_glass, denied";
         exporter.register("admission_reviews", text, Family::clone(&admitted));
         exporter.register_collector(Box::new(Figures { registry, clients, access, insecure }));
-        Metrics { handled, seconds, refused, admitted, exporter }
+        let by_method = METHODS.iter().map(|method| (method.path, OnceLock::new())).collect();
+        Metrics { handled, seconds, refused, admitted, exporter, by_method }
     }
 
     pub(super) fn handled(&self, method: &'static Method, code: Code, took: Duration) {
-        self.handled.get_or_create(&CodeLabels { method: method.path, code: code_name(code) }).inc();
-        self.seconds.get_or_create(&MethodLabels { method: method.path }).observe(took.as_secs_f64());
+        let figures = self.by_method.get(method.path).map(|kept| {
+            kept.get_or_init(|| {
+                let answered = CodeLabels { method: method.path, code: code_name(Code::Ok) };
+                let labels = MethodLabels { method: method.path };
+                (self.handled.get_or_create(&answered).clone(), self.seconds.get_or_create(&labels).clone())
+            })
+        });
+        let Some((answered, seconds)) = figures else { return };
+        seconds.observe(took.as_secs_f64());
+        match code {
+            Code::Ok => answered.inc(),
+            code => self.handled.get_or_create(&CodeLabels { method: method.path, code: code_name(code) }).inc(),
+        };
     }
 
     pub(super) fn refused(&self, code: Code) {

@@ -1,8 +1,13 @@
 //! `CheckEligibility`, `BatchCheckEligibility`, `ListEligibleModels`.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use tonic::Status;
+use bytes::Bytes;
+use prost::Message as _;
+use tonic::codegen::BoxFuture;
+use tonic::{Response, Status};
 
 use super::{lists, past};
 use crate::catalog::Snapshot;
@@ -13,6 +18,8 @@ use crate::pb::weighbridge::v1::batch_check_eligibility_response::Result as Answ
 use crate::pb::weighbridge::v1::batch_check_eligibility_response::result::Outcome;
 use crate::registry::{Checked, ListRequest, Registry, RegistryError, beside};
 
+/// As long as nearly all answers are.
+const ANSWER_BYTES_USUAL: usize = 2_048;
 /// Most checks of one batch.
 const BATCH_MAX: usize = 1_000;
 
@@ -24,7 +31,75 @@ pub async fn check_eligibility(
     registry: &Registry,
     request: pb::CheckEligibilityRequest,
 ) -> Result<pb::CheckEligibilityResponse, Status> {
-    let (request, snapshot) = match (request.as_of_revision, request.as_of_time) {
+    let (request, snapshot) = asked(registry, request).await?;
+    let decision = decide(registry, &snapshot, &request)?;
+    let decision = registry.keep(request.record, decision).await.map_err(|error| status(&error))?;
+    Ok(pb::CheckEligibilityResponse { decision: Some(decision) })
+}
+
+/// An answer as the bytes of its message.
+pub(super) enum Answer {
+    /// Most are there at once: no future is made for them, which would be moved about.
+    Now(Option<Result<Bytes, Status>>),
+    /// Others wait: for a revision, for the past, for the decision log.
+    Later(BoxFuture<Bytes, Status>),
+}
+
+impl Future for Answer {
+    type Output = Result<Response<Bytes>, Status>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Now(answer) => {
+                let answer = answer.take().unwrap_or_else(|| Err(Status::internal("an answer was taken twice")));
+                Poll::Ready(answer.map(Response::new))
+            }
+            Self::Later(answer) => answer.as_mut().poll(context).map_ok(Response::new),
+        }
+    }
+}
+
+/// Answers a check. What is neither explained nor kept is written without making the message.
+pub(super) fn answer(registry: &Arc<Registry>, request: pb::CheckEligibilityRequest) -> Answer {
+    let snapshot = registry.snapshot();
+    let is_now = request.as_of_revision == 0
+        && request.as_of_time.is_none()
+        && u64::try_from(request.min_revision).is_ok_and(|least| least <= snapshot.revision());
+    if request.record || request.explain || !is_now {
+        return Answer::Later(Box::pin(later(registry.clone(), request)));
+    }
+    let written = read(registry, &snapshot, request).and_then(|request| {
+        registry.check_on(&snapshot, &request, |checked| {
+            if registry.keeps(false, checked.decision.verdict) {
+                return Err(Box::new(message(registry, &snapshot, &request, checked)));
+            }
+            let mut out = Vec::with_capacity(ANSWER_BYTES_USUAL);
+            convert::encode_decision(&checked.decision, checked.name, checked.revision, &mut out);
+            Ok(Bytes::from(out))
+        })
+    });
+    match written {
+        Ok(Ok(bytes)) => Answer::Now(Some(Ok(bytes))),
+        Ok(Err(decision)) => Answer::Later(Box::pin(kept(registry.clone(), *decision))),
+        Err(error) => Answer::Now(Some(Err(status(&error)))),
+    }
+}
+
+async fn later(registry: Arc<Registry>, request: pb::CheckEligibilityRequest) -> Result<Bytes, Status> {
+    check_eligibility(&registry, request).await.map(|answer| answer.encode_to_vec().into())
+}
+
+async fn kept(registry: Arc<Registry>, decision: pb::Decision) -> Result<Bytes, Status> {
+    let decision = registry.keep(false, decision).await.map_err(|error| status(&error))?;
+    Ok(pb::CheckEligibilityResponse { decision: Some(decision) }.encode_to_vec().into())
+}
+
+/// Reads a request, and the snapshot that it is answered from.
+async fn asked(
+    registry: &Registry,
+    request: pb::CheckEligibilityRequest,
+) -> Result<(UseRequest, Arc<Snapshot>), Status> {
+    Ok(match (request.as_of_revision, request.as_of_time) {
         (0, None) => {
             // One snapshot for the profile and the answer. A negative revision is refused where the request is read.
             let least = u64::try_from(request.min_revision).unwrap_or(0);
@@ -37,10 +112,7 @@ pub async fn check_eligibility(
             let request = read_past(registry, &view.snapshot, request, refused)?;
             (request, view.snapshot)
         }
-    };
-    let decision = decide(registry, &snapshot, &request)?;
-    let decision = registry.keep(request.record, decision).await.map_err(|error| status(&error))?;
-    Ok(pb::CheckEligibilityResponse { decision: Some(decision) })
+    })
 }
 
 fn read(
@@ -65,14 +137,17 @@ fn read_past(
 }
 
 fn decide(registry: &Registry, snapshot: &Arc<Snapshot>, request: &UseRequest) -> Result<pb::Decision, Status> {
-    let message = |checked: &Checked<'_>| {
-        let mut decision = convert::decision(&checked.decision, checked.name, checked.revision);
-        if request.explain {
-            registry.explain(snapshot, checked, &mut decision);
-        }
-        registry.completed(request.record, checked.decision.verdict, decision, checked.asked)
-    };
-    registry.check_on(snapshot, request, message).map_err(|error| status(&error))
+    let decided = registry.check_on(snapshot, request, |checked| message(registry, snapshot, request, checked));
+    decided.map_err(|error| status(&error))
+}
+
+/// A decision as a message, explained and completed as far as it was asked for.
+fn message(registry: &Registry, snapshot: &Arc<Snapshot>, request: &UseRequest, checked: &Checked<'_>) -> pb::Decision {
+    let mut decision = convert::decision(&checked.decision, checked.name, checked.revision);
+    if request.explain {
+        registry.explain(snapshot, checked, &mut decision);
+    }
+    registry.completed(request.record, checked.decision.verdict, decision, checked.asked)
 }
 
 /// Checks many uses on one snapshot; an item that cannot be answered costs the others nothing.

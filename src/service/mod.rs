@@ -3,6 +3,7 @@
 mod advisor;
 mod backup;
 mod check;
+mod checks;
 mod import;
 mod lists;
 mod past;
@@ -13,6 +14,7 @@ mod watch;
 pub use advisor::{compare_costs, estimate_hosting, recommend_route};
 pub use backup::RestoreTarget;
 pub use check::check_eligibility;
+pub use checks::Checks;
 pub use receipt::Signing;
 
 use std::sync::Arc;

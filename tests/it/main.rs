@@ -24,6 +24,7 @@ mod crash;
 mod deployments;
 mod durability;
 mod eligibility;
+mod encoded;
 mod fuzz;
 mod gate;
 mod grid;

@@ -191,6 +191,9 @@ impl<'a> Decision<'a> {
     #[must_use]
     pub fn missing_facts(&self) -> Vec<String> {
         let reviews = || self.findings.iter().filter(|f| f.acts() == Some(Effect::Review));
+        if reviews().next().is_none() {
+            return Vec::new();
+        }
         let facts = reviews().fold(Facts::NONE, |all, finding| all.and(finding.missing));
         let mut paths: Vec<String> = facts.iter().map(|fact| fact.as_str().to_owned()).collect();
         let measures = reviews().flat_map(|f| f.missing_measures.iter()).map(|key| key.to_string());

@@ -312,9 +312,14 @@ impl Finding<'_> {
     #[must_use]
     pub fn message(&self) -> String {
         let mut out = String::with_capacity(160);
-        // Writing to a string cannot fail.
-        let _ = self.write_message(&mut out);
+        self.tell(&mut out);
         out
+    }
+
+    /// Writes it behind a text.
+    pub fn tell(&self, out: &mut String) {
+        // Writing to a string cannot fail.
+        let _ = self.write_message(out);
     }
 
     fn write_message(&self, out: &mut String) -> fmt::Result {
