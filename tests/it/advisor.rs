@@ -619,6 +619,7 @@ async fn a_size_or_a_shape_that_is_not_known_opens_no_route() {
     let known = pb::Model {
         architecture: Some(pb::Architecture {
             layers: 16,
+            attention_heads: 32,
             key_value_heads: 8,
             head_dimension: 64,
             hidden_size: 2048,
@@ -626,10 +627,18 @@ async fn a_size_or_a_shape_that_is_not_known_opens_no_route() {
         }),
         ..of_size("shaped", 1_000_000_000)
     };
+    // Without the heads that ask it is not known whether they can be shared out.
+    let headless = pb::Model {
+        name: "publishers/lab/models/headless".into(),
+        architecture: known.architecture.clone().map(|shape| pb::Architecture { attention_heads: 0, ..shape }),
+        ..known.clone()
+    };
+    clients.model(headless).await;
     clients.model(known).await;
     let long = workload(1_000_000, 1, pb::Precision::Unspecified);
     for (model, workload, accelerators, standing) in [
         ("shaped", None, "", pb::Standing::Open),
+        ("headless", None, "", pb::Standing::Review),
         ("shaped", long, "", pb::Standing::Review),
         ("shaped", None, "gaudi3-128gb", pb::Standing::Open),
         ("shapeless", None, "gaudi3-128gb", pb::Standing::Review),

@@ -65,8 +65,6 @@ pub struct HostingRequest {
     pub architecture: Option<(Architecture, pb::Architecture)>,
     /// With what.
     pub means: Means,
-    /// Answer from this revision or a newer one.
-    pub min_revision: u64,
 }
 
 /// How much machines have to do.
@@ -125,8 +123,8 @@ pub fn hosting_request(
     let means = read_means(&mut v, asked, hardware);
     let parameters = read_parameters(&mut v, parameters);
     let architecture = read_architecture(&mut v, architecture);
-    let min_revision = revision_from(&mut v, min_revision);
-    v.finish(means.map(|means| HostingRequest { model, parameters, architecture, means, min_revision }))
+    revision_from(&mut v, min_revision);
+    v.finish(means.map(|means| HostingRequest { model, parameters, architecture, means }))
 }
 
 /// Reads a request for a comparison of costs.
@@ -168,8 +166,8 @@ pub fn costs_request(
     let means = read_means(&mut v, asked, hardware);
     let parameters = read_parameters(&mut v, parameters);
     let architecture = read_architecture(&mut v, architecture);
-    let min_revision = revision_from(&mut v, min_revision);
-    let read = means.map(|means| HostingRequest { model, parameters, architecture, means, min_revision });
+    revision_from(&mut v, min_revision);
+    let read = means.map(|means| HostingRequest { model, parameters, architecture, means });
     v.finish(read.map(|read| (read, load)))
 }
 

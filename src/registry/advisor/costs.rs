@@ -228,16 +228,20 @@ fn tier_at(message: &pb::Offering, context_tokens: u32) -> Option<&pb::PriceTier
     tiers.max_by_key(|tier| tier.context_tokens)
 }
 
-/// Whether an offering takes a context, of which prompts are a share. What it does not say of its longest is what the model's record
-/// says.
+/// Whether an offering takes a context, of which prompts are a share. Where it does not say, it takes no more than the model, but it
+/// may take less.
 pub(super) fn takes(
     message: &pb::Offering,
     of_model: Option<i64>,
     context_tokens: u32,
     input_output_ratio: f64,
 ) -> Tri {
-    let whole = (message.context_tokens > 0).then_some(message.context_tokens).or(of_model);
-    let whole = whole.map_or(Tri::Unknown, |most| (most >= i64::from(context_tokens)).into());
+    let enough = |most: i64| most >= i64::from(context_tokens);
+    let whole = match message.context_tokens {
+        1.. => enough(message.context_tokens).into(),
+        _ if of_model.is_some_and(|most| !enough(most)) => Tri::False,
+        _ => Tri::Unknown,
+    };
     let prompts = f64::from(context_tokens) * input_output_ratio / (1.0 + input_output_ratio);
     let input = message.max_input_tokens;
     // Where it says nothing of prompts alone they are as long as the whole.
@@ -321,4 +325,27 @@ fn points(ways: &[Way]) -> Vec<pb::CostPoint> {
 
 fn number(n: u32) -> i32 {
     i32::try_from(n).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offering_that_does_not_say_takes_no_context_for_sure() {
+        let offering = |context_tokens: i64, max_input_tokens: i64| pb::Offering {
+            context_tokens,
+            max_input_tokens,
+            ..pb::Offering::default()
+        };
+        let takes =
+            |context: i64, input: i64, of_model: Option<i64>| takes(&offering(context, input), of_model, 100, 3.0);
+        assert_eq!(takes(100, 0, None), Tri::True);
+        assert_eq!(takes(99, 0, Some(1_000)), Tri::False);
+        assert_eq!(takes(0, 0, Some(1_000)), Tri::Unknown);
+        assert_eq!(takes(0, 0, Some(99)), Tri::False);
+        assert_eq!(takes(0, 0, None), Tri::Unknown);
+        // Of 100 tokens 75 are of the prompt.
+        assert_eq!((takes(100, 75, None), takes(100, 74, None)), (Tri::True, Tri::False));
+    }
 }

@@ -209,6 +209,10 @@ impl Sized {
             Some(architecture) => {
                 let source = self.architecture.as_ref().map_or_else(String::new, |message| message.url.clone());
                 self.told.push(Told { text: "layers and attention as stated in the source".into(), source });
+                // Whether heads are shared out evenly, and what attention takes, is not known without them.
+                if architecture.attention_heads.is_none() && architecture.full_layers() > 0 {
+                    self.unknown.push("architecture.attention_heads".into());
+                }
                 if architecture.hidden_size.is_none() {
                     self.unknown.push("architecture.hidden_size".into());
                 }

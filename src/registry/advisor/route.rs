@@ -1,25 +1,26 @@
 //! Which way to a model: a vendor's API, open weights that somebody else hosts, or open weights hosted by oneself.
 
+mod by_api;
+mod hosted;
+
 use std::cell::Cell;
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use roaring::RoaringBitmap;
 
-use super::costs::{Filled, REQUESTS_FILLED, Way, offering_notes, price_at, requests_on, takes, told_of_costs, ways};
-use super::hosting::machines;
-use super::{Said, Sized, found, gives_no_text, sized, told_of_all, too_long};
+use super::costs::told_of_costs;
+use super::{found, gives_no_text, told_of_all, too_long};
 use crate::catalog::fields::ModelField;
 use crate::catalog::index::Order;
 use crate::catalog::{Entry, Snapshot};
-use crate::convert::advisor::{self, Means, RouteRequest, price_range, route_number, standing_number};
+use crate::convert::advisor::{self, RouteRequest, route_number, standing_number};
 use crate::convert::{self, verdict_number};
 use crate::domain::eligibility::{Activity, Hosting, Use, Verdict};
-use crate::domain::hosting::{Assumption, Assumptions, Precision, Route, RouteReason, Shape, Standing, Topic, memory};
+use crate::domain::hosting::{Precision, Route, RouteReason, Standing, Topic};
 use crate::domain::model::Model;
 use crate::domain::name::ProviderId;
-use crate::domain::openness::Tier;
 use crate::domain::tri::Tri;
 use crate::domain::words::Grouped;
 use crate::pb::weighbridge::v1 as pb;
@@ -27,21 +28,12 @@ use crate::registry::check::check_lists;
 use crate::registry::eligible::Judge;
 use crate::registry::list::ListRequest;
 use crate::registry::models::selected;
-use crate::registry::offerings::offering_message;
 use crate::registry::{Registry, RegistryError, present, records};
 
 /// Which models come first where the request does not say.
 const ORDER_USUAL: &str = "release_date desc";
-/// Most models of a route that are looked at on machines, on a device, and over an API.
-const ON_MACHINES_MAX: usize = 200;
-const ON_DEVICE_MAX: usize = 2_000;
-const BY_API_MAX: usize = 1_000;
 /// Most looks at a number of accelerators: some tenths of a second.
 const LOOKS_MAX: u64 = 300_000;
-/// Precisions that are tried where the request names none, widest first.
-const PRECISIONS: [Precision; 3] = [Precision::Bf16, Precision::Fp8, Precision::Int4];
-/// Requests at the same time that are tried where the request says none and it has to be fast: fewer are faster for each.
-const REQUESTS_TRIED: [u32; 5] = [REQUESTS_FILLED, 64, 16, 4, 1];
 /// Verdicts that make a candidate, best first.
 const CANDIDATE_VERDICTS: [Verdict; 3] = [Verdict::Eligible, Verdict::EligibleWithConditions, Verdict::NeedsReview];
 
@@ -168,50 +160,9 @@ struct Gathered {
     incomplete: Option<String>,
 }
 
-/// The offering by which a model is best used on a route.
-struct Best {
-    verdict: Verdict,
-    held: Tri,
-    within_budget: Tri,
-    /// US dollars a day, where tokens a day were said.
-    usd_per_day: Option<f64>,
-    /// US dollars for a million tokens of both; infinite: not known.
-    price: f64,
-    provider: ProviderId,
-    message: pb::Offering,
-}
-
-impl Best {
-    fn is_better(&self, known: &Self) -> bool {
-        let key = |best: &Self| {
-            let standing = standing_of(best.verdict, best.held.and(best.within_budget));
-            (standing, best.verdict, best.message.stage() == pb::offering::Stage::Deprecated)
-        };
-        let by_price = || self.price.total_cmp(&known.price);
-        let by_name = || self.message.name.cmp(&known.message.name);
-        key(self).cmp(&key(known)).then_with(by_price).then_with(by_name) == Ordering::Less
-    }
-}
-
-/// A way of hosting a model, with what it comes to.
-struct Plan {
-    way: Way,
-    precision: Precision,
-    fast: Tri,
-    within_budget: Tri,
-}
-
 /// The best there is.
 fn best(all: impl IntoIterator<Item = Tri>) -> Tri {
     all.into_iter().fold(Tri::False, Tri::or)
-}
-
-fn rank_of(tri: Tri) -> u8 {
-    match tri {
-        Tri::False => 0,
-        Tri::Unknown => 1,
-        Tri::True => 2,
-    }
 }
 
 impl Adviser<'_> {
@@ -433,69 +384,6 @@ impl Adviser<'_> {
         Ok(out)
     }
 
-    fn hosted_by_oneself(&self, message: &mut pb::RankedRoute) -> Result<Gathered, RegistryError> {
-        let needs = &self.request.needs;
-        let hosting = match (needs.on_device(), needs.on_premises) {
-            (true, _) => Hosting::EdgeOffline,
-            (false, true) => Hosting::OnPremises,
-            (false, false) => Hosting::SelfHosted,
-        };
-        let use_ = self.use_of(hosting, None);
-        // Weights in fewer bits are changed weights.
-        let mut changed = use_.clone();
-        changed.activities.insert(Activity::Modify);
-        let (judge, judge_changed) = (self.judge(&use_), self.judge(&changed));
-        let judged = judge.all(&self.rows);
-        count(message, &judged);
-        let look_at_most = if needs.on_device() { ON_DEVICE_MAX } else { ON_MACHINES_MAX };
-        let mut left_out = 0;
-        let mut gathered = self.gather(&judged, look_at_most, |entry| {
-            let sized = sized(self.snapshot, Some(entry), Said::default())?;
-            let may_change = judge_changed.verdict(entry) <= Verdict::NeedsReview;
-            let made = |precision: Precision| {
-                let judge = if precision < Precision::Fp8 { &judge } else { &judge_changed };
-                let mut candidate = self.candidate(judge, entry);
-                candidate.message.precision = advisor::precision_number(precision);
-                if precision >= Precision::Fp8 {
-                    candidate.message.notes.push("its weights are changed: checked with MODIFY besides".into());
-                }
-                candidate
-            };
-            let candidate = match (needs.device_memory, needs.offline) {
-                (Some(device), _) => match self.device_precision(&sized, device, may_change) {
-                    Ok(precision) => {
-                        let mut candidate = made(precision);
-                        self.on_device(&sized, device, precision, &mut candidate);
-                        Some(candidate)
-                    }
-                    Err(Tri::Unknown) => {
-                        left_out += 1;
-                        None
-                    }
-                    Err(Tri::True | Tri::False) => None,
-                },
-                (None, true) => {
-                    let mut candidate = self.candidate(&judge, entry);
-                    // Nothing is said of the devices.
-                    candidate.held = Tri::Unknown;
-                    self.nothing_known_of_devices(&mut candidate);
-                    Some(candidate)
-                }
-                (None, false) => Some(self.on_machines(&sized, may_change, made, || self.candidate(&judge, entry))),
-            };
-            Ok(candidate.map(|mut candidate| {
-                candidate.message.notes.extend(sized.taken);
-                self.with_context(candidate, entry)
-            }))
-        })?;
-        if left_out > 0 {
-            let why = format!("{left_out} are left out of which it is not known what they take");
-            gathered.incomplete =
-                Some(gathered.incomplete.map_or_else(|| why.clone(), |other| format!("{other}; {why}")));
-        }
-        Ok(gathered)
-    }
-
     /// Holds a model's longest context against the one that is asked for.
     fn with_context(&self, mut candidate: Candidate, entry: &Entry<Model>) -> Candidate {
         let means = &self.request.means;
@@ -510,301 +398,6 @@ impl Adviser<'_> {
             candidate.held = candidate.held.and(Tri::Unknown);
             candidate.message.notes.push("its longest context is not known".into());
         }
-        candidate
-    }
-
-    fn precisions(&self, may_change: bool) -> impl Iterator<Item = Precision> {
-        let asked = self.request.means.precision;
-        let all = asked.map_or_else(|| PRECISIONS.to_vec(), |precision| vec![precision]);
-        all.into_iter().filter(move |precision| may_change || *precision < Precision::Fp8)
-    }
-
-    /// The widest precision in which a device holds a model.
-    ///
-    /// # Errors
-    /// Unknown: what it takes is not known; false: none.
-    fn device_precision(&self, sized: &Sized, device: f64, may_change: bool) -> Result<Precision, Tri> {
-        let shape = sized.shape.as_ref().ok_or(Tri::Unknown)?;
-        let usable = self.usable(device);
-        let means = &self.request.means;
-        let fits = |precision: &Precision| self.memory_on_device(shape, *precision, &means.assumptions) <= usable;
-        let might = |precision: Precision| self.memory_on_device(shape, precision, &weights_alone(means)) <= usable;
-        let perhaps = sized.memory_rests_on().is_some() && self.precisions(may_change).any(might);
-        self.precisions(may_change).find(fits).ok_or(if perhaps { Tri::Unknown } else { Tri::False })
-    }
-
-    fn usable(&self, device: f64) -> f64 {
-        device * self.request.means.assumptions.get(Assumption::UsableMemoryFraction)
-    }
-
-    fn memory_on_device(&self, shape: &Shape, precision: Precision, assumptions: &Assumptions) -> f64 {
-        let means = &self.request.means;
-        memory(shape, &means.workload(means.requests.unwrap_or(1), precision), assumptions, 1).total()
-    }
-
-    fn on_device(&self, sized: &Sized, device: f64, precision: Precision, candidate: &mut Candidate) {
-        let Some(shape) = &sized.shape else { return };
-        candidate.message.notes.push(format!(
-            "takes {:.1} of {:.1} GB that can be filled, with {} tokens of context",
-            self.memory_on_device(shape, precision, &self.request.means.assumptions) / 1e9,
-            self.usable(device) / 1e9,
-            self.request.means.workload(0, precision).context_tokens
-        ));
-        if let Some(note) = sized.memory_rests_on() {
-            candidate.held = Tri::Unknown;
-            candidate.message.notes.push(note);
-        }
-        self.nothing_known_of_devices(candidate);
-    }
-
-    /// Neither how fast a device is nor what it costs is known.
-    fn nothing_known_of_devices(&self, candidate: &mut Candidate) {
-        let needs = &self.request.needs;
-        if needs.first_token_seconds.is_some() || needs.request_tokens_per_second.is_some() {
-            candidate.fast = Tri::Unknown;
-        }
-        if needs.budget_per_day.is_some() {
-            candidate.within_budget = Tri::Unknown;
-        }
-    }
-
-    /// On which machines a model is best hosted, in the widest precision that meets what is needed.
-    fn on_machines(
-        &self,
-        sized: &Sized,
-        may_change: bool,
-        made: impl Fn(Precision) -> Candidate,
-        plain: impl Fn() -> Candidate,
-    ) -> Candidate {
-        let needs = &self.request.needs;
-        let undecided = |mut candidate: Candidate, held: Tri, note: &str| {
-            candidate.held = held;
-            self.nothing_known_of_devices(&mut candidate);
-            candidate.message.notes.push(note.to_owned());
-            candidate
-        };
-        let Some(shape) = &sized.shape else {
-            return undecided(plain(), Tri::Unknown, "its size is not known, and so neither is what it takes");
-        };
-        let Some(Plan { way, precision, fast, within_budget }) = self.plan(shape, may_change) else {
-            let means = &self.request.means;
-            if let Some(precision) = self.held_in(shape, means, may_change) {
-                let held = if sized.memory_rests_on().is_some() { Tri::Unknown } else { Tri::True };
-                return undecided(made(precision), held, "what the accelerators cost that hold it is not known");
-            }
-            let weights = Means { assumptions: weights_alone(means), ..means.clone() };
-            if let Some(note) = sized.memory_rests_on().filter(|_| self.held_in(shape, &weights, may_change).is_some())
-            {
-                return undecided(plain(), Tri::Unknown, &note);
-            }
-            let barred = !may_change && self.held_in(shape, means, true).is_some();
-            let note = match barred {
-                true => "nothing holds it but in fewer bits, and the check does not let its weights be changed",
-                false => "none of the accelerators that are known hold it",
-            };
-            return undecided(plain(), Tri::False, note);
-        };
-        let mut candidate = made(precision);
-        (candidate.fast, candidate.within_budget) = (fast, within_budget);
-        if sized.memory_rests_on().is_some() {
-            candidate.held = Tri::Unknown;
-        }
-        // What rests on nothing known is neither surely fast nor surely slow, and so with what it costs.
-        if let Some(note) = sized.speed_rests_on() {
-            self.nothing_known_of_devices(&mut candidate);
-            candidate.message.notes.push(note);
-        }
-        let mut told = way.message(&self.request.load);
-        match needs.tokens_per_day {
-            Some(tokens) => {
-                candidate.message.usd_per_day = Some(price_range(way.usd_per_day(tokens)));
-            }
-            None => (told.machines, told.usd_per_day, told.usd_per_million_tokens) = (0, None, None),
-        }
-        candidate.message.hosting = Some(told);
-        candidate
-    }
-
-    /// The widest precision in which any machines hold a model, whatever they cost.
-    fn held_in(&self, shape: &Shape, means: &Means, may_change: bool) -> Option<Precision> {
-        let hardware = &self.snapshot.reference().hardware;
-        self.precisions(may_change).find(|precision| {
-            let filled = Filled { workload: means.workload(0, *precision), most: 1 };
-            machines(hardware, means).any(|machine| requests_on(shape, &machine, means, filled).is_some())
-        })
-    }
-
-    /// The way of hosting that best meets what is needed: the widest precision first, and the cheapest machines.
-    fn plan(&self, shape: &Shape, may_change: bool) -> Option<Plan> {
-        let (means, needs) = (&self.request.means, &self.request.needs);
-        let hardware = &self.snapshot.reference().hardware;
-        let is_timed = needs.request_tokens_per_second.is_some();
-        let tried = if is_timed && means.requests.is_none() { &REQUESTS_TRIED[..] } else { &REQUESTS_TRIED[..1] };
-        let mut found: Option<Plan> = None;
-        for precision in self.precisions(may_change) {
-            for most in tried {
-                let filled = Filled { workload: means.workload(0, precision), most: *most };
-                let looks = u64::try_from(machines(hardware, means).count()).unwrap_or(u64::MAX);
-                self.looks.set(self.looks.get().saturating_add(looks));
-                for way in ways(shape, hardware, means, &self.request.load, filled) {
-                    let fast = self.fast_enough(&way, filled);
-                    let within_budget = self.within_budget(&way);
-                    let meets = |plan: &Plan| rank_of(plan.fast.and(plan.within_budget));
-                    let plan = Plan { way, precision, fast, within_budget };
-                    let better = found.as_ref().is_none_or(|known| meets(&plan) > meets(known));
-                    if better {
-                        found = Some(plan);
-                    }
-                }
-                if found.as_ref().is_some_and(|plan| plan.fast.and(plan.within_budget) == Tri::True) {
-                    return found;
-                }
-            }
-        }
-        found
-    }
-
-    /// Whether machines are as fast as is needed: at the least speed, or only at the greatest.
-    fn fast_enough(&self, way: &Way, filled: Filled) -> Tri {
-        let needs = &self.request.needs;
-        let first = needs.first_token_seconds.map_or(Tri::True, |most| {
-            let seconds = way.speed.first_token_seconds(f64::from(filled.workload.context_tokens));
-            within(seconds.high <= most, seconds.low <= most)
-        });
-        let each = needs.request_tokens_per_second.map_or(Tri::True, |least| {
-            let each = way.speed.decode.map(|all| all / f64::from(way.requests.max(1)));
-            within(each.low >= least, each.high >= least)
-        });
-        first.and(each)
-    }
-
-    /// Whether machines stay within the budget: in the dearest case, or only in the cheapest. What one's own cost is known only where
-    /// it is said.
-    fn within_budget(&self, way: &Way) -> Tri {
-        let needs = &self.request.needs;
-        let (Some(budget), Some(tokens)) = (needs.budget_per_day, needs.tokens_per_day) else { return Tri::True };
-        if needs.on_premises && !self.request.means.usd_per_hour.contains_key(way.accelerator.as_str()) {
-            return Tri::Unknown;
-        }
-        let [low, _, high] = way.usd_per_day(tokens);
-        within(high <= budget, low <= budget)
-    }
-
-    /// The models of a route over an API, each by its best offering.
-    fn by_api(&self, route: Route, message: &mut pb::RankedRoute) -> Result<Gathered, RegistryError> {
-        let index = self.snapshot.model_index();
-        let best = self.best_offerings(route)?;
-        let mut judged: BTreeMap<Verdict, RoaringBitmap> = BTreeMap::new();
-        for (row, found) in &best {
-            judged.entry(found.verdict).or_default().insert(*row);
-        }
-        // What nobody else has is to be had of its publisher, if anywhere, also where no offering is known.
-        let own = self.use_of(Hosting::VendorApi, self.kept_to().cloned());
-        if route == Route::VendorApi {
-            let offered = self.offered();
-            let unsold = (&self.rows - offered).into_iter().filter(|row| {
-                let model = index.entry(*row).map(|entry| &entry.record);
-                let of = |model: &Model| self.kept_to().is_none_or(|kept| kept.as_str() == model.name.publisher());
-                model.is_some_and(|model| is_closed(model) && of(model))
-            });
-            for (verdict, rows) in self.judge(&own).all(&unsold.collect()) {
-                *judged.entry(verdict).or_default() |= rows;
-            }
-        }
-        count(message, &judged);
-        self.gather(&judged, BY_API_MAX, |entry| {
-            let found = index.row(entry.record.name.as_str()).and_then(|row| best.get(&row));
-            Ok(Some(match found {
-                Some(found) => {
-                    let use_ = self.use_of(Hosting::VendorApi, Some(found.provider.clone()));
-                    self.by_offering(self.candidate(&self.judge(&use_), entry), found)
-                }
-                None => {
-                    let mut candidate = self.candidate(&self.judge(&own), entry);
-                    candidate.held = Tri::Unknown;
-                    candidate.message.notes.push("no offering of it is known".into());
-                    if self.request.needs.budget_per_day.is_some() {
-                        candidate.within_budget = Tri::Unknown;
-                    }
-                    self.with_context(candidate, entry)
-                }
-            }))
-        })
-    }
-
-    /// Models of the request that anybody offers whom the use lets one choose.
-    fn offered(&self) -> RoaringBitmap {
-        let index = self.snapshot.model_index();
-        let kept = |provider: &ProviderId| self.kept_to().is_none_or(|kept| kept == provider);
-        let offerings = self.snapshot.offerings().filter(|offering| kept(offering.record.name.provider()));
-        let models = offerings.filter_map(|offering| offering.record.model.as_ref());
-        models.filter_map(|model| index.row(model.as_str())).filter(|row| self.rows.contains(*row)).collect()
-    }
-
-    /// The best offering of each model on a route.
-    fn best_offerings(&self, route: Route) -> Result<HashMap<u32, Best>, RegistryError> {
-        let index = self.snapshot.model_index();
-        let mut best: HashMap<u32, Best> = HashMap::new();
-        let mut of_last: Option<(ProviderId, Use)> = None;
-        // They come by provider.
-        for offering in self.snapshot.offerings() {
-            let model = offering.record.model.as_ref().and_then(|model| index.row(model.as_str()));
-            let Some((row, entry)) = model.and_then(|row| Some((row, index.entry(row)?))) else { continue };
-            let provider = offering.record.name.provider();
-            let kept = self.kept_to().is_none_or(|kept| kept == provider);
-            if !kept || !self.rows.contains(row) || self.route_of(&entry.record, provider) != route {
-                continue;
-            }
-            let use_ = match of_last.take().filter(|(last, _)| last == provider) {
-                Some((_, use_)) => use_,
-                None => self.use_of(Hosting::VendorApi, Some(provider.clone())),
-            };
-            let verdict = self.judge(&use_).verdict(entry);
-            of_last = Some((provider.clone(), use_));
-            let message = offering_message(offering)?;
-            let found = self.offer(verdict, entry, provider, message);
-            if best.get(&row).is_none_or(|known| found.is_better(known)) {
-                best.insert(row, found);
-            }
-        }
-        Ok(best)
-    }
-
-    /// Which way an offering of a model is. Where it is not known whether the weights are public, it is taken as the vendor's.
-    fn route_of(&self, model: &Model, provider: &ProviderId) -> Route {
-        let publisher = model.name.publisher();
-        let is_own = provider.as_str() == publisher
-            || provider.as_str().strip_prefix(publisher).is_some_and(|rest| rest.starts_with('-'))
-            || self.snapshot.reference().publishers.by_organization(provider.as_str()) == Some(publisher);
-        if is_own || is_closed(model) { Route::VendorApi } else { Route::HostedOpenWeights }
-    }
-
-    /// An offering, held against what is needed.
-    fn offer(&self, verdict: Verdict, entry: &Entry<Model>, provider: &ProviderId, message: pb::Offering) -> Best {
-        let (means, needs, load) = (&self.request.means, &self.request.needs, &self.request.load);
-        let context = means.workload(0, Precision::Bf16).context_tokens;
-        let price = price_at(&message, context).map_or(f64::INFINITY, |price| price.blended(load.input_output_ratio));
-        let usd_per_day = needs.tokens_per_day.map(|tokens| price * tokens / 1e6).filter(|usd| usd.is_finite());
-        let held = match means.context_tokens {
-            Some(_) => takes(&message, entry.record.context_tokens, context, load.input_output_ratio),
-            None => Tri::True,
-        };
-        let within_budget = match (needs.budget_per_day, usd_per_day) {
-            (None, _) => Tri::True,
-            (Some(_), None) => Tri::Unknown,
-            (Some(budget), Some(usd)) => (usd <= budget).into(),
-        };
-        Best { verdict, held, within_budget, usd_per_day, price, provider: provider.clone(), message }
-    }
-
-    /// By which offering a candidate is to be had, and what that costs.
-    fn by_offering(&self, mut candidate: Candidate, found: &Best) -> Candidate {
-        let context = self.request.means.workload(0, Precision::Bf16).context_tokens;
-        candidate.message.offering.clone_from(&found.message.name);
-        candidate.message.notes.extend(offering_notes(&found.message, context));
-        candidate.message.notes.extend(price_at(&found.message, context).err().map(str::to_owned));
-        candidate.message.usd_per_day = found.usd_per_day.map(|usd| price_range([usd; 3]));
-        (candidate.held, candidate.within_budget) = (found.held, found.within_budget);
         candidate
     }
 
@@ -826,26 +419,6 @@ impl Adviser<'_> {
         };
         Candidate { message, verdict, held: Tri::True, fast: Tri::True, within_budget: Tri::True }
     }
-}
-
-/// Assumptions with which a model takes its weights and no more.
-fn weights_alone(means: &Means) -> Assumptions {
-    let none = [Assumption::FallbackKeyValues, Assumption::ActivationFraction, Assumption::FrameworkGb];
-    none.into_iter().fold(means.assumptions.clone(), |assumptions, assumption| assumptions.with(assumption, 0.0))
-}
-
-/// What holds in the worst case, or only in the best.
-fn within(surely: bool, perhaps: bool) -> Tri {
-    match (surely, perhaps) {
-        (true, _) => Tri::True,
-        (false, true) => Tri::Unknown,
-        (false, false) => Tri::False,
-    }
-}
-
-/// Whether it is not known that others have the weights.
-fn is_closed(model: &Model) -> bool {
-    model.tier.is_none_or(|tier| tier == Tier::Proprietary)
 }
 
 fn count(message: &mut pb::RankedRoute, judged: &BTreeMap<Verdict, RoaringBitmap>) {
