@@ -21,22 +21,19 @@
 )]
 
 mod binary;
+mod peers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use binary::{Server, cpu_of};
+use peers::{CERBOS_CHECK, Cerbos, FOLDER, activity, api, ask, connect, list_of, of, principal, question, text_of};
+use prost_types::Value as Attribute;
 use prost_types::value::Kind as ValueKind;
-use prost_types::{ListValue, Struct, Value as Attribute};
-use tonic::client::Grpc;
-use tonic::codegen::http::uri::PathAndQuery;
-use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status};
-use tonic_prost::ProstCodec;
+use tonic::transport::Channel;
 use weighbridge::catalog::fields::ModelField;
 use weighbridge::catalog::filter::{Kind, Row as _, Schema as _, Value};
 use weighbridge::catalog::{ModelRow, PolicySet, Snapshot};
@@ -48,135 +45,12 @@ use weighbridge::pb::weighbridge::v1::policy_service_client::PolicyServiceClient
 use weighbridge::registry::Registry;
 use weighbridge::store::MemoryStore;
 
-const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/peers");
-const CERBOS_CHECK: &str = "/cerbos.svc.v1.CerbosService/CheckResources";
 const OUR_CHECK: &str = "/weighbridge.v1.EligibilityService/CheckEligibility";
 const POLICIES: usize = 20;
 /// `EFFECT_DENY`.
 const DENIED: i32 = 2;
 /// Calls under way at once.
 const STREAMS: usize = 32;
-
-/// What of the API of Cerbos is asked (`cerbos.request.v1`, `cerbos.response.v1`).
-mod api {
-    use std::collections::BTreeMap;
-
-    use prost_types::Value;
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct CheckResources {
-        #[prost(string, tag = "1")]
-        pub(crate) request_id: String,
-        #[prost(message, optional, tag = "3")]
-        pub(crate) principal: Option<Principal>,
-        #[prost(message, repeated, tag = "4")]
-        pub(crate) resources: Vec<Entry>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Principal {
-        #[prost(string, tag = "1")]
-        pub(crate) id: String,
-        #[prost(string, repeated, tag = "3")]
-        pub(crate) roles: Vec<String>,
-        #[prost(btree_map = "string, message", tag = "4")]
-        pub(crate) attr: BTreeMap<String, Value>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Entry {
-        #[prost(string, repeated, tag = "1")]
-        pub(crate) actions: Vec<String>,
-        #[prost(message, optional, tag = "2")]
-        pub(crate) resource: Option<Resource>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Resource {
-        #[prost(string, tag = "1")]
-        pub(crate) kind: String,
-        #[prost(string, tag = "3")]
-        pub(crate) id: String,
-        #[prost(btree_map = "string, message", tag = "4")]
-        pub(crate) attr: BTreeMap<String, Value>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Checked {
-        #[prost(message, repeated, tag = "2")]
-        pub(crate) results: Vec<Outcome>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(crate) struct Outcome {
-        /// 1: allowed, 2: denied.
-        #[prost(btree_map = "string, int32", tag = "2")]
-        pub(crate) actions: BTreeMap<String, i32>,
-    }
-}
-
-/// A running Cerbos.
-struct Cerbos {
-    child: Child,
-    address: SocketAddr,
-    _folder: tempfile::TempDir,
-}
-
-impl Cerbos {
-    fn start(program: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let policies = folder.path().join("policies");
-        std::fs::create_dir(&policies).unwrap();
-        std::fs::copy(Path::new(FOLDER).join("policies.cerbos.yaml"), policies.join("model.yaml")).unwrap();
-        let free = || std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let (address, http) = (free(), free());
-        let set = |key: &str, value: &str| format!("--set={key}={value}");
-        let child = Command::new(program)
-            .args(["server", "--log-level=error"])
-            .args([
-                set("server.grpcListenAddr", &address.to_string()),
-                set("server.httpListenAddr", &http.to_string()),
-                set("storage.driver", "disk"),
-                set("storage.disk.directory", policies.to_str().unwrap()),
-                set("telemetry.disabled", "true"),
-            ])
-            .current_dir(folder.path())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap_or_else(|error| panic!("`{program}`: {error}"));
-        Self { child, address, _folder: folder }
-    }
-}
-
-impl Drop for Cerbos {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-async fn connect(address: SocketAddr) -> Channel {
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap().tcp_nodelay(true);
-    for _ in 0..100 {
-        if let Ok(channel) = endpoint.connect().await {
-            return channel;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    panic!("nobody answers at {address}");
-}
-
-async fn ask<Q, A>(channel: &Channel, path: &'static str, request: Q) -> Result<A, Status>
-where
-    Q: prost::Message + Send + Sync + 'static,
-    A: prost::Message + Default + Send + Sync + 'static,
-{
-    let mut client = Grpc::new(channel.clone());
-    client.ready().await.unwrap();
-    let codec = ProstCodec::<Q, A>::default();
-    Ok(client.unary(Request::new(request), PathAndQuery::from_static(path), codec).await?.into_inner())
-}
 
 /// The policies as they are written.
 fn written() -> Vec<pb::Policy> {
@@ -188,18 +62,6 @@ fn written() -> Vec<pb::Policy> {
 }
 
 // ---- facts
-
-fn of(kind: ValueKind) -> Attribute {
-    Attribute { kind: Some(kind) }
-}
-
-fn text_of(text: impl Into<String>) -> Attribute {
-    of(ValueKind::StringValue(text.into()))
-}
-
-fn list_of(values: Vec<Attribute>) -> Attribute {
-    of(ValueKind::ListValue(ListValue { values }))
-}
 
 /// A value of a field as others write it.
 fn attribute(field: ModelField, value: &Value<'_>) -> Attribute {
@@ -306,43 +168,6 @@ fn some_use(numbers: &mut Numbers) -> pb::Use {
         labels,
         ..Default::default()
     }
-}
-
-fn activity(word: &str) -> i32 {
-    pb::Activity::from_str_name(&format!("ACTIVITY_{word}")).unwrap().into()
-}
-
-/// The same use, for Cerbos.
-fn principal(use_: &pb::Use) -> api::Principal {
-    let word = |name: &str, prefix: &str| text_of(name.trim_start_matches(prefix));
-    let list = |list: &[String]| list_of(list.iter().map(text_of).collect());
-    let organization = use_.organization.as_ref().unwrap();
-    let labels = use_.labels.iter().map(|(key, value)| (key.clone(), text_of(value))).collect();
-    let activities = use_.activities().map(|one| word(one.as_str_name(), "ACTIVITY_")).collect();
-    let attr = [
-        ("purpose", word(use_.purpose().as_str_name(), "PURPOSE_")),
-        ("hosting", word(use_.hosting().as_str_name(), "HOSTING_")),
-        ("organization_type", word(organization.r#type().as_str_name(), "TYPE_")),
-        ("monthly_active_users", of(ValueKind::NumberValue(organization.monthly_active_users.unwrap() as f64))),
-        ("deployment_countries", list(&use_.deployment_countries)),
-        ("end_user_countries", list(&use_.end_user_countries)),
-        ("activities", list_of(activities)),
-        ("categories", list(&use_.categories)),
-        ("labels", of(ValueKind::StructValue(Struct { fields: labels }))),
-    ];
-    let attr = attr.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-    api::Principal { id: "use".into(), roles: vec!["service".into()], attr }
-}
-
-fn question(
-    principal: api::Principal,
-    id: &str,
-    attr: BTreeMap<String, Attribute>,
-    actions: Vec<String>,
-) -> api::CheckResources {
-    let resource = api::Resource { kind: "model".into(), id: id.into(), attr };
-    let entry = api::Entry { actions, resource: Some(resource) };
-    api::CheckResources { request_id: "1".into(), principal: Some(principal), resources: vec![entry] }
 }
 
 /// The policies that an answer says are met.
@@ -506,7 +331,7 @@ async fn measure(cerbos: &Cerbos, plain: &Snapshot, count: usize) {
     }
     let ruled = timed::<_, Answer>(ours.address, &process, OUR_CHECK, &request, count).await;
     show("weighbridge, 20 policies", &ruled);
-    let process = cerbos.child.id().to_string();
+    let process = cerbos.id().to_string();
     let theirs = timed::<_, api::Checked>(cerbos.address, &process, CERBOS_CHECK, &question, count).await;
     show("cerbos, the same 20 policies", &theirs);
     println!(
@@ -524,7 +349,7 @@ fn main() {
         return;
     };
     let plain = snapshot();
-    let cerbos = Cerbos::start(program);
+    let cerbos = Cerbos::start(program, "policies.cerbos.yaml");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let compared = runtime.block_on(async { compare(&connect(cerbos.address).await, &plain).await });
     let Compared { checks, answers, met, undecided, left_out } = compared;

@@ -16,7 +16,12 @@ pub(crate) struct Server {
 impl Server {
     /// With options of `serve`, on a port of its own.
     pub(crate) fn start(options: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_weighbridge"))
+        Self::start_with(Command::new(env!("CARGO_BIN_EXE_weighbridge")), options)
+    }
+
+    /// By a command that runs it.
+    pub(crate) fn start_with(mut command: Command, options: &[&str]) -> Self {
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(options)
             .stdout(Stdio::null())
@@ -58,13 +63,11 @@ impl Server {
 
     /// Its memory now.
     pub(crate) fn resident_mib(&self) -> f64 {
-        self.memory_mib("VmRSS:")
+        resident_mib_of(&self.id().to_string())
     }
 
     fn memory_mib(&self, field: &str) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the server still runs");
-        line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
+        memory_mib_of(&self.id().to_string(), field)
     }
 }
 
@@ -83,4 +86,15 @@ pub(crate) fn cpu_of(process: &str) -> f64 {
     let ticks: f64 = [11, 12].iter().map(|at| fields[*at].parse::<f64>().unwrap()).sum();
     // `USER_HZ` is 100 wherever Linux runs.
     ticks / 100.0
+}
+
+/// Memory of a process now.
+pub(crate) fn resident_mib_of(process: &str) -> f64 {
+    memory_mib_of(process, "VmRSS:")
+}
+
+fn memory_mib_of(process: &str, field: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("the server still runs");
+    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
 }
