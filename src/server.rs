@@ -11,6 +11,7 @@ mod clients;
 mod connection;
 mod files;
 mod front;
+mod gather;
 mod http;
 mod limits;
 mod loading;

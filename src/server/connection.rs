@@ -18,6 +18,7 @@ use tonic::transport::server::Connected as TonicConnected;
 
 use super::answer::Waiting;
 use super::clients::{Clients, Connected};
+use super::gather::Gather;
 use super::limits::Limits;
 use super::tls::Tls;
 use crate::auth::{Shown, shown_by};
@@ -60,7 +61,7 @@ enum Stream {
 
 /// A connection.
 pub(super) struct Connection {
-    stream: Stream,
+    stream: Gather<Stream>,
     peer: Arc<Peer>,
     /// How much is still to come of the preface of HTTP/2; from there on the keepalive watches over the other side.
     unopened: usize,
@@ -138,7 +139,13 @@ fn shown(stream: &TlsStream<TcpStream>) -> Option<Shown> {
 impl Connection {
     fn new(stream: Stream, peer: Peer, times: Times) -> Self {
         let clock = Box::pin(sleep(times.opening));
-        Self { stream, peer: Arc::new(peer), unopened: PREFACE_BYTES, clock, reading_time: times.reading }
+        Self {
+            stream: Gather::new(stream),
+            peer: Arc::new(peer),
+            unopened: PREFACE_BYTES,
+            clock,
+            reading_time: times.reading,
+        }
     }
 
     /// Ends what has to wait, if it has waited too long.
@@ -166,10 +173,7 @@ impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = buffer.filled().len();
-        let read = match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
-            Stream::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        };
+        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
         if read.is_pending() {
             return this.waits(context);
         }
@@ -186,27 +190,18 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
-            Stream::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        };
+        let written = Pin::new(&mut this.stream).poll_write(context, bytes);
         if written.is_pending() { this.waits(context) } else { written }
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let written = match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_flush(context),
-            Stream::Tls(stream) => Pin::new(stream).poll_flush(context),
-        };
+        let written = Pin::new(&mut this.stream).poll_flush(context);
         if written.is_pending() { this.waits(context) } else { written }
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_shutdown(context),
-            Stream::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
     }
 
     fn poll_write_vectored(
@@ -215,17 +210,43 @@ impl AsyncWrite for Connection {
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let written = match &mut this.stream {
-            Stream::Plain(stream) => Pin::new(stream).poll_write_vectored(context, parts),
-            Stream::Tls(stream) => Pin::new(stream).poll_write_vectored(context, parts),
-        };
+        let written = Pin::new(&mut this.stream).poll_write_vectored(context, parts);
         if written.is_pending() { this.waits(context) } else { written }
     }
 
     fn is_write_vectored(&self) -> bool {
-        match &self.stream {
-            Stream::Plain(stream) => stream.is_write_vectored(),
-            Stream::Tls(stream) => stream.is_write_vectored(),
+        self.stream.is_write_vectored()
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
         }
     }
 }
