@@ -13,9 +13,18 @@ use crate::domain::model::Source;
 
 /// Writes a decision as a `CheckEligibilityResponse`.
 pub fn encode_decision(decision: &Decision<'_>, model: &str, revision: u64, out: &mut Vec<u8>) {
+    nested(out, 1, Room::Two, |out| fields(decision, model, revision, out));
+}
+
+/// Writes a decision as one of the results of a `BatchCheckEligibilityResponse`.
+pub fn encode_result(decision: &Decision<'_>, model: &str, revision: u64, out: &mut Vec<u8>) {
+    nested(out, 1, Room::Two, |out| encode_decision(decision, model, revision, out));
+}
+
+fn fields(decision: &Decision<'_>, model: &str, revision: u64, out: &mut Vec<u8>) {
     // Reused by every message that is put together.
     let mut scratch = String::new();
-    nested(out, 1, |out| {
+    {
         number(out, 2, decision.verdict.number());
         text(out, 3, &decision.summary());
         text(out, 4, model);
@@ -24,10 +33,10 @@ pub fn encode_decision(decision: &Decision<'_>, model: &str, revision: u64, out:
             text(out, 6, &expression(decision));
         }
         for found in decision.findings.iter() {
-            nested(out, 7, |out| finding(out, found, model, &mut scratch));
+            nested(out, 7, Room::Two, |out| finding(out, found, model, &mut scratch));
         }
         for found in decision.duties() {
-            nested(out, 8, |out| duty(out, found, &mut scratch));
+            nested(out, 8, Room::Two, |out| duty(out, found, &mut scratch));
         }
         for path in decision.missing_facts() {
             repeated(out, 9, &path);
@@ -38,13 +47,13 @@ pub fn encode_decision(decision: &Decision<'_>, model: &str, revision: u64, out:
             varint(out, revision.unsigned_abs());
         }
         for license in decision.licenses() {
-            nested(out, 12, |out| {
+            nested(out, 12, Room::One, |out| {
                 text(out, 1, &license.display_name);
                 text(out, 2, &license.url);
             });
         }
         for Source { title, url, date, license } in decision.model.into_iter().flat_map(|model| &model.sources) {
-            nested(out, 12, |out| {
+            nested(out, 12, Room::One, |out| {
                 text(out, 1, title);
                 text(out, 2, url);
                 text(out, 3, date);
@@ -53,16 +62,16 @@ pub fn encode_decision(decision: &Decision<'_>, model: &str, revision: u64, out:
         }
         let acting = decision.findings.iter().filter(|finding| finding.acts().is_some());
         for policy in acting.filter_map(Finding::policy) {
-            nested(out, 12, |out| text(out, 1, &policy.name));
+            nested(out, 12, Room::One, |out| text(out, 1, &policy.name));
         }
-    });
+    }
 }
 
 fn finding(out: &mut Vec<u8>, found: &Finding<'_>, asked: &str, scratch: &mut String) {
     text(out, 1, found.reason.as_str());
     number(out, 2, found.effect.number());
     text(out, 3, told(found, scratch));
-    nested(out, 4, |out| origin(out, found, asked));
+    nested(out, 4, Room::Two, |out| origin(out, found, asked));
     for fact in found.facts.iter() {
         repeated(out, 5, fact.as_str());
     }
@@ -108,7 +117,7 @@ fn duty(out: &mut Vec<u8>, found: &Finding<'_>, scratch: &mut String) {
             text(out, 4, Trigger::Any.as_str());
         }
     }
-    nested(out, 5, |out| origin(out, found, ""));
+    nested(out, 5, Room::Two, |out| origin(out, found, ""));
 }
 
 fn told<'s>(found: &Finding<'_>, scratch: &'s mut String) -> &'s str {
@@ -150,24 +159,30 @@ fn number(out: &mut Vec<u8>, tag: u32, value: i32) {
     }
 }
 
-/// A message within a message. Most are shorter than 128 bytes or not much longer: room is left for one byte of the length, and
-/// what was written is moved where it takes more.
-fn nested(out: &mut Vec<u8>, tag: u32, write: impl FnOnce(&mut Vec<u8>)) {
+/// How many bytes the length of a message is expected to take: one up to 127, two up to 16,383.
+#[derive(Clone, Copy)]
+enum Room {
+    One = 1,
+    Two = 2,
+}
+
+/// A message within a message. Room is left for its length, and what was written is moved where it takes more or less.
+fn nested(out: &mut Vec<u8>, tag: u32, room: Room, write: impl FnOnce(&mut Vec<u8>)) {
     key(out, tag, WireType::LengthDelimited);
-    let at = out.len();
-    out.push(0);
-    let from = at + 1;
+    let (at, room) = (out.len(), room as usize);
+    out.resize(at + room, 0);
+    let from = at + room;
     write(out);
     let length = out.len() - from;
-    let more = encoded_len_varint(length as u64) - 1;
-    if more > 0 {
-        out.resize(out.len() + more, 0);
-        out.copy_within(from..from + length, from + more);
-    } else if let (Some(room), Ok(length)) = (out.get_mut(at), u8::try_from(length)) {
-        *room = length;
-        return;
+    let needed = encoded_len_varint(length as u64);
+    if needed > room {
+        out.resize(out.len() + needed - room, 0);
     }
-    if let Some(mut room) = out.get_mut(at..=at + more) {
-        encode_varint(length as u64, &mut room);
+    if needed != room {
+        out.copy_within(from..from + length, at + needed);
+        out.truncate(at + needed + length);
+    }
+    if let Some(mut place) = out.get_mut(at..at + needed) {
+        encode_varint(length as u64, &mut place);
     }
 }

@@ -38,7 +38,7 @@ pub use eligibility::{
     EligibleRequest, RequestRefused, UseRequest, check_request, decision, eligible_model, eligible_request, moment,
     verdict_count, verdict_number,
 };
-pub use encoded::encode_decision;
+pub use encoded::{encode_decision, encode_result};
 pub use explained::{lineage_step, remedy};
 pub use hosting::recorded_architecture;
 pub use license::{compared_licenses, license, listed_license, restrictions};

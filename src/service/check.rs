@@ -19,7 +19,7 @@ use crate::pb::weighbridge::v1::batch_check_eligibility_response::result::Outcom
 use crate::registry::{Checked, ListRequest, Registry, RegistryError, beside};
 
 /// As long as nearly all answers are.
-const ANSWER_BYTES_USUAL: usize = 2_048;
+const ANSWER_BYTES_USUAL: usize = 5 << 10;
 /// Most checks of one batch.
 const BATCH_MAX: usize = 1_000;
 
@@ -150,14 +150,12 @@ fn message(registry: &Registry, snapshot: &Arc<Snapshot>, request: &UseRequest, 
     registry.completed(request.record, checked.decision.verdict, decision, checked.asked)
 }
 
-/// Checks many uses on one snapshot; an item that cannot be answered costs the others nothing.
+/// Checks many uses on one snapshot; an item that cannot be answered costs the others nothing. The answer is a
+/// `BatchCheckEligibilityResponse`, written as bytes as far as its decisions are not kept or explained.
 ///
 /// # Errors
 /// The batch as a whole is not as it must be, or its revision does not come.
-pub(super) async fn batch_check_eligibility(
-    registry: &Arc<Registry>,
-    request: pb::BatchCheckEligibilityRequest,
-) -> Result<pb::BatchCheckEligibilityResponse, Status> {
+pub(super) async fn batch(registry: Arc<Registry>, request: pb::BatchCheckEligibilityRequest) -> Result<Bytes, Status> {
     let pb::BatchCheckEligibilityRequest { requests, min_revision, as_of_revision, as_of_time } = request;
     let mut violations = Vec::new();
     if requests.is_empty() || requests.len() > BATCH_MAX {
@@ -166,7 +164,7 @@ pub(super) async fn batch_check_eligibility(
     }
     let moment = convert::moment(min_revision, as_of_revision, as_of_time);
     let least = moment.as_ref().map_or(0, |(least, _)| *least);
-    let (view, refused) = past::seen(registry, moment.map(|(_, as_of)| as_of)).await?;
+    let (view, refused) = past::seen(&registry, moment.map(|(_, as_of)| as_of)).await?;
     violations.extend(refused);
     if !violations.is_empty() {
         return Err(invalid(&violations));
@@ -175,61 +173,101 @@ pub(super) async fn batch_check_eligibility(
         AsOf::Now => registry.snapshot_from(least).await.map_err(|error| status(&error))?,
         AsOf::Revision(_) | AsOf::Time(_) => view.snapshot,
     };
-    let mut results = Vec::with_capacity(requests.len());
+    let mut results = Results { written: Vec::with_capacity(ANSWER_BYTES_USUAL * requests.len()), kept: Vec::new() };
     for request in requests {
-        results.push(check_item(registry, &snapshot, request));
+        results.add(&registry, &snapshot, request);
         // A batch takes as long as its checks: the connections beside it get their turn in between.
         tokio::task::consume_budget().await;
     }
+    let mut answer = results.finish(&registry).await;
     let revision = i64::try_from(snapshot.revision()).unwrap_or(i64::MAX);
-    let results = keep_all(registry, results).await;
-    Ok(pb::BatchCheckEligibilityResponse { results, revision })
+    // The fields of a message follow one another.
+    answer.extend(pb::BatchCheckEligibilityResponse { results: Vec::new(), revision }.encode_to_vec());
+    Ok(answer.into())
 }
 
-/// Keeps the decisions that are to be kept: together, so that they share a flush.
-async fn keep_all(registry: &Arc<Registry>, results: Vec<Result<(bool, pb::Decision), Status>>) -> Vec<Answered> {
-    let mut answers: Vec<Option<Outcome>> = Vec::with_capacity(results.len());
-    let mut keeping = tokio::task::JoinSet::new();
-    for (i, result) in results.into_iter().enumerate() {
-        answers.push(match result {
-            Ok((_, decision)) if decision.name.is_empty() => Some(Outcome::Decision(decision)),
-            Ok((record, decision)) => {
-                let registry = registry.clone();
-                keeping.spawn(async move { (i, registry.keep(record, decision).await) });
-                // Filled in below; an entry whose task is lost is answered as one that could not be kept.
-                Some(Outcome::Status(item(&status(&RegistryError::Closed))))
-            }
-            Err(refused) => Some(Outcome::Status(item(&refused))),
-        });
-    }
-    while let Some(kept) = keeping.join_next().await {
-        let Ok((i, kept)) = kept else { continue };
-        if let Some(answer) = answers.get_mut(i) {
-            *answer = Some(match kept {
-                Ok(decision) => Outcome::Decision(decision),
-                Err(error) => Outcome::Status(item(&status(&error))),
-            });
+/// The results of a batch, in its order.
+struct Results {
+    /// Those that are done, as the field of the answer that they are.
+    written: Vec<u8>,
+    /// Those that are to be kept first: whether the caller asked for it, and after how many bytes of the others they stand.
+    kept: Vec<(usize, bool, pb::Decision)>,
+}
+
+impl Results {
+    fn add(&mut self, registry: &Registry, snapshot: &Arc<Snapshot>, request: pb::CheckEligibilityRequest) {
+        if let Err(refused) = self.check(registry, snapshot, request) {
+            write_result(Outcome::Status(item(&refused)), &mut self.written);
         }
     }
-    answers.into_iter().map(|outcome| Answered { outcome }).collect()
+
+    fn check(
+        &mut self,
+        registry: &Registry,
+        snapshot: &Arc<Snapshot>,
+        request: pb::CheckEligibilityRequest,
+    ) -> Result<(), Status> {
+        let request = read(registry, snapshot, request).map_err(|error| status(&error))?;
+        let (asked, current) = (request.min_revision, snapshot.revision());
+        if !matches!(request.as_of, AsOf::Now) && request.as_of != AsOf::Revision(current) {
+            let field = if matches!(request.as_of, AsOf::Time(_)) { "as_of_time" } else { "as_of_revision" };
+            let description =
+                format!("all of a batch is answered from one revision, here {current}: set it on the batch");
+            return Err(invalid(&[Violation { field: field.into(), description }]));
+        }
+        if asked > current {
+            return Err(status(&RegistryError::RevisionNotReached { asked, current }));
+        }
+        let checked = registry.check_on(snapshot, &request, |checked| {
+            if request.explain || registry.keeps(request.record, checked.decision.verdict) {
+                let decision = message(registry, snapshot, &request, checked);
+                match decision.name.as_str() {
+                    "" => write_result(Outcome::Decision(decision), &mut self.written),
+                    _ => self.kept.push((self.written.len(), request.record, decision)),
+                }
+            } else {
+                convert::encode_result(&checked.decision, checked.name, checked.revision, &mut self.written);
+            }
+        });
+        checked.map_err(|error| status(&error))
+    }
+
+    /// Keeps what is to be kept, together, so that it shares a flush, and puts it where it belongs.
+    async fn finish(self, registry: &Arc<Registry>) -> Vec<u8> {
+        if self.kept.is_empty() {
+            return self.written;
+        }
+        let mut places = Vec::with_capacity(self.kept.len());
+        let mut keeping = tokio::task::JoinSet::new();
+        for (i, (place, record, decision)) in self.kept.into_iter().enumerate() {
+            let registry = registry.clone();
+            keeping.spawn(async move { (i, registry.keep(record, decision).await) });
+            // Filled in below; an entry whose task is lost is answered as one that could not be kept.
+            places.push((place, Outcome::Status(item(&status(&RegistryError::Closed)))));
+        }
+        while let Some(kept) = keeping.join_next().await {
+            let Ok((i, kept)) = kept else { continue };
+            if let Some((_, outcome)) = places.get_mut(i) {
+                *outcome = match kept {
+                    Ok(decision) => Outcome::Decision(decision),
+                    Err(error) => Outcome::Status(item(&status(&error))),
+                };
+            }
+        }
+        let (mut answer, mut from) = (Vec::with_capacity(self.written.len()), 0);
+        for (place, outcome) in places {
+            answer.extend_from_slice(self.written.get(from..place).unwrap_or_default());
+            write_result(outcome, &mut answer);
+            from = place;
+        }
+        answer.extend_from_slice(self.written.get(from..).unwrap_or_default());
+        answer
+    }
 }
 
-fn check_item(
-    registry: &Registry,
-    snapshot: &Arc<Snapshot>,
-    request: pb::CheckEligibilityRequest,
-) -> Result<(bool, pb::Decision), Status> {
-    let request = read(registry, snapshot, request).map_err(|error| status(&error))?;
-    let (asked, current) = (request.min_revision, snapshot.revision());
-    if !matches!(request.as_of, AsOf::Now) && request.as_of != AsOf::Revision(current) {
-        let field = if matches!(request.as_of, AsOf::Time(_)) { "as_of_time" } else { "as_of_revision" };
-        let description = format!("all of a batch is answered from one revision, here {current}: set it on the batch");
-        return Err(invalid(&[Violation { field: field.into(), description }]));
-    }
-    if asked > current {
-        return Err(status(&RegistryError::RevisionNotReached { asked, current }));
-    }
-    Ok((request.record, decide(registry, snapshot, &request)?))
+fn write_result(outcome: Outcome, out: &mut Vec<u8>) {
+    let results = vec![Answered { outcome: Some(outcome) }];
+    out.extend(pb::BatchCheckEligibilityResponse { results, revision: 0 }.encode_to_vec());
 }
 
 /// Lists the models that may be used as described.

@@ -1,5 +1,7 @@
-//! `CheckEligibility` as it comes and goes on the wire: its answer is written as bytes, without the messages in between.
+//! `CheckEligibility` and its batches as they come and go on the wire: answers are written as bytes, without the messages in
+//! between.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -8,7 +10,7 @@ use tonic::body::Body;
 use tonic::codec::{Codec, EncodeBuf, Encoder};
 use tonic::codegen::{BoxFuture, Service, http};
 use tonic::server::{Grpc, UnaryService};
-use tonic::{Request, Status};
+use tonic::{Request, Response, Status};
 use tonic_prost::{ProstCodec, ProstDecoder};
 
 use super::{Services, check};
@@ -19,6 +21,7 @@ use crate::registry::Registry;
 /// What stands before the methods of the service.
 const SERVICE: &str = "/weighbridge.v1.EligibilityService/";
 const CHECK: &str = "/weighbridge.v1.EligibilityService/CheckEligibility";
+const BATCH: &str = "/weighbridge.v1.EligibilityService/BatchCheckEligibility";
 
 /// The service of the check, asked without a router in between.
 #[derive(Clone)]
@@ -60,15 +63,20 @@ impl Service<http::Request<Body>> for Checks {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
-        if request.uri().path() != CHECK {
-            return self.others.call(request);
+        let (registry, bytes_max) = (self.registry.clone(), self.message_bytes_max);
+        match request.uri().path() {
+            CHECK => Box::pin(async move { Ok(grpc(bytes_max).unary(Check(registry), request).await) }),
+            BATCH => Box::pin(async move { Ok(grpc(bytes_max).unary(Batch(registry), request).await) }),
+            _ => self.others.call(request),
         }
-        let (method, bytes_max) = (Check(self.registry.clone()), self.message_bytes_max);
-        Box::pin(async move {
-            let mut grpc = Grpc::new(CheckCodec).apply_max_message_size_config(Some(bytes_max), None);
-            Ok(grpc.unary(method, request).await)
-        })
     }
+}
+
+fn grpc<Q>(message_bytes_max: usize) -> Grpc<BytesCodec<Q>>
+where
+    Q: prost::Message + Default + 'static,
+{
+    Grpc::new(BytesCodec(PhantomData)).apply_max_message_size_config(Some(message_bytes_max), None)
 }
 
 struct Check(Arc<Registry>);
@@ -82,21 +90,33 @@ impl UnaryService<pb::CheckEligibilityRequest> for Check {
     }
 }
 
-/// Reads a request, and writes an answer that is bytes already.
-struct CheckCodec;
+struct Batch(Arc<Registry>);
 
-impl Codec for CheckCodec {
+impl UnaryService<pb::BatchCheckEligibilityRequest> for Batch {
+    type Response = Bytes;
+    type Future = BoxFuture<Response<Bytes>, Status>;
+
+    fn call(&mut self, request: Request<pb::BatchCheckEligibilityRequest>) -> Self::Future {
+        let registry = self.0.clone();
+        Box::pin(async move { check::batch(registry, request.into_inner()).await.map(Response::new) })
+    }
+}
+
+/// Reads requests of one kind, and writes answers that are bytes already.
+struct BytesCodec<Q>(PhantomData<fn() -> Q>);
+
+impl<Q: prost::Message + Default + 'static> Codec for BytesCodec<Q> {
     type Encode = Bytes;
-    type Decode = pb::CheckEligibilityRequest;
+    type Decode = Q;
     type Encoder = Written;
-    type Decoder = ProstDecoder<pb::CheckEligibilityRequest>;
+    type Decoder = ProstDecoder<Q>;
 
     fn encoder(&mut self) -> Written {
         Written
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<pb::CheckEligibilityRequest, pb::CheckEligibilityRequest>::default().decoder()
+        ProstCodec::<Q, Q>::default().decoder()
     }
 }
 

@@ -19,6 +19,7 @@ pub use receipt::Signing;
 
 use std::sync::Arc;
 
+use prost::Message as _;
 use tonic::{Request, Response, Status, Streaming, async_trait};
 
 use crate::convert::{self, status::status};
@@ -245,7 +246,10 @@ impl pb::eligibility_service_server::EligibilityService for Services {
         &self,
         request: Request<pb::BatchCheckEligibilityRequest>,
     ) -> Answer<pb::BatchCheckEligibilityResponse> {
-        check::batch_check_eligibility(&self.registry, request.into_inner()).await.map(Response::new)
+        // On the wire these bytes are the answer (`Checks`).
+        let answer = check::batch(self.registry.clone(), request.into_inner()).await?;
+        let answer = pb::BatchCheckEligibilityResponse::decode(answer);
+        answer.map(Response::new).map_err(|error| Status::internal(error.to_string()))
     }
 
     async fn list_eligible_models(

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use prost::Message as _;
 use weighbridge::convert::{self, check_request};
 use weighbridge::pb::weighbridge::v1 as pb;
+use weighbridge::pb::weighbridge::v1::batch_check_eligibility_response::Result as Answered;
+use weighbridge::pb::weighbridge::v1::batch_check_eligibility_response::result::Outcome;
 use weighbridge::registry::Registry;
 use weighbridge::store::MemoryStore;
 
@@ -68,6 +70,7 @@ async fn the_bytes_of_an_answer_are_those_of_its_message() {
     let names: Vec<String> = snapshot.models().map(|entry| entry.record.name.to_string()).collect();
     let (mut checked, mut longest) = (0, 0);
     for use_ in uses() {
+        let (mut results, mut answered) = (Vec::new(), pb::BatchCheckEligibilityResponse::default());
         for model in &names {
             let request =
                 pb::CheckEligibilityRequest { model: model.clone(), r#use: Some(use_.clone()), ..Default::default() };
@@ -76,15 +79,18 @@ async fn the_bytes_of_an_answer_are_those_of_its_message() {
                 .check_on(&snapshot, &request, |checked| {
                     let mut written = Vec::new();
                     convert::encode_decision(&checked.decision, checked.name, checked.revision, &mut written);
+                    convert::encode_result(&checked.decision, checked.name, checked.revision, &mut results);
                     (written, convert::decision(&checked.decision, checked.name, checked.revision))
                 })
                 .unwrap();
             let expected = pb::CheckEligibilityResponse { decision: Some(message) };
             assert_eq!(pb::CheckEligibilityResponse::decode(&written[..]).unwrap(), expected, "{model}");
             assert!(written == expected.encode_to_vec(), "{model}");
+            answered.results.push(Answered { outcome: expected.decision.map(Outcome::Decision) });
             longest = longest.max(written.len());
             checked += 1;
         }
+        assert!(results == answered.encode_to_vec());
     }
     assert!(checked > 8_000 && longest > 4_000, "{checked} {longest}");
 }
