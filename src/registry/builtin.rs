@@ -59,7 +59,10 @@ impl Builtin {
 /// # Errors
 /// Every problem of every file, each with file and key.
 pub fn builtin() -> Result<Arc<Builtin>, Vec<String>> {
-    static BUILTIN: LazyLock<Result<Arc<Builtin>, Vec<String>>> = LazyLock::new(|| read(&files(&DATA)).map(Arc::new));
+    static BUILTIN: LazyLock<Result<Arc<Builtin>, Vec<String>>> = LazyLock::new(|| {
+        let read = text::on_deep_stack(|| read(&files(&DATA)));
+        read.unwrap_or_else(|why| Err(vec![why.to_owned()])).map(Arc::new)
+    });
     BUILTIN.clone()
 }
 

@@ -26,7 +26,7 @@ mod tests;
 use std::path::Path;
 
 pub use names::nearest;
-pub use parse::parse;
+pub use parse::{on_deep_stack, parse};
 pub use problem::Problem;
 pub use read::{read, read_as};
 pub use schema::{Required, schema};

@@ -1,5 +1,7 @@
 //! From bytes to a tree: the checks every syntax shares, and JSON.
 
+use std::cell::Cell;
+
 use serde_json::Value;
 
 use super::problem::Problem;
@@ -26,9 +28,37 @@ pub fn parse(bytes: &[u8], syntax: Syntax, limits: &Limits) -> Result<Value, Vec
     let text = utf8(bytes).map_err(|problem| vec![problem])?;
     match syntax {
         Syntax::Json => json(text, &limits).map_err(|problem| vec![problem]),
-        Syntax::Yaml => on_deep_stack(|| yaml::parse(text, &limits).map_err(|problem| vec![problem])),
-        Syntax::Toml => on_deep_stack(|| toml_tree::parse(text, &limits)),
+        Syntax::Yaml => with_room(|| yaml::parse(text, &limits).map_err(|problem| vec![problem])),
+        Syntax::Toml => with_room(|| toml_tree::parse(text, &limits)),
     }
+}
+
+/// Stack of a thread on which parsers recurse.
+const STACK_BYTES: usize = 32 * 1024 * 1024;
+
+thread_local! {
+    /// Whether this thread has such a stack.
+    static IS_DEEP: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs what parses many documents, so that they share one thread: each for itself would begin one of its own.
+///
+/// # Errors
+/// The thread could not be started, or what ran on it has panicked.
+pub fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, &'static str> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let work = || {
+            IS_DEEP.set(true);
+            work()
+        };
+        match thread.spawn_scoped(scope, work).map(std::thread::ScopedJoinHandle::join) {
+            Ok(Ok(done)) => Ok(done),
+            // A panic of a parser is a bug of its library; the document is refused all the same.
+            Ok(Err(_)) => Err("document makes the parser fail"),
+            Err(_) => Err("out of threads to parse the document"),
+        }
+    })
 }
 
 /// Runs a parser where its recursion has room.
@@ -36,18 +66,11 @@ pub fn parse(bytes: &[u8], syntax: Syntax, limits: &Limits) -> Result<Value, Vec
 /// The TOML parser bounds the nesting of tables and the parts of a dotted key to 80 each, but not their product:
 /// 6400 levels reach us before any count of ours, and need more stack than threads usually have.
 /// Unoptimized YAML parsing takes more than a megabyte too.
-fn on_deep_stack<T: Send>(parser: impl FnOnce() -> Result<T, Vec<Problem>> + Send) -> Result<T, Vec<Problem>> {
-    const STACK_BYTES: usize = 32 * 1024 * 1024;
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().stack_size(STACK_BYTES);
-        let parsed = thread.spawn_scoped(scope, parser).map(std::thread::ScopedJoinHandle::join);
-        match parsed {
-            Ok(Ok(parsed)) => parsed,
-            // A panic of a parser is a bug of its library; the document is refused all the same.
-            Ok(Err(_)) => Err(vec![Problem::whole("document makes the parser fail")]),
-            Err(_) => Err(vec![Problem::whole("out of threads to parse the document")]),
-        }
-    })
+fn with_room<T: Send>(parser: impl FnOnce() -> Result<T, Vec<Problem>> + Send) -> Result<T, Vec<Problem>> {
+    if IS_DEEP.get() {
+        return parser();
+    }
+    on_deep_stack(parser).unwrap_or_else(|why| Err(vec![Problem::whole(why)]))
 }
 
 /// Line and column, from 1 and in characters, of a byte offset.
