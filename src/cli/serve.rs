@@ -22,7 +22,7 @@ use crate::gate::AdmissionRules;
 use crate::registry::{DecisionLog, LogLevel, LogSettings, OpenGeneration, Registry, Retention, adopt_restored};
 use crate::server::{self, Admission, Limits, Probes, ServerOptions, Traces};
 use crate::service::{RestoreTarget, Signing};
-use crate::store::{MemoryStore, OnLoss, Revision, SledOptions, SledStore, Store, StoreError, Take};
+use crate::store::{Beginning, MemoryStore, OnLoss, Revision, SledOptions, SledStore, Store, StoreError, Take};
 use crate::telemetry::{self, LogFormat};
 
 #[derive(Debug, Args)]
@@ -381,12 +381,12 @@ async fn decision_log(arguments: &ServeArguments) -> Result<DecisionLog, Failure
         decisions_max: usize::try_from(arguments.decision_log_size).unwrap_or(usize::MAX),
     };
     let open: OpenGeneration = if arguments.store == StoreKind::Memory {
-        Box::new(|_, _| Ok(Arc::new(MemoryStore::new())))
+        Box::new(|_, beginning| Ok((beginning != Beginning::IfThere).then(|| Arc::new(MemoryStore::new()) as _)))
     } else {
         let folder = arguments.data_dir.join("decisions");
-        Box::new(move |generation, fresh| {
-            let store = SledStore::open_generation(&folder, generation, fresh)?;
-            Ok(Arc::new(store))
+        Box::new(move |generation, beginning| {
+            let store = SledStore::open_generation(&folder, generation, beginning)?;
+            Ok(store.map(|store| Arc::new(store) as _))
         })
     };
     DecisionLog::open(settings, open).await.map_err(|e| Failure::new(format!("the decision log: {e}")))

@@ -19,7 +19,7 @@ use crate::domain::eligibility::Verdict;
 use crate::domain::name::{ModelName, is_segment, shown};
 use crate::domain::words::words;
 use crate::pb::weighbridge::v1 as pb;
-use crate::store::{Batch, Expect, Store, StoreError, Write};
+use crate::store::{Batch, Beginning, Expect, Store, StoreError, Write};
 
 words! {
     /// Which decisions the log keeps whether they ask for it or not.
@@ -50,8 +50,8 @@ impl Default for LogSettings {
     }
 }
 
-/// Opens the store of a generation, 0 or 1; `true`: empty, whatever was there.
-pub type OpenGeneration = Box<dyn Fn(usize, bool) -> Result<Arc<dyn Store>, StoreError> + Send + Sync>;
+/// Opens the store of a generation, 0 or 1; `None`: it is not there, and was not asked to begin.
+pub type OpenGeneration = Box<dyn Fn(usize, Beginning) -> Result<Option<Arc<dyn Store>>, StoreError> + Send + Sync>;
 
 /// Entries that may wait to become durable; beyond it what only the level asks for is dropped.
 const WAITING_MAX: usize = 1_024;
@@ -73,6 +73,7 @@ struct Generations {
     active: usize,
     /// Entries of the active one, those under way included.
     used: AtomicUsize,
+    /// A store takes memory and threads: one that nothing was kept in is not there yet.
     stores: [Option<Arc<dyn Store>>; 2],
 }
 
@@ -115,7 +116,7 @@ impl DecisionLog {
         let mut newest = [None, None];
         let mut counts = [0, 0];
         for generation in [0, 1] {
-            let store = open(generation, false)?;
+            let Some(store) = open(generation, Beginning::IfThere)? else { continue };
             for record in store.load().await?.records {
                 let decision = convert::decode_decision(&record.value)?;
                 let id = String::from_utf8_lossy(&record.key).into_owned().into_boxed_str();
@@ -176,7 +177,10 @@ impl DecisionLog {
             }
             let generation = generations.active;
             let Some(store) = generations.stores.get(generation).and_then(Option::as_ref) else {
-                return Err(RegistryError::Closed);
+                generations.used.fetch_sub(1, Ordering::Relaxed);
+                drop(generations);
+                self.begin().await?;
+                continue;
             };
             let expect = vec![Expect { key: key.clone(), revision: None }];
             store.commit(Batch { expect, ..Batch::of([Write { key, value: Some(payload.clone()) }]) }).await?;
@@ -185,6 +189,17 @@ impl DecisionLog {
             self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(id.into(), entry);
             return Ok(());
         }
+    }
+
+    /// Begins the active generation, the first time that something is kept in it.
+    async fn begin(&self) -> Result<(), RegistryError> {
+        let mut generations = self.generations.write().await;
+        let active = generations.active;
+        if generations.stores.get(active).is_some_and(Option::is_none) {
+            let store = (self.open)(active, Beginning::OrNew)?.ok_or(RegistryError::Closed)?;
+            set(&mut generations.stores, active, Some(store));
+        }
+        Ok(())
     }
 
     /// Drops the older generation and goes on in its place, once the newer one is full.
@@ -197,7 +212,7 @@ impl DecisionLog {
         let next = 1 - generations.active;
         // Closed first: its folder is begun anew.
         set(&mut generations.stores, next, None);
-        let store = (self.open)(next, true)?;
+        let store = (self.open)(next, Beginning::Anew)?.ok_or(RegistryError::Closed)?;
         set(&mut generations.stores, next, Some(store));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let before = entries.len();

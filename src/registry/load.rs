@@ -4,7 +4,8 @@
 //! store reads rows ──parts──▶ records are decoded ──changes──▶ the snapshot takes them in
 //! ```
 //!
-//! Each step has a thread: a large registry is read with every core there is.
+//! Each step has a thread: a large registry is read with every core there is. The built-in catalog, which the snapshot begins with,
+//! is read beside the opening of the store.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -37,24 +38,40 @@ struct Decoded {
     built_in: Vec<(Bytes, Bytes)>,
 }
 
+/// What the snapshot holds of the store, and what is still to be worked out.
+struct TakenIn {
+    snapshot: Snapshot,
+    built_in: HashMap<Bytes, Bytes>,
+    pending: Pending,
+}
+
 /// Loading under way.
 pub(super) struct Loading {
     decoding: oneshot::Receiver<Result<(), RegistryError>>,
-    taking_in: oneshot::Receiver<(Snapshot, HashMap<Bytes, Bytes>, Pending)>,
+    taking_in: oneshot::Receiver<Result<TakenIn, RegistryError>>,
 }
 
 impl Loading {
-    /// Starts to wait for the records of a store.
+    /// Starts to wait for the records of a store; what they are held against is got meanwhile.
     ///
     /// # Errors
     /// There are no threads left.
-    pub(super) fn start(reference: Arc<Reference>) -> Result<(Take, Self), RegistryError> {
+    pub(super) fn start(
+        reference: impl FnOnce() -> Result<Arc<Reference>, RegistryError> + Send + 'static,
+    ) -> Result<(Take, Self), RegistryError> {
         let (parts, to_decode) = sync_channel::<Vec<Record>>(WAITING_MAX);
         let (decoded, to_take_in) = sync_channel(WAITING_MAX);
-        let snapshot = Snapshot::new(reference);
-        let pool = snapshot.pool().clone();
-        let decoding = on_a_thread("load-decode", move || decode(&to_decode, &decoded, &pool))?;
-        let taking_in = on_a_thread("load-index", move || take_in(snapshot, &to_take_in))?;
+        let (begun, pool) = sync_channel::<Pool>(1);
+        let decoding = on_a_thread("load-decode", move || match pool.recv() {
+            Ok(pool) => decode(&to_decode, &decoded, &pool),
+            // The other thread says why.
+            Err(_) => Ok(()),
+        })?;
+        let taking_in = on_a_thread("load-index", move || {
+            let snapshot = Snapshot::new(reference()?);
+            let _ = begun.send(snapshot.pool().clone());
+            Ok(take_in(snapshot, &to_take_in))
+        })?;
         Ok((Box::new(move |part| parts.send(part).is_ok()), Self { decoding, taking_in }))
     }
 
@@ -63,7 +80,7 @@ impl Loading {
     /// # Errors
     /// The store's, or the first record that cannot be read.
     pub(super) async fn all(store: &dyn Store, reference: Arc<Reference>) -> Result<Loaded, RegistryError> {
-        let (take, loading) = Self::start(reference)?;
+        let (take, loading) = Self::start(|| Ok(reference))?;
         match store.load_each(take).await {
             Ok(revision) => loading.finish(revision).await,
             Err(error) => Err(error.into()),
@@ -76,7 +93,8 @@ impl Loading {
     /// The first record that cannot be read.
     pub(super) async fn finish(self, revision: Revision) -> Result<Loaded, RegistryError> {
         self.decoding.await.map_err(|_| ended("decoding records"))??;
-        let (mut snapshot, built_in, pending) = self.taking_in.await.map_err(|_| ended("filling the index"))?;
+        let TakenIn { mut snapshot, built_in, pending } =
+            self.taking_in.await.map_err(|_| ended("filling the index"))??;
         let settled = on_a_thread("load-settle", move || {
             snapshot.settle(revision, pending);
             snapshot
@@ -122,7 +140,7 @@ fn decode(parts: &Receiver<Vec<Record>>, decoded: &SyncSender<Decoded>, pool: &P
     Ok(())
 }
 
-fn take_in(mut snapshot: Snapshot, parts: &Receiver<Decoded>) -> (Snapshot, HashMap<Bytes, Bytes>, Pending) {
+fn take_in(mut snapshot: Snapshot, parts: &Receiver<Decoded>) -> TakenIn {
     let (mut built_in, mut pending) = (HashMap::new(), Pending::default());
     let (mut records, mut told) = (0, Instant::now());
     for part in parts {
@@ -136,5 +154,5 @@ fn take_in(mut snapshot: Snapshot, parts: &Receiver<Decoded>) -> (Snapshot, Hash
             tracing::info!(records, "loading");
         }
     }
-    (snapshot, built_in, pending)
+    TakenIn { snapshot, built_in, pending }
 }

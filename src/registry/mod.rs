@@ -151,9 +151,12 @@ impl Registry {
         clock: Clock,
         open: impl FnOnce(Take) -> Result<(Arc<dyn Store>, Option<Revision>), StoreError>,
     ) -> Result<Self, RegistryError> {
-        let builtin = builtin::builtin().map_err(RegistryError::BuiltInCatalog)?;
-        let (take, loading) = Loading::start(builtin.reference.clone())?;
+        let (take, loading) = Loading::start(|| {
+            builtin::builtin().map(|builtin| builtin.reference.clone()).map_err(RegistryError::BuiltInCatalog)
+        })?;
         let (store, revision) = open(take)?;
+        // One of the two threads reads it, and the other one waits for it.
+        let builtin = builtin::builtin().map_err(RegistryError::BuiltInCatalog)?;
         // Subscribed before loading, so that no change falls between the two.
         let changes = store.subscribe();
         let Loaded { snapshot, built_in } = match revision {

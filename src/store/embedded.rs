@@ -55,6 +55,17 @@ pub struct SledOptions {
     pub hook: Hook,
 }
 
+/// How one of several small stores is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Beginning {
+    /// As it is, where there is one.
+    IfThere,
+    /// As it is, or empty where there is none.
+    OrNew,
+    /// Empty, whatever was there.
+    Anew,
+}
+
 impl SledOptions {
     /// The defaults: 16 MiB of cache, since records are read from memory, no opening after a loss, and ten seconds for a
     /// commit.
@@ -133,14 +144,16 @@ impl SledStore {
         Ok((store, (loads && complete).then_some(totals.revision)))
     }
 
-    /// Opens one of several small stores in a folder; `fresh` removes what it held.
-    pub fn open_generation(folder: &Path, generation: usize, fresh: bool) -> Result<SledStore, StoreError> {
+    /// Opens one of several small stores in a folder; `None`: it is not there, and was not asked to begin.
+    pub fn open_generation(folder: &Path, generation: usize, beginning: Beginning) -> Result<Option<Self>, StoreError> {
         let path = folder.join(generation.to_string());
-        if fresh {
-            layout::discard(&path)?;
+        match beginning {
+            Beginning::IfThere if !path.exists() => return Ok(None),
+            Beginning::IfThere | Beginning::OrNew => {}
+            Beginning::Anew => layout::discard(&path)?,
         }
         const CACHE_BYTES: u64 = 4 << 20;
-        SledStore::open(SledOptions { cache_capacity_bytes: CACHE_BYTES, ..SledOptions::new(path) })
+        SledStore::open(SledOptions { cache_capacity_bytes: CACHE_BYTES, ..SledOptions::new(path) }).map(Some)
     }
 
     fn queue(&self) -> Result<&Queue, StoreError> {

@@ -68,7 +68,7 @@ use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
 
 pub use self::archive::{ArchiveReader, ArchiveWriter, Frame};
-pub use self::embedded::{OnLoss, SledOptions, SledStore};
+pub use self::embedded::{Beginning, OnLoss, SledOptions, SledStore};
 pub use self::error::StoreError;
 pub use self::hook::{Hook, Step};
 pub use self::layout::while_unused;

@@ -531,8 +531,9 @@ async fn a_recorded_decision_comes_out_the_same_whatever_changed_since() {
         let path = folder.path().to_owned();
         let store = Arc::new(SledStore::open(SledOptions::new(path.join("store"))).unwrap());
         let settings = LogSettings { level: LogLevel::Off, ..LogSettings::default() };
-        let open = move |generation, fresh| -> Result<Arc<dyn Store>, StoreError> {
-            Ok(Arc::new(SledStore::open_generation(&path.join("decisions"), generation, fresh)?))
+        let open = move |generation, beginning| -> Result<Option<Arc<dyn Store>>, StoreError> {
+            let store = SledStore::open_generation(&path.join("decisions"), generation, beginning)?;
+            Ok(store.map(|store| Arc::new(store) as _))
         };
         TestServer::with_log(store, settings, Box::new(open))
     };

@@ -454,14 +454,16 @@ async fn the_log_survives_a_restart_and_never_grows_beyond_its_bound() {
         let path = folder.path().to_owned();
         let settings = LogSettings { level: LogLevel::Off, decisions_max: 10, ..LogSettings::default() };
         let store = Arc::new(SledStore::open(SledOptions::new(path.join("registry"))).unwrap());
-        let open = move |generation, fresh| -> Result<Arc<dyn Store>, StoreError> {
-            Ok(Arc::new(SledStore::open_generation(&path.join("decisions"), generation, fresh)?))
+        let open = move |generation, beginning| -> Result<Option<Arc<dyn Store>>, StoreError> {
+            let store = SledStore::open_generation(&path.join("decisions"), generation, beginning)?;
+            Ok(store.map(|store| Arc::new(store) as _))
         };
         TestServer::with_log(store, settings, Box::new(open))
     };
     let server = serve();
     let channel = server.connect().await;
     let mut names = Vec::new();
+    assert!(!folder.path().join("decisions").exists(), "a log of nothing takes neither room nor threads");
     for users in 0..23 {
         names.push(recorded(&channel, LLAMA, facts(users)).await.name);
         let kept = log(&channel, pb::ListDecisionsRequest::default()).await;

@@ -36,7 +36,7 @@ impl TestServer {
 
     /// One on any store, with a decision log in memory.
     pub fn on(store: Arc<dyn Store>) -> Self {
-        Self::with_log(store, LogSettings::default(), Box::new(|_, _| Ok(Arc::new(MemoryStore::new()))))
+        Self::with_log(store, LogSettings::default(), Box::new(|_, _| Ok(Some(Arc::new(MemoryStore::new())))))
     }
 
     /// One on any store with any decision log.
@@ -46,7 +46,12 @@ impl TestServer {
 
     /// One on any store with other limits of watches.
     pub fn with_watch_limits(store: Arc<dyn Store>, limits: WatchLimits) -> Self {
-        Self::with_limits(store, LogSettings::default(), Box::new(|_, _| Ok(Arc::new(MemoryStore::new()))), limits)
+        Self::with_limits(
+            store,
+            LogSettings::default(),
+            Box::new(|_, _| Ok(Some(Arc::new(MemoryStore::new())))),
+            limits,
+        )
     }
 
     /// One that forgets everything, run otherwise.
@@ -56,7 +61,7 @@ impl TestServer {
 
     /// The same with other limits of watches.
     pub fn with_options_and_watch_limits(options: ServerOptions, limits: WatchLimits) -> Self {
-        let open: OpenGeneration = Box::new(|_, _| Ok(Arc::new(MemoryStore::new())));
+        let open: OpenGeneration = Box::new(|_, _| Ok(Some(Arc::new(MemoryStore::new()))));
         Self::run(Arc::new(MemoryStore::new()), LogSettings::default(), open, limits, options)
     }
 
@@ -77,7 +82,7 @@ impl TestServer {
 
     /// One that forgets everything, on listeners that are there.
     pub fn with_listeners(listeners: Vec<TcpListener>, options: ServerOptions) -> Self {
-        let open: OpenGeneration = Box::new(|_, _| Ok(Arc::new(MemoryStore::new())));
+        let open: OpenGeneration = Box::new(|_, _| Ok(Some(Arc::new(MemoryStore::new()))));
         let (store, log) = (Arc::new(MemoryStore::new()), LogSettings::default());
         Self::run_on(listeners, store, log, open, WatchLimits::default(), options)
     }
