@@ -29,8 +29,7 @@ mod peers;
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -41,9 +40,10 @@ use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::eligibility_service_server::EligibilityServiceServer;
 use weighbridge::server;
 
-use binary::{Server, cpu_of, resident_mib_of};
+use binary::{Server, resident_mib_of};
 use echo::Echo;
-use load::{Question, Shape, closed, once};
+use load::contest::{Contestant, Spread, Turns, ratio};
+use load::{Question, Shape, once};
 use peers::{CERBOS_CHECK, Cerbos, api, list_of, of, principal, question, text_of};
 
 #[global_allocator]
@@ -60,19 +60,15 @@ const ROLE: &str = "WEIGHBRIDGE_BENCH_ROLE";
 const BATCH_DECISIONS: usize = 50;
 /// `EFFECT_ALLOW`.
 const ALLOWED: i32 = 1;
-const SERVER_CORE: &str = "0";
-const LOAD_CORE: &str = "1";
 
 /// Pipelined on few connections, and on many.
 const SHAPES: [Shape; 2] = [Shape { connections: 8, streams: 16 }, Shape { connections: 100, streams: 2 }];
 const BATCHES: Shape = Shape { connections: 8, streams: 2 };
 
 struct Settings {
-    rounds: usize,
-    time: Duration,
+    turns: Turns,
     cerbos: Option<String>,
     only: Option<String>,
-    is_pinned: bool,
 }
 
 fn main() {
@@ -86,20 +82,9 @@ fn main() {
     if arguments.iter().any(|a| a == "--test") {
         return;
     }
-    let is_pinned = pin(&arguments);
     let after = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1)).cloned();
-    let number = |name: &str, default: u64| after(name).map_or(default, |text| text.parse().unwrap());
-    let settings = Settings {
-        rounds: number("--rounds", 5) as usize,
-        time: Duration::from_millis(number("--seconds", 2) * 1_000),
-        cerbos: after("--cerbos"),
-        only: after("--only"),
-        is_pinned,
-    };
+    let settings = Settings { turns: Turns::of(&arguments), cerbos: after("--cerbos"), only: after("--only") };
     let wanted = |section: &str| settings.only.as_deref().is_none_or(|only| only == section);
-    if !is_pinned {
-        println!("`taskset` or a second core is missing: servers and load share what there is");
-    }
     if wanted("echo") {
         beside_echoes(&settings);
     }
@@ -114,33 +99,9 @@ fn main() {
     }
 }
 
-/// Goes on with the load on a core of its own; whether it could.
-fn pin(arguments: &[String]) -> bool {
-    const PINNED: &str = "WEIGHBRIDGE_BENCH_PINNED";
-    if std::env::var_os(PINNED).is_some() {
-        return true;
-    }
-    if Command::new("taskset").args(["-c", LOAD_CORE, "true"]).status().is_ok_and(|status| status.success()) {
-        let mut again = Command::new("taskset");
-        again.args(["-c", LOAD_CORE]).arg(std::env::current_exe().unwrap()).args(&arguments[1..]).env(PINNED, "1");
-        panic!("it does not start again: {}", again.exec());
-    }
-    false
-}
-
-/// A command on the core of the servers.
-fn on_core(program: &str, is_pinned: bool) -> Command {
-    if !is_pinned {
-        return Command::new(program);
-    }
-    let mut command = Command::new("taskset");
-    command.args(["-c", SERVER_CORE, program]);
-    command
-}
-
 fn ours(settings: &Settings) -> Server {
     let options = ["--store", "memory", "--decision-log", "off", "--workers", "1"];
-    Server::start_with(on_core(env!("CARGO_BIN_EXE_weighbridge"), settings.is_pinned), &options)
+    Server::start_with(settings.turns.on_core(env!("CARGO_BIN_EXE_weighbridge")), &options)
 }
 
 // ---- the echo
@@ -154,7 +115,9 @@ struct EchoServer {
 impl EchoServer {
     fn start(role: &str, answer: &[u8], settings: &Settings) -> Self {
         let program = std::env::current_exe().unwrap();
-        let mut child = on_core(program.to_str().unwrap(), settings.is_pinned)
+        let mut child = settings
+            .turns
+            .on_core(program.to_str().unwrap())
             .env(ROLE, role)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -201,107 +164,6 @@ async fn answer_all() {
     let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = tonic::transport::Server::builder().add_service(Echo::<EligibilityServiceServer<()>>::new(answer));
     server.serve_with_incoming(incoming).await.unwrap();
-}
-
-// ---- one run
-
-/// A server that takes part.
-struct Contestant<'a> {
-    name: &'a str,
-    address: SocketAddr,
-    process: String,
-    ask: Box<dyn Fn() -> Vec<Question> + 'a>,
-    shape: Shape,
-    rounds: Vec<Round>,
-}
-
-struct Round {
-    rate: f64,
-    cpu_us: f64,
-    /// Share of its core that it took.
-    busy: f64,
-    quantiles_us: [u32; 3],
-}
-
-impl<'a> Contestant<'a> {
-    fn new(name: &'a str, address: SocketAddr, process: u32, ask: impl Fn() -> Vec<Question> + 'a) -> Self {
-        Self { name, address, process: process.to_string(), ask: Box::new(ask), shape: SHAPES[0], rounds: Vec::new() }
-    }
-
-    fn run(&mut self, time: Duration, is_kept: bool) {
-        let questions = (self.ask)();
-        let before = cpu_of(&self.process);
-        let outcome = closed(self.address, questions, self.shape, time);
-        let cpu = cpu_of(&self.process) - before;
-        if is_kept {
-            self.rounds.push(Round {
-                rate: outcome.rate(),
-                cpu_us: cpu * 1e6 / outcome.decisions as f64,
-                busy: cpu / outcome.seconds,
-                quantiles_us: [0.5, 0.99, 0.999].map(|share| outcome.quantile_us(share)),
-            });
-        }
-    }
-
-    fn of(&self, pick: impl Fn(&Round) -> f64) -> Spread {
-        Spread::of(self.rounds.iter().map(pick).collect())
-    }
-}
-
-/// Median, lowest, highest.
-struct Spread {
-    median: f64,
-    low: f64,
-    high: f64,
-}
-
-impl Spread {
-    fn of(mut values: Vec<f64>) -> Self {
-        values.sort_by(f64::total_cmp);
-        Self { median: values[values.len() / 2], low: values[0], high: values[values.len() - 1] }
-    }
-
-    fn shown(&self, decimals: usize) -> String {
-        let Self { median, low, high } = self;
-        format!("{median:.decimals$} ({low:.decimals$} to {high:.decimals$})")
-    }
-}
-
-/// Has them take turns, and shows what came of it.
-fn compete(contestants: &mut [Contestant<'_>], settings: &Settings) {
-    for one in contestants.iter_mut() {
-        one.rounds.clear();
-        one.run(settings.time / 2, false);
-    }
-    for _ in 0..settings.rounds {
-        contestants.iter_mut().for_each(|one| one.run(settings.time, true));
-    }
-    println!(
-        "\n| server | connections x calls | decisions/s | CPU us a decision | busy | p50 us | p99 us | p99.9 us | MiB |"
-    );
-    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
-    for one in contestants.iter() {
-        let quantile = |at: usize| one.of(|round| f64::from(round.quantiles_us[at])).median;
-        println!(
-            "| {} | {} x {} | {} | {} | {:.0} % | {:.0} | {:.0} | {:.0} | {:.0} |",
-            one.name,
-            one.shape.connections,
-            one.shape.streams,
-            one.of(|round| round.rate).shown(0),
-            one.of(|round| round.cpu_us).shown(2),
-            one.of(|round| round.busy).median * 100.0,
-            quantile(0),
-            quantile(1),
-            quantile(2),
-            resident_mib_of(&one.process),
-        );
-    }
-    println!();
-}
-
-/// How one stands to another, round by round.
-fn ratio(one: &Contestant<'_>, other: &Contestant<'_>, pick: impl Fn(&Round) -> f64) -> Spread {
-    Spread::of(one.rounds.iter().zip(&other.rounds).map(|(one, other)| pick(one) / pick(other)).collect())
 }
 
 // ---- beside the echo
@@ -374,13 +236,13 @@ fn beside_echoes(settings: &Settings) {
             vec![Question::new(CHECK, &case.request, Box::new(move |other| *other == answer[..]))]
         };
         let mut contestants = [
-            Contestant::new("weighbridge", ours.address, ours.id(), ask),
-            Contestant::new("echo, our runtime", echo.address, echo.child.id(), ask),
-            Contestant::new("echo, default runtime", default.address, default.child.id(), ask),
+            Contestant::new("weighbridge", ours.address, ours.id(), SHAPES[0], ask),
+            Contestant::new("echo, our runtime", echo.address, echo.child.id(), SHAPES[0], ask),
+            Contestant::new("echo, default runtime", default.address, default.child.id(), SHAPES[0], ask),
         ];
         for shape in SHAPES {
             contestants.iter_mut().for_each(|one| one.shape = shape);
-            compete(&mut contestants, settings);
+            settings.turns.compete(&mut contestants);
             let [ours, echo, default] = &contestants;
             for (name, echo) in [("on our runtime", echo), ("on the default runtime", default)] {
                 println!(
@@ -621,7 +483,7 @@ fn beside_cerbos(settings: &Settings) {
         println!("| {} | {} |", one.model, one.verdict.as_str_name());
     }
     let cerbos = settings.cerbos.as_deref().map(|program| {
-        let cerbos = Cerbos::start_with(on_core(program, settings.is_pinned), "eligibility.cerbos.yaml");
+        let cerbos = Cerbos::start_with(settings.turns.on_core(program), "eligibility.cerbos.yaml");
         wait_for(cerbos.address);
         for one in &asked {
             assert!(one.is_same(&cerbos), "{} for {:?}: Cerbos says otherwise", one.verdict.as_str_name(), one.ours);
@@ -629,13 +491,13 @@ fn beside_cerbos(settings: &Settings) {
         cerbos
     });
     let mut singles =
-        vec![Contestant::new("weighbridge", ours.address, ours.id(), || one_by_one(&asked, ours.address))];
+        vec![Contestant::new("weighbridge", ours.address, ours.id(), SHAPES[0], || one_by_one(&asked, ours.address))];
     if let Some(cerbos) = &cerbos {
-        singles.push(Contestant::new("cerbos", cerbos.address, cerbos.id(), || one_by_one_cerbos(&asked)));
+        singles.push(Contestant::new("cerbos", cerbos.address, cerbos.id(), SHAPES[0], || one_by_one_cerbos(&asked)));
     }
     for shape in SHAPES {
         singles.iter_mut().for_each(|one| one.shape = shape);
-        compete(&mut singles, settings);
+        settings.turns.compete(&mut singles);
         if let [ours, cerbos] = &singles[..] {
             println!(
                 "- {} times the decisions a second (target 5), p99 {} of Cerbos's, CPU a decision {}",
@@ -647,16 +509,15 @@ fn beside_cerbos(settings: &Settings) {
     }
     let fifty = fifty(ours.address, cerbos.as_ref());
     let mut batches = vec![
-        Contestant::new("weighbridge, batches", ours.address, ours.id(), || batch(&fifty, ours.address)),
-        Contestant::new("weighbridge, one by one", ours.address, ours.id(), || one_by_one(&fifty, ours.address)),
+        Contestant::new("weighbridge, batches", ours.address, ours.id(), BATCHES, || batch(&fifty, ours.address)),
+        Contestant::new("weighbridge, one by one", ours.address, ours.id(), SHAPES[0], || {
+            one_by_one(&fifty, ours.address)
+        }),
     ];
-    batches[0].shape = BATCHES;
     if let Some(cerbos) = &cerbos {
-        let mut theirs = Contestant::new("cerbos, batches", cerbos.address, cerbos.id(), || batch_cerbos(&fifty));
-        theirs.shape = BATCHES;
-        batches.push(theirs);
+        batches.push(Contestant::new("cerbos, batches", cerbos.address, cerbos.id(), BATCHES, || batch_cerbos(&fifty)));
     }
-    compete(&mut batches, settings);
+    settings.turns.compete(&mut batches);
     println!(
         "- a check in a batch: {} times the saturated single ones a second (target 3)",
         ratio(&batches[0], &batches[1], |round| round.rate).shown(1)
@@ -693,11 +554,11 @@ fn starts(settings: &Settings) {
     let request = &cases()[1].request;
     let ours = |options: &[&str]| {
         let started = Instant::now();
-        let server = Server::start_with(on_core(program, settings.is_pinned), options);
+        let server = Server::start_with(settings.turns.on_core(program), options);
         once(server.address, CHECK, request);
         (started.elapsed().as_secs_f64() * 1e3, server.resident_mib())
     };
-    let rounds = || 0..settings.rounds;
+    let rounds = || 0..settings.turns.rounds;
     show("weighbridge, in memory", rounds().map(|_| ours(&["--store", "memory"])).collect());
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
@@ -710,7 +571,7 @@ fn starts(settings: &Settings) {
     let asked = questions(server.address);
     let theirs = || {
         let started = Instant::now();
-        let cerbos = Cerbos::start_with(on_core(program, settings.is_pinned), "eligibility.cerbos.yaml");
+        let cerbos = Cerbos::start_with(settings.turns.on_core(program), "eligibility.cerbos.yaml");
         wait_for(cerbos.address);
         assert!(asked[0].is_same(&cerbos));
         (started.elapsed().as_secs_f64() * 1e3, resident_mib_of(&cerbos.id().to_string()))

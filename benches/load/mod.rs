@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each benchmark looks at something else")]
 
+pub(crate) mod contest;
+
 use std::cell::{Cell, RefCell};
 use std::net::SocketAddr;
 use std::rc::Rc;
