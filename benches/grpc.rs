@@ -1,7 +1,7 @@
 //! The check over gRPC, beside the limit and beside a peer: a bare echo with answers of the same sizes, and Cerbos with the same
 //! decision as its policy. Throughput, latencies, CPU time a decision, memory, start-up; ratios, and tables in Markdown.
 //!
-//! `cargo bench --bench grpc [-- --cerbos PROGRAM --rounds 5 --seconds 2 --only echo|cerbos|start]`
+//! `cargo bench --bench grpc [-- --cerbos PROGRAM --rounds 5 --seconds 2 --only echo|cerbos|neighbours|start | --write-requests FOLDER]`
 //!
 //! PROGRAM is the server itself: in the npm package `cerbos` it is `node_modules/@cerbos/cerbos-linux-x64/cerbos-linux-x64`.
 //! Each server is a process of its own with one core, the load comes from another one (`taskset`), and the servers take turns.
@@ -43,7 +43,7 @@ use weighbridge::server;
 use binary::{Server, resident_mib_of};
 use echo::Echo;
 use load::contest::{Contestant, Spread, Turns, ratio};
-use load::{Question, Shape, once};
+use load::{Question, Shape, closed, framed, once};
 use peers::{CERBOS_CHECK, Cerbos, api, list_of, of, principal, question, text_of};
 
 #[global_allocator]
@@ -83,6 +83,9 @@ fn main() {
         return;
     }
     let after = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1)).cloned();
+    if let Some(folder) = after("--write-requests") {
+        return write_requests(std::path::Path::new(&folder));
+    }
     let settings = Settings { turns: Turns::of(&arguments), cerbos: after("--cerbos"), only: after("--only") };
     let wanted = |section: &str| settings.only.as_deref().is_none_or(|only| only == section);
     if wanted("echo") {
@@ -93,6 +96,9 @@ fn main() {
     }
     if wanted("cerbos") {
         beside_cerbos(&settings);
+    }
+    if wanted("neighbours") {
+        beside_busy_ones(&settings);
     }
     if wanted("start") {
         starts(&settings);
@@ -230,11 +236,8 @@ fn beside_echoes(settings: &Settings) {
         );
         let echo = EchoServer::start("echo", &answer, settings);
         let default = EchoServer::start("default echo", &answer, settings);
-        let ask = || {
-            let answer = answer.clone();
-            // The same bytes as those that were read above: verdict, findings, duties.
-            vec![Question::new(CHECK, &case.request, Box::new(move |other| *other == answer[..]))]
-        };
+        // The same bytes as those that were read above: verdict, findings, duties.
+        let ask = || vec![same_again(ours.address, CHECK, &case.request)];
         let mut contestants = [
             Contestant::new("weighbridge", ours.address, ours.id(), SHAPES[0], ask),
             Contestant::new("echo, our runtime", echo.address, echo.child.id(), SHAPES[0], ask),
@@ -529,6 +532,67 @@ fn beside_cerbos(settings: &Settings) {
             ratio(ours, cerbos, |round| f64::from(round.quantiles_us[1])).shown(2)
         );
     }
+}
+
+// ---- one busy connection
+
+/// How long a check of a quiet connection takes, alone and beside one that is as busy as one connection may be.
+fn beside_busy_ones(settings: &Settings) {
+    println!("\n## A quiet connection beside a busy one");
+    println!(
+        "\n| beside it | checks/s of the quiet one | p50 us | p99 us | p99.9 us |\n| --- | --- | --- | --- | --- |"
+    );
+    let ours = ours(settings);
+    let (address, time) = (ours.address, settings.turns.time);
+    let request = cases()[1].request.clone();
+    let batch =
+        pb::BatchCheckEligibilityRequest { requests: vec![request.clone(); BATCH_DECISIONS], ..Default::default() };
+    let quiet = Shape { connections: 1, streams: 1 };
+    let busy = Shape { connections: 1, streams: 256 };
+    for (name, beside) in [("nobody", 0), ("256 checks at once", 1), ("256 batches of 50 at once", 2)] {
+        let rounds = (0..settings.turns.rounds).map(|_| {
+            let (request, batch) = (request.clone(), batch.clone());
+            let other = (beside > 0).then(|| {
+                std::thread::spawn(move || {
+                    let question = match beside {
+                        1 => same_again(address, CHECK, &request),
+                        _ => same_again(address, BATCH, &batch),
+                    };
+                    closed(address, vec![question], busy, time)
+                })
+            });
+            let outcome = closed(address, vec![same_again(address, CHECK, &cases()[1].request)], quiet, time);
+            other.map(|other| other.join().unwrap());
+            outcome
+        });
+        let rounds: Vec<_> = rounds.collect();
+        let of = |pick: &dyn Fn(&load::Outcome) -> f64| Spread::of(rounds.iter().map(pick).collect()).shown(0);
+        let quantile = |share: f64| of(&|outcome| f64::from(outcome.quantile_us(share)));
+        println!(
+            "| {name} | {} | {} | {} | {} |",
+            of(&load::Outcome::rate),
+            quantile(0.5),
+            quantile(0.99),
+            quantile(0.999)
+        );
+    }
+}
+
+fn same_again(address: SocketAddr, path: &'static str, request: &impl prost::Message) -> Question {
+    let answer = once(address, path, request);
+    Question::new(path, request, Box::new(move |other| *other == answer[..]))
+}
+
+/// Requests as a generator of HTTP/2 sends them.
+fn write_requests(folder: &std::path::Path) {
+    std::fs::create_dir_all(folder).unwrap();
+    for (file, case) in ["permissive.bin", "bespoke.bin", "lineage.bin"].iter().zip(cases()) {
+        std::fs::write(folder.join(file), framed(&case.request.encode_to_vec())).unwrap();
+    }
+    let requests = vec![cases()[1].request.clone(); BATCH_DECISIONS];
+    let batch = pb::BatchCheckEligibilityRequest { requests, ..Default::default() };
+    std::fs::write(folder.join("batch.bin"), framed(&batch.encode_to_vec())).unwrap();
+    println!("permissive.bin, bespoke.bin, lineage.bin and batch.bin are in {}", folder.display());
 }
 
 // ---- start-up and memory

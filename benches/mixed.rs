@@ -1,7 +1,7 @@
 //! Mixed traffic for a long time: checks, lists, writes and watches at a share of what the server can take, with its memory,
 //! errors and latencies.
 //!
-//! `cargo bench --bench mixed [-- --minutes 20 --share 0.6]`
+//! `cargo bench --bench mixed [-- --minutes 20 --share 0.6]`; near the ceiling: `-- --minutes 2 --share 0.85`
 //!
 //! First the ceiling: as many calls as two dozen callers get answered, one after the other. Then calls at the given share of it,
 //! each at a time set beforehand: a latency counts from that time, so that what waits behind a slow call is seen. Every watch has
@@ -44,6 +44,9 @@ const CONNECTIONS: usize = 8;
 const WATCHES: usize = 10;
 /// Models that are written to, again and again.
 const WRITTEN: u64 = 200;
+/// What is looked at for stalls, and when an answer is late.
+const WINDOW: Duration = Duration::from_millis(100);
+const LATE: Duration = Duration::from_millis(50);
 /// How long the ceiling is looked for.
 const CEILING_TIME: Duration = Duration::from_secs(20);
 
@@ -116,15 +119,17 @@ fn main() {
             "minute", "calls/s", "errors", "p50 ms", "p99 ms", "max ms", "RSS MiB"
         );
         let mut memory = Vec::new();
-        let mut all: Vec<(Kind, u32)> = Vec::new();
+        let mut all: Vec<Taken> = Vec::new();
+        let mut stalls = Stalls::default();
         let mut left = Duration::from_secs_f64(minutes * 60.0);
         for minute in 1.. {
             let time = left.min(Duration::from_secs(60));
             left -= time;
             let (cpu, before) = (server.cpu(), Instant::now());
             let taken = load.open(rate, time).await;
-            let mut times: Vec<u32> = taken.iter().map(|(_, us)| *us).collect();
+            let mut times: Vec<u32> = taken.iter().map(|one| one.us).collect();
             times.sort_unstable();
+            stalls.add(&taken, time);
             memory.push(server.resident_mib());
             println!(
                 "{minute:>6} {:>8.0} {:>7} {} {:>9.1}  (server {:.2} cores)",
@@ -141,12 +146,13 @@ fn main() {
         }
         println!("\n{:<22} {:>9} {:>9} {:>9} {:>9}", "", "calls", "p50 ms", "p99 ms", "max ms");
         for (kind, name) in KINDS {
-            let mut times: Vec<u32> = all.iter().filter(|(other, _)| *other == kind).map(|(_, us)| *us).collect();
+            let mut times: Vec<u32> = all.iter().filter(|one| one.kind == kind).map(|one| one.us).collect();
             times.sort_unstable();
             if !times.is_empty() {
                 println!("{name:<22} {:>9} {}", times.len(), shown(&times));
             }
         }
+        println!("\n{stalls}");
         let half = memory.len().div_ceil(2);
         let mean = |part: &[f64]| part.iter().sum::<f64>() / part.len().max(1) as f64;
         println!(
@@ -169,6 +175,60 @@ fn main() {
 fn shown(sorted: &[u32]) -> String {
     let at = |share: f64| f64::from(sorted[((sorted.len() - 1) as f64 * share) as usize]) / 1e3;
     format!("{:>9.2} {:>9.2} {:>9.2}", at(0.5), at(0.99), at(1.0))
+}
+
+/// A call that was answered.
+struct Taken {
+    kind: Kind,
+    /// From the time that it was due.
+    us: u32,
+    /// When the answer was there, from the beginning of the minute.
+    at: Duration,
+}
+
+/// Windows in which the server stood still.
+#[derive(Default)]
+struct Stalls {
+    windows: usize,
+    /// Without any answer.
+    silent: usize,
+    /// In which an answer came later than [`LATE`].
+    late: usize,
+    longest: Duration,
+}
+
+impl Stalls {
+    fn add(&mut self, taken: &[Taken], time: Duration) {
+        let mut at: Vec<Duration> = taken.iter().map(|one| one.at).collect();
+        at.sort_unstable();
+        let gaps = at.windows(2).map(|two| two[1] - two[0]);
+        self.longest = gaps.chain([self.longest]).max().unwrap_or_default();
+        let count = (time.as_millis() / WINDOW.as_millis()) as usize;
+        let (mut answered, mut slowest) = (vec![0_u32; count], vec![0_u32; count]);
+        for one in taken {
+            // What is answered after the end belongs to the last window.
+            let window = ((one.at.as_millis() / WINDOW.as_millis()) as usize).min(count - 1);
+            answered[window] += 1;
+            slowest[window] = slowest[window].max(one.us);
+        }
+        self.windows += count;
+        self.silent += answered.iter().filter(|answers| **answers == 0).count();
+        self.late += slowest.iter().filter(|us| Duration::from_micros(u64::from(**us)) > LATE).count();
+    }
+}
+
+impl std::fmt::Display for Stalls {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { windows, silent, late, longest } = self;
+        write!(
+            formatter,
+            "stalls: of {windows} windows of {} ms {silent} without an answer, {late} with one later than {} ms; longest time \
+             without any answer {:.1} ms",
+            WINDOW.as_millis(),
+            LATE.as_millis(),
+            longest.as_secs_f64() * 1e3
+        )
+    }
 }
 
 /// The callers, and what they have done.
@@ -260,7 +320,7 @@ impl Load {
     }
 
     /// At a rate; what each call took from the time it was due, in microseconds.
-    async fn open(self: &Arc<Self>, rate: f64, time: Duration) -> Vec<(Kind, u32)> {
+    async fn open(self: &Arc<Self>, rate: f64, time: Duration) -> Vec<Taken> {
         let (started, first) = (Instant::now(), self.next.load(Ordering::Relaxed));
         let last = first + (rate * time.as_secs_f64()) as u64;
         let mut callers = tokio::task::JoinSet::new();
@@ -276,7 +336,8 @@ impl Load {
                     let due = started + Duration::from_secs_f64((number - first) as f64 / rate);
                     tokio::time::sleep_until(due.into()).await;
                     let kind = load.call(number).await;
-                    taken.push((kind, u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX)));
+                    let us = u32::try_from(due.elapsed().as_micros()).unwrap_or(u32::MAX);
+                    taken.push(Taken { kind, us, at: started.elapsed() });
                 }
             });
         }

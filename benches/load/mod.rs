@@ -43,7 +43,8 @@ impl Question {
     }
 }
 
-fn framed(message: &[u8]) -> Bytes {
+/// A message with what stands before it on the wire.
+pub(crate) fn framed(message: &[u8]) -> Bytes {
     let mut framed = BytesMut::with_capacity(PREFIX_BYTES + message.len());
     framed.put_u8(0);
     framed.put_u32(message.len().try_into().unwrap());

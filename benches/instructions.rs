@@ -1,0 +1,161 @@
+//! Instructions of one check, from the bytes of its request to the bytes of its answer, and of the decision alone: counted by
+//! callgrind, so that a machine that is busy with other things counts the same.
+//!
+//! `cargo bench --bench instructions [-- --check | --write]`
+//!
+//! `--check` holds the figures against `benches/instructions.tsv` and fails where one is higher than the tolerance allows; `--write`
+//! writes that file anew. Needs `valgrind`. The figures are of one compiler: who takes another one writes them anew.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    missing_docs,
+    reason = "a benchmark stops at the first thing that is not as it expects"
+)]
+
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+
+use prost::Message as _;
+use weighbridge::convert::{check_request, encode_decision};
+use weighbridge::pb::weighbridge::v1 as pb;
+use weighbridge::registry::Registry;
+use weighbridge::store::MemoryStore;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const FIGURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.tsv");
+/// More than this above the figure that is written down is a loss.
+const TOLERANCE: f64 = 0.03;
+const ROUNDS: u64 = 2_000;
+/// What a process that is counted is told.
+const COUNTED: &str = "WEIGHBRIDGE_BENCH_COUNTED";
+
+const CASES: [(&str, &str, &[pb::Activity]); 3] = [
+    ("permissive", "allenai/OLMo-2-1124-7B", &[]),
+    ("bespoke, served to others", "meta-llama/Llama-3.3-70B-Instruct", &[pb::Activity::OfferAsService]),
+    ("two sets of terms by lineage", "deepseek-ai/DeepSeek-R1-Distill-Llama-70B", &[]),
+];
+const PARTS: [&str; 2] = ["check", "decision"];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let Ok(what) = std::env::var(COUNTED) {
+        let what: Vec<usize> = what.split(' ').map(|number| number.parse().unwrap()).collect();
+        work(what[0], what[1]);
+        return ExitCode::SUCCESS;
+    }
+    // `cargo test --benches` only wants to know that it starts.
+    if arguments.iter().any(|a| a == "--test") {
+        return ExitCode::SUCCESS;
+    }
+    let has = |name: &str| arguments.iter().any(|a| a == name);
+    let known = std::fs::read_to_string(FIGURES).unwrap_or_default();
+    let known = |name: &str| -> Option<f64> {
+        let line = known.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('\t'))?;
+        Some(line.parse().unwrap())
+    };
+    let mut written = "# Instructions, counted by `cargo bench --bench instructions -- --write`.\n".to_owned();
+    let mut is_worse = false;
+    for (case, (title, _, _)) in CASES.iter().enumerate() {
+        for (part, of) in PARTS.iter().enumerate() {
+            let each = counted(case, part) / ROUNDS;
+            let name = format!("{of}, {title}");
+            writeln!(written, "{name}\t{each}").unwrap();
+            let change = known(&name).map(|known| each as f64 / known - 1.0);
+            let shown =
+                change.map_or_else(|| "no figure is written down".to_owned(), |c| format!("{:+.1} %", c * 100.0));
+            println!("{name:<42} {each:>8} instructions, {shown}");
+            is_worse |= change.is_none_or(|change| change > TOLERANCE);
+        }
+    }
+    if has("--write") {
+        std::fs::write(FIGURES, written).unwrap();
+    }
+    if has("--check") && is_worse {
+        println!(
+            "more instructions than benches/instructions.tsv allows ({:.0} % above its figures): find out why, or write it anew with \
+             `--write` and say why",
+            TOLERANCE * 100.0
+        );
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// Instructions of all rounds, in a process of their own.
+fn counted(case: usize, part: usize) -> u64 {
+    let output = Command::new("valgrind")
+        // What comes before and after the rounds is not counted: it differs from run to run.
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null", "--toggle-collect=instructions::rounds*"])
+        .arg(std::env::current_exe().unwrap())
+        .env(COUNTED, format!("{case} {part}"))
+        .stdout(Stdio::null())
+        .output()
+        .unwrap_or_else(|error| panic!("valgrind: {error}"));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    let line = told.lines().find_map(|line| line.split_once("Collected : ")).unwrap_or_else(|| panic!("{told}"));
+    let count = line.1.trim().parse().unwrap();
+    assert!(count > 0, "the rounds were not found: {told}");
+    count
+}
+
+/// What stands before the rounds, and the rounds.
+fn work(case: usize, part: usize) {
+    let (_, model, activities) = CASES[case];
+    let use_ = pb::Use {
+        purpose: pb::Purpose::Commercial as i32,
+        hosting: pb::Hosting::SelfHosted as i32,
+        organization: Some(pb::Organization {
+            country: "US".into(),
+            r#type: pb::organization::Type::Company as i32,
+            monthly_active_users: Some(1_000_000),
+            ..Default::default()
+        }),
+        deployment_countries: vec!["US".into()],
+        end_user_countries: vec!["US".into()],
+        activities: activities.iter().map(|a| *a as i32).collect(),
+        // A day of its own: the figures of tomorrow are those of today.
+        at: Some(prost_types::Timestamp { seconds: 1_780_272_000, nanos: 0 }),
+        ..Default::default()
+    };
+    let request = pb::CheckEligibilityRequest { model: model.into(), r#use: Some(use_), ..Default::default() };
+    let bytes = request.encode_to_vec();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let registry = runtime.block_on(Registry::open(Arc::new(MemoryStore::new()), Arc::new(jiff::Timestamp::now)));
+    let registry = registry.unwrap();
+    rounds(&registry, &bytes, part);
+}
+
+#[inline(never)]
+fn rounds(registry: &Registry, bytes: &[u8], part: usize) {
+    let snapshot = registry.snapshot();
+    let vocabulary = &snapshot.reference().vocabulary;
+    let read = |bytes: &[u8]| {
+        let request = pb::CheckEligibilityRequest::decode(bytes).unwrap();
+        check_request(request, None, vocabulary).unwrap()
+    };
+    let asked = read(bytes);
+    for _ in 0..ROUNDS {
+        if part == 0 {
+            let asked = read(black_box(bytes));
+            let answer = registry.check_on(&snapshot, &asked, |checked| {
+                let mut out = Vec::with_capacity(5 << 10);
+                encode_decision(&checked.decision, checked.name, checked.revision, &mut out);
+                out
+            });
+            black_box(answer.unwrap());
+        } else {
+            let found = registry.check_on(&snapshot, black_box(&asked), |checked| checked.decision.findings.len());
+            black_box(found.unwrap());
+        }
+    }
+}
