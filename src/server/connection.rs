@@ -68,6 +68,8 @@ pub(super) struct Connection {
     /// When it has to be open; then, at what interval its answers have to be taken.
     clock: Pin<Box<Sleep>>,
     reading_time: Duration,
+    /// What it had taken at the last tick of the clock, if it took no more then.
+    blocked_at: Option<u64>,
 }
 
 /// Accepts until the end; who comes while there are too many is turned away at once.
@@ -145,13 +147,18 @@ impl Connection {
             unopened: PREFACE_BYTES,
             clock,
             reading_time: times.reading,
+            blocked_at: None,
         }
     }
 
     /// Ends what has to wait, if it has waited too long.
     fn waits<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         while self.clock.as_mut().poll(context).is_ready() {
-            if self.unopened > 0 || self.peer.waiting.tick() {
+            // Answers that were let go of are waited for by nobody, but their bytes may still be.
+            let blocked_at = self.stream.blocked_at();
+            let is_stuck = blocked_at.is_some() && blocked_at == self.blocked_at;
+            self.blocked_at = blocked_at;
+            if self.unopened > 0 || self.peer.waiting.tick() || is_stuck {
                 tracing::debug!(address = %self.peer.address, "a connection was ended: it took too long");
                 return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
             }
@@ -201,7 +208,9 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(context)
+        let this = self.get_mut();
+        let shut = Pin::new(&mut this.stream).poll_shutdown(context);
+        if shut.is_pending() { this.waits(context) } else { shut }
     }
 
     fn poll_write_vectored(

@@ -21,13 +21,22 @@ pub(super) struct Gather<S> {
     gathered: Vec<u8>,
     /// How much of it was taken.
     taken: usize,
+    /// How much was ever taken.
+    taken_in_all: u64,
     /// The other side takes no more for now; who is woken then was said.
     is_blocked: bool,
 }
 
 impl<S> Gather<S> {
     pub(super) fn new(stream: S) -> Self {
-        Self { stream, gathered: Vec::new(), taken: 0, is_blocked: false }
+        Self { stream, gathered: Vec::new(), taken: 0, taken_in_all: 0, is_blocked: false }
+    }
+}
+
+impl<S> Gather<S> {
+    /// How many bytes the other side has taken in all, while it takes no more.
+    pub(super) fn blocked_at(&self) -> Option<u64> {
+        self.is_blocked.then_some(self.taken_in_all)
     }
 }
 
@@ -38,7 +47,10 @@ impl<S: AsyncWrite + Unpin> Gather<S> {
         while let Some(rest @ [_, ..]) = self.gathered.get(self.taken..) {
             match ready!(Pin::new(&mut self.stream).poll_write(context, rest))? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                count => self.taken += count,
+                count => {
+                    self.taken += count;
+                    self.taken_in_all = self.taken_in_all.wrapping_add(count as u64);
+                }
             }
         }
         (self.gathered, self.taken, self.is_blocked) = (Vec::new(), 0, false);
@@ -240,12 +252,15 @@ mod tests {
         assert_eq!(bench.write(b"answer"), Poll::Ready(6));
         assert!(bench.flush());
         let asked_for = bench.asked_for();
+        assert_eq!(bench.gather.blocked_at(), None);
         bench.turn();
+        assert_eq!(bench.gather.blocked_at(), Some(0));
         assert!(!bench.flush());
         bench.turn();
         assert!(!bench.flush());
         assert_eq!(bench.asked_for(), asked_for);
         assert!(bench.flush());
+        assert_eq!(bench.gather.blocked_at(), None);
         assert_eq!(bench.gather.stream.taken(), b"answer");
     }
 

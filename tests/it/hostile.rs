@@ -990,6 +990,20 @@ async fn who_reads_nothing_of_the_connection_is_cut_off() {
     .await;
 }
 
+/// Nothing of it is an answer to a call, which would be waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_takes_no_answers_to_pings_is_cut_off() {
+    let server = served(limits());
+    beside_a_healthy_client(&server, async {
+        let mut stream = connect(&server, 2).await;
+        stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
+        let pings = frame(PING, 0, 0, &[0; 8]).repeat(1_000);
+        let ending = async { while stream.write_all(&pings).await.is_ok() {} };
+        timeout(2 * GENEROUS, ending).await.expect("the connection is ended");
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_that_nobody_reads_are_ended() {
     // Long enough for a busy machine to begin all streams before the first is ended.
