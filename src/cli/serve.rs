@@ -381,10 +381,10 @@ async fn decision_log(arguments: &ServeArguments) -> Result<DecisionLog, Failure
         decisions_max: usize::try_from(arguments.decision_log_size).unwrap_or(usize::MAX),
     };
     let open: OpenGeneration = if arguments.store == StoreKind::Memory {
-        Box::new(|_, beginning| Ok((beginning != Beginning::IfThere).then(|| Arc::new(MemoryStore::new()) as _)))
+        Arc::new(|_, beginning| Ok((beginning != Beginning::IfThere).then(|| Arc::new(MemoryStore::new()) as _)))
     } else {
         let folder = arguments.data_dir.join("decisions");
-        Box::new(move |generation, beginning| {
+        Arc::new(move |generation, beginning| {
             let store = SledStore::open_generation(&folder, generation, beginning)?;
             Ok(store.map(|store| Arc::new(store) as _))
         })

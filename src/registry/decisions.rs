@@ -51,7 +51,7 @@ impl Default for LogSettings {
 }
 
 /// Opens the store of a generation, 0 or 1; `None`: it is not there, and was not asked to begin.
-pub type OpenGeneration = Box<dyn Fn(usize, Beginning) -> Result<Option<Arc<dyn Store>>, StoreError> + Send + Sync>;
+pub type OpenGeneration = Arc<dyn Fn(usize, Beginning) -> Result<Option<Arc<dyn Store>>, StoreError> + Send + Sync>;
 
 /// Entries that may wait to become durable; beyond it what only the level asks for is dropped.
 const WAITING_MAX: usize = 1_024;
@@ -116,7 +116,9 @@ impl DecisionLog {
         let mut newest = [None, None];
         let mut counts = [0, 0];
         for generation in [0, 1] {
-            let Some(store) = open(generation, Beginning::IfThere)? else { continue };
+            // A caller that rests on every decision being kept learns at the start that none can be.
+            let beginning = if settings.strict && generation == 0 { Beginning::OrNew } else { Beginning::IfThere };
+            let Some(store) = open(generation, beginning)? else { continue };
             for record in store.load().await?.records {
                 let decision = convert::decode_decision(&record.value)?;
                 let id = String::from_utf8_lossy(&record.key).into_owned().into_boxed_str();
@@ -170,18 +172,17 @@ impl DecisionLog {
         let half = (self.settings.decisions_max / 2).max(1);
         loop {
             let generations = self.generations.read().await;
+            let generation = generations.active;
+            let Some(store) = generations.stores.get(generation).and_then(Option::as_ref) else {
+                drop(generations);
+                self.begin().await?;
+                continue;
+            };
             if generations.used.fetch_add(1, Ordering::Relaxed) >= half && !generations.is_held() {
                 drop(generations);
                 self.turn(half).await?;
                 continue;
             }
-            let generation = generations.active;
-            let Some(store) = generations.stores.get(generation).and_then(Option::as_ref) else {
-                generations.used.fetch_sub(1, Ordering::Relaxed);
-                drop(generations);
-                self.begin().await?;
-                continue;
-            };
             let expect = vec![Expect { key: key.clone(), revision: None }];
             store.commit(Batch { expect, ..Batch::of([Write { key, value: Some(payload.clone()) }]) }).await?;
             let (verdict, model) = (decision.verdict, decision.model.as_str().into());
@@ -196,7 +197,10 @@ impl DecisionLog {
         let mut generations = self.generations.write().await;
         let active = generations.active;
         if generations.stores.get(active).is_some_and(Option::is_none) {
-            let store = (self.open)(active, Beginning::OrNew)?.ok_or(RegistryError::Closed)?;
+            // Beside the serving threads: it waits for the disk.
+            let open = self.open.clone();
+            let opened = super::beside(move || open(active, Beginning::OrNew)).await?;
+            let store = opened?.ok_or(RegistryError::Closed)?;
             set(&mut generations.stores, active, Some(store));
         }
         Ok(())

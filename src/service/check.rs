@@ -20,6 +20,8 @@ use crate::registry::{Checked, ListRequest, Registry, RegistryError, beside};
 
 /// As long as nearly all answers are.
 const ANSWER_BYTES_USUAL: usize = 5 << 10;
+/// Room for the answers of a batch before any is there: entries that are refused take little.
+const BATCH_BYTES_BEGUN: usize = 256 << 10;
 /// Most checks of one batch.
 const BATCH_MAX: usize = 1_000;
 
@@ -173,7 +175,8 @@ pub(super) async fn batch(registry: Arc<Registry>, request: pb::BatchCheckEligib
         AsOf::Now => registry.snapshot_from(least).await.map_err(|error| status(&error))?,
         AsOf::Revision(_) | AsOf::Time(_) => view.snapshot,
     };
-    let mut results = Results { written: Vec::with_capacity(ANSWER_BYTES_USUAL * requests.len()), kept: Vec::new() };
+    let room = (ANSWER_BYTES_USUAL * requests.len()).min(BATCH_BYTES_BEGUN);
+    let mut results = Results { written: Vec::with_capacity(room), kept: Vec::new() };
     for request in requests {
         results.add(&registry, &snapshot, request);
         // A batch takes as long as its checks: the connections beside it get their turn in between.

@@ -148,7 +148,9 @@ impl SledStore {
     pub fn open_generation(folder: &Path, generation: usize, beginning: Beginning) -> Result<Option<Self>, StoreError> {
         let path = folder.join(generation.to_string());
         match beginning {
-            Beginning::IfThere if !path.exists() => return Ok(None),
+            Beginning::IfThere if !path.try_exists().map_err(|error| StoreError::io("look for", &path, error))? => {
+                return Ok(None);
+            }
             Beginning::IfThere | Beginning::OrNew => {}
             Beginning::Anew => layout::discard(&path)?,
         }

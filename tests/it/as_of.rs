@@ -535,7 +535,7 @@ async fn a_recorded_decision_comes_out_the_same_whatever_changed_since() {
             let store = SledStore::open_generation(&path.join("decisions"), generation, beginning)?;
             Ok(store.map(|store| Arc::new(store) as _))
         };
-        TestServer::with_log(store, settings, Box::new(open))
+        TestServer::with_log(store, settings, Arc::new(open))
     };
     let server = start();
     let mut client = Client::of(&server).await;

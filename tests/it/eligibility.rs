@@ -458,7 +458,7 @@ async fn the_log_survives_a_restart_and_never_grows_beyond_its_bound() {
             let store = SledStore::open_generation(&path.join("decisions"), generation, beginning)?;
             Ok(store.map(|store| Arc::new(store) as _))
         };
-        TestServer::with_log(store, settings, Box::new(open))
+        TestServer::with_log(store, settings, Arc::new(open))
     };
     let server = serve();
     let channel = server.connect().await;

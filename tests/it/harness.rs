@@ -36,7 +36,7 @@ impl TestServer {
 
     /// One on any store, with a decision log in memory.
     pub fn on(store: Arc<dyn Store>) -> Self {
-        Self::with_log(store, LogSettings::default(), Box::new(|_, _| Ok(Some(Arc::new(MemoryStore::new())))))
+        Self::with_log(store, LogSettings::default(), Arc::new(|_, _| Ok(Some(Arc::new(MemoryStore::new())))))
     }
 
     /// One on any store with any decision log.
@@ -49,7 +49,7 @@ impl TestServer {
         Self::with_limits(
             store,
             LogSettings::default(),
-            Box::new(|_, _| Ok(Some(Arc::new(MemoryStore::new())))),
+            Arc::new(|_, _| Ok(Some(Arc::new(MemoryStore::new())))),
             limits,
         )
     }
@@ -61,7 +61,7 @@ impl TestServer {
 
     /// The same with other limits of watches.
     pub fn with_options_and_watch_limits(options: ServerOptions, limits: WatchLimits) -> Self {
-        let open: OpenGeneration = Box::new(|_, _| Ok(Some(Arc::new(MemoryStore::new()))));
+        let open: OpenGeneration = Arc::new(|_, _| Ok(Some(Arc::new(MemoryStore::new()))));
         Self::run(Arc::new(MemoryStore::new()), LogSettings::default(), open, limits, options)
     }
 
@@ -82,7 +82,7 @@ impl TestServer {
 
     /// One that forgets everything, on listeners that are there.
     pub fn with_listeners(listeners: Vec<TcpListener>, options: ServerOptions) -> Self {
-        let open: OpenGeneration = Box::new(|_, _| Ok(Some(Arc::new(MemoryStore::new()))));
+        let open: OpenGeneration = Arc::new(|_, _| Ok(Some(Arc::new(MemoryStore::new()))));
         let (store, log) = (Arc::new(MemoryStore::new()), LogSettings::default());
         Self::run_on(listeners, store, log, open, WatchLimits::default(), options)
     }

@@ -33,6 +33,8 @@ pub fn parse(bytes: &[u8], syntax: Syntax, limits: &Limits) -> Result<Value, Vec
     }
 }
 
+/// What is said of a document on which a parser panicked.
+const PANICKED: &str = "document makes the parser fail";
 /// Stack of a thread on which parsers recurse.
 const STACK_BYTES: usize = 32 * 1024 * 1024;
 
@@ -55,7 +57,7 @@ pub fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, &'st
         match thread.spawn_scoped(scope, work).map(std::thread::ScopedJoinHandle::join) {
             Ok(Ok(done)) => Ok(done),
             // A panic of a parser is a bug of its library; the document is refused all the same.
-            Ok(Err(_)) => Err("document makes the parser fail"),
+            Ok(Err(_)) => Err(PANICKED),
             Err(_) => Err("out of threads to parse the document"),
         }
     })
@@ -68,7 +70,9 @@ pub fn on_deep_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, &'st
 /// Unoptimized YAML parsing takes more than a megabyte too.
 fn with_room<T: Send>(parser: impl FnOnce() -> Result<T, Vec<Problem>> + Send) -> Result<T, Vec<Problem>> {
     if IS_DEEP.get() {
-        return parser();
+        // As below: what panics is given up as a whole, and the others of its thread are not.
+        let parsed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(parser));
+        return parsed.unwrap_or_else(|_| Err(vec![Problem::whole(PANICKED)]));
     }
     on_deep_stack(parser).unwrap_or_else(|why| Err(vec![Problem::whole(why)]))
 }
