@@ -47,8 +47,8 @@ const CLIENTS: usize = 8;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    // `cargo test --benches` only wants to know that it starts.
-    if arguments.iter().any(|a| a == "--test") {
+    // `cargo test --benches`, which only wants to know that it starts, does not say this.
+    if !arguments.iter().any(|a| a == "--bench") {
         return;
     }
     let after = |name: &str| {
@@ -80,7 +80,7 @@ fn both(models: u64, folder: &Path, seconds: Duration) {
     println!("\n== {models} models");
     let again = |part: &str| {
         let mut command = std::process::Command::new(std::env::current_exe().unwrap());
-        command.args(["--models", &models.to_string(), "--seconds", &seconds.as_secs().to_string(), part]);
+        command.args(["--bench", "--models", &models.to_string(), "--seconds", &seconds.as_secs().to_string(), part]);
         assert!(command.arg(folder).status().unwrap().success());
     };
     if !folder.exists() {

@@ -21,15 +21,17 @@ impl Server {
 
     /// By a command that runs it.
     pub(crate) fn start_with(mut command: Command, options: &[&str]) -> Self {
-        let mut child = command
+        let child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json"])
             .args(options)
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
-        let address = log
+        // Ended with this value, whatever comes.
+        let mut server = Self { child, address: ([127, 0, 0, 1], 0).into() };
+        let mut log = BufReader::new(server.child.stderr.take().unwrap()).lines();
+        server.address = log
             .by_ref()
             .find_map(|line| {
                 let event: serde_json::Value = serde_json::from_str(&line.unwrap()).ok()?;
@@ -38,7 +40,7 @@ impl Server {
             .expect("the server says where it listens");
         // What it says from now on is read, so that it does not wait for a reader.
         thread::spawn(move || log.for_each(drop));
-        Self { child, address }
+        server
     }
 
     /// Its process.

@@ -8,7 +8,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use prost::Message as _;
 use weighbridge::convert;
@@ -32,21 +32,25 @@ pub(crate) async fn open(folder: &Path) -> Registry {
 }
 
 pub(crate) fn fill(models: u64, folder: &Path) {
-    let started = Instant::now();
-    let bytes = runtime().block_on(async {
+    let (bytes, took) = runtime().block_on(async {
         let registry = open(folder).await;
         let templates = templates(&registry);
-        let mut bytes = 0;
+        let (mut bytes, mut took) = (0, Duration::ZERO);
         for first in (0..models).step_by(CHUNK as usize) {
-            bytes += import(&registry, &templates, first..(first + CHUNK).min(models)).await;
+            let imported = import(&registry, &templates, first..(first + CHUNK).min(models)).await;
+            (bytes, took) = (bytes + imported.0, took + imported.1);
         }
-        bytes
+        (bytes, took)
     });
-    println!("import {:.1} s, {} bytes a model as protobuf", started.elapsed().as_secs_f64(), bytes / models);
+    println!("import {:.1} s, {} bytes a model as protobuf", took.as_secs_f64(), bytes / models);
 }
 
-/// Imports drawn models; their size as protobuf.
-pub(crate) async fn import(registry: &Registry, templates: &[pb::Model], numbers: std::ops::Range<u64>) -> u64 {
+/// Imports drawn models; their size as protobuf, and how long the import took.
+pub(crate) async fn import(
+    registry: &Registry,
+    templates: &[pb::Model],
+    numbers: std::ops::Range<u64>,
+) -> (u64, Duration) {
     let (mut bytes, mut lines) = (0, Vec::new());
     for i in numbers {
         let model = draw(templates, i);
@@ -56,9 +60,10 @@ pub(crate) async fn import(registry: &Registry, templates: &[pb::Model], numbers
     }
     let config = pb::ImportConfig { source: pb::ImportSource::Records as i32, ..Default::default() };
     let files = vec![ImportFile { path: "drawn.ndjson".into(), bytes: lines }];
+    let started = Instant::now();
     let report = registry.import(ImportRequest { config, files }).await.unwrap();
     assert_eq!(report.rejected, 0, "{:?}", report.entries.first());
-    bytes
+    (bytes, started.elapsed())
 }
 
 fn json(model: &pb::Model) -> String {
@@ -125,7 +130,7 @@ fn prose(dice: &mut Dice, bytes: u64) -> String {
     text
 }
 
-fn draw(templates: &[pb::Model], i: u64) -> pb::Model {
+pub(crate) fn draw(templates: &[pb::Model], i: u64) -> pb::Model {
     let mut dice = Dice(i);
     let mut template = dice.pick(templates);
     let base = (dice.below(3) == 0).then(|| dice.pick(templates));

@@ -29,7 +29,8 @@ impl Turns {
             let at = arguments.iter().position(|a| a == name);
             at.and_then(|at| arguments.get(at + 1)).map_or(default, |text| text.parse().unwrap())
         };
-        let (rounds, time) = (number("--rounds", 5) as usize, Duration::from_secs(number("--seconds", 2)));
+        let (rounds, time) = (number("--rounds", 5).max(1), Duration::from_secs(number("--seconds", 2).max(1)));
+        let rounds = usize::try_from(rounds).unwrap();
         Self { rounds, time, is_pinned }
     }
 
@@ -49,8 +50,10 @@ impl Turns {
             one.rounds.clear();
             one.run(self.time / 2, false);
         }
-        for _ in 0..self.rounds {
-            contestants.iter_mut().for_each(|one| one.run(self.time, true));
+        // Another one begins each time.
+        for round in 0..self.rounds {
+            let count = contestants.len();
+            (0..count).for_each(|i| contestants[(round + i) % count].run(self.time, true));
         }
         println!(
             "\n| server | connections x calls | decisions/s | CPU us a decision | busy | p50 us | p99 us | p99.9 us | MiB |"
@@ -82,7 +85,8 @@ fn pin(arguments: &[String]) -> bool {
     if std::env::var_os(PINNED).is_some() {
         return true;
     }
-    if Command::new("taskset").args(["-c", LOAD_CORE, "true"]).status().is_ok_and(|status| status.success()) {
+    let has = |core| Command::new("taskset").args(["-c", core, "true"]).status().is_ok_and(|status| status.success());
+    if has(SERVER_CORE) && has(LOAD_CORE) {
         let mut again = Command::new("taskset");
         again.args(["-c", LOAD_CORE]).arg(std::env::current_exe().unwrap()).args(&arguments[1..]).env(PINNED, "1");
         panic!("it does not start again: {}", again.exec());
@@ -121,9 +125,9 @@ impl<'a> Contestant<'a> {
 
     pub(crate) fn run(&mut self, time: Duration, is_kept: bool) {
         let questions = (self.ask)();
-        let before = cpu_of(&self.process);
-        let outcome = closed(self.address, questions, self.shape, time);
-        let cpu = cpu_of(&self.process) - before;
+        let process = self.process.clone();
+        let outcome = closed(self.address, questions, self.shape, time, move || cpu_of(&process));
+        let cpu = outcome.metered;
         if is_kept {
             self.rounds.push(Round {
                 rate: outcome.rate(),
@@ -132,6 +136,11 @@ impl<'a> Contestant<'a> {
                 quantiles_us: [0.5, 0.99, 0.999].map(|share| outcome.quantile_us(share)),
             });
         }
+    }
+
+    /// Whether the load could not do more, so that its rate says less than its CPU.
+    fn is_limited_by_the_load(&self) -> bool {
+        self.of(|round| round.busy).median < 0.97
     }
 
     pub(crate) fn of(&self, pick: impl Fn(&Round) -> f64) -> Spread {
@@ -161,4 +170,15 @@ impl Spread {
 /// How one stands to another, round by round.
 pub(crate) fn ratio(one: &Contestant<'_>, other: &Contestant<'_>, pick: impl Fn(&Round) -> f64) -> Spread {
     Spread::of(one.rounds.iter().zip(&other.rounds).map(|(one, other)| pick(one) / pick(other)).collect())
+}
+
+/// Rates, round by round, with a word where one of them is the load's and not the server's.
+pub(crate) fn rates(one: &Contestant<'_>, other: &Contestant<'_>) -> (Spread, &'static str) {
+    let limited = one.is_limited_by_the_load() || other.is_limited_by_the_load();
+    (ratio(one, other, |round| round.rate), if limited { " (limited by the load)" } else { "" })
+}
+
+/// Whether a target is met.
+pub(crate) fn met(is_met: bool) -> &'static str {
+    if is_met { "met" } else { "MISSED" }
 }

@@ -68,6 +68,8 @@ pub(crate) struct Outcome {
     /// Answers that are not what they must be.
     pub(crate) wrong: u64,
     pub(crate) seconds: f64,
+    /// By how much what was read of the server rose, once all were connected.
+    pub(crate) metered: f64,
     /// Microseconds that each call took, ascending.
     pub(crate) took_us: Vec<u32>,
 }
@@ -91,9 +93,17 @@ struct Seen {
 
 /// Asks the questions in turn, as fast as the answers come.
 ///
+/// `meter` is read when all are connected, and again after the last answer.
+///
 /// # Panics
 /// An answer has another status than OK, or is not what it must be.
-pub(crate) fn closed(address: SocketAddr, questions: Vec<Question>, shape: Shape, time: Duration) -> Outcome {
+pub(crate) fn closed(
+    address: SocketAddr,
+    questions: Vec<Question>,
+    shape: Shape,
+    time: Duration,
+    meter: impl Fn() -> f64 + 'static,
+) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let tasks = tokio::task::LocalSet::new();
     let seen = Rc::new(Seen {
@@ -103,12 +113,12 @@ pub(crate) fn closed(address: SocketAddr, questions: Vec<Question>, shape: Shape
         counted: RefCell::new(Outcome { took_us: Vec::with_capacity(1 << 20), ..Outcome::default() }),
     });
     let asked = seen.clone();
-    let seconds = tasks.block_on(&runtime, async move {
+    let (seconds, metered) = tasks.block_on(&runtime, async move {
         let mut senders = Vec::new();
         for _ in 0..shape.connections {
             senders.push(connect(address).await);
         }
-        let started = Instant::now();
+        let (started, before) = (Instant::now(), meter());
         let mut asking = Vec::new();
         for sender in senders {
             for _ in 0..shape.streams {
@@ -120,23 +130,33 @@ pub(crate) fn closed(address: SocketAddr, questions: Vec<Question>, shape: Shape
         for task in asking {
             task.await.unwrap();
         }
-        started.elapsed().as_secs_f64()
+        (started.elapsed().as_secs_f64(), meter() - before)
     });
     drop((tasks, runtime));
     let mut counted = seen.counted.take();
     assert_eq!(counted.wrong, 0, "of {} answers so many are not what they must be", counted.calls);
-    counted.seconds = seconds;
+    (counted.seconds, counted.metered) = (seconds, metered);
     counted.took_us.sort_unstable();
     counted
 }
 
 /// Asks once.
 pub(crate) fn once(address: SocketAddr, path: &'static str, message: &impl prost::Message) -> Bytes {
+    each(address, path, &[message]).remove(0)
+}
+
+/// Asks each question once, on one connection.
+pub(crate) fn each(address: SocketAddr, path: &'static str, messages: &[&impl prost::Message]) -> Vec<Bytes> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let tasks = tokio::task::LocalSet::new();
     tasks.block_on(&runtime, async {
-        let mut sender = connect(address).await;
-        call(&mut sender, &request(address, path), framed(&message.encode_to_vec())).await.slice(PREFIX_BYTES..)
+        let (mut sender, request) = (connect(address).await, request(address, path));
+        let mut answers = Vec::with_capacity(messages.len());
+        for message in messages {
+            let answer = call(&mut sender, &request, framed(&message.encode_to_vec())).await;
+            answers.push(answer.slice(PREFIX_BYTES..));
+        }
+        answers
     })
 }
 
