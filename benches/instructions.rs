@@ -43,7 +43,11 @@ const COUNTED: &str = "WEIGHBRIDGE_BENCH_COUNTED";
 
 const CASES: [(&str, &str, &[pb::Activity]); 3] = [
     ("permissive", "allenai/OLMo-2-1124-7B", &[]),
-    ("bespoke, served to others", "meta-llama/Llama-3.3-70B-Instruct", &[pb::Activity::OfferAsService]),
+    (
+        "bespoke, served and passed on",
+        "meta-llama/Llama-3.3-70B-Instruct",
+        &[pb::Activity::OfferAsService, pb::Activity::RedistributeWeights],
+    ),
     ("two sets of terms by lineage", "deepseek-ai/DeepSeek-R1-Distill-Llama-70B", &[]),
 ];
 const PARTS: [&str; 2] = ["check", "decision"];
