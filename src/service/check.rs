@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use prost::Message as _;
+use tonic::Status;
 use tonic::codegen::BoxFuture;
-use tonic::{Response, Status};
 
 use super::{lists, past};
 use crate::catalog::Snapshot;
@@ -39,7 +39,7 @@ pub async fn check_eligibility(
     Ok(pb::CheckEligibilityResponse { decision: Some(decision) })
 }
 
-/// An answer as the bytes of its message.
+/// An answer as it goes on the wire.
 pub(super) enum Answer {
     /// Most are there at once: no future is made for them, which would be moved about.
     Now(Option<Result<Bytes, Status>>),
@@ -48,15 +48,15 @@ pub(super) enum Answer {
 }
 
 impl Future for Answer {
-    type Output = Result<Response<Bytes>, Status>;
+    type Output = Result<Bytes, Status>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
             Self::Now(answer) => {
                 let answer = answer.take().unwrap_or_else(|| Err(Status::internal("an answer was taken twice")));
-                Poll::Ready(answer.map(Response::new))
+                Poll::Ready(answer)
             }
-            Self::Later(answer) => answer.as_mut().poll(context).map_ok(Response::new),
+            Self::Later(answer) => answer.as_mut().poll(context),
         }
     }
 }
@@ -75,9 +75,9 @@ pub(super) fn answer(registry: &Arc<Registry>, request: pb::CheckEligibilityRequ
             if registry.keeps(false, checked.decision.verdict) {
                 return Err(Box::new(message(registry, &snapshot, &request, checked)));
             }
-            let mut out = Vec::with_capacity(ANSWER_BYTES_USUAL);
+            let mut out = begun(ANSWER_BYTES_USUAL);
             convert::encode_decision(&checked.decision, checked.name, checked.revision, &mut out);
-            Ok(Bytes::from(out))
+            Ok(framed(out))
         })
     });
     match written {
@@ -88,12 +88,38 @@ pub(super) fn answer(registry: &Arc<Registry>, request: pb::CheckEligibilityRequ
 }
 
 async fn later(registry: Arc<Registry>, request: pb::CheckEligibilityRequest) -> Result<Bytes, Status> {
-    check_eligibility(&registry, request).await.map(|answer| answer.encode_to_vec().into())
+    check_eligibility(&registry, request).await.map(|answer| written(&answer))
 }
 
 async fn kept(registry: Arc<Registry>, decision: pb::Decision) -> Result<Bytes, Status> {
     let decision = registry.keep(false, decision).await.map_err(|error| status(&error))?;
-    Ok(pb::CheckEligibilityResponse { decision: Some(decision) }.encode_to_vec().into())
+    Ok(written(&pb::CheckEligibilityResponse { decision: Some(decision) }))
+}
+
+fn written(answer: &pb::CheckEligibilityResponse) -> Bytes {
+    let mut out = begun(answer.encoded_len());
+    // INVARIANT: a vector takes as much as there is.
+    let _ = answer.encode(&mut out);
+    framed(out)
+}
+
+/// What stands before a message of gRPC: whether it is compressed, and its length.
+pub(super) const PREFIX_BYTES: usize = 5;
+
+/// Room for a message behind what stands before it.
+fn begun(bytes: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(PREFIX_BYTES + bytes);
+    out.resize(PREFIX_BYTES, 0);
+    out
+}
+
+/// A message as it goes on the wire.
+fn framed(mut out: Vec<u8>) -> Bytes {
+    let length = u32::try_from(out.len().saturating_sub(PREFIX_BYTES)).unwrap_or(u32::MAX);
+    if let Some(place) = out.get_mut(1..PREFIX_BYTES) {
+        place.copy_from_slice(&length.to_be_bytes());
+    }
+    out.into()
 }
 
 /// Reads a request, and the snapshot that it is answered from.
@@ -153,7 +179,7 @@ fn message(registry: &Registry, snapshot: &Arc<Snapshot>, request: &UseRequest, 
 }
 
 /// Checks many uses on one snapshot; an item that cannot be answered costs the others nothing. The answer is a
-/// `BatchCheckEligibilityResponse`, written as bytes as far as its decisions are not kept or explained.
+/// `BatchCheckEligibilityResponse` as it goes on the wire, written as bytes as far as its decisions are not kept or explained.
 ///
 /// # Errors
 /// The batch as a whole is not as it must be, or its revision does not come.
@@ -176,7 +202,7 @@ pub(super) async fn batch(registry: Arc<Registry>, request: pb::BatchCheckEligib
         AsOf::Revision(_) | AsOf::Time(_) => view.snapshot,
     };
     let room = (ANSWER_BYTES_USUAL * requests.len()).min(BATCH_BYTES_BEGUN);
-    let mut results = Results { written: Vec::with_capacity(room), kept: Vec::new() };
+    let mut results = Results { written: begun(room), kept: Vec::new() };
     for request in requests {
         results.add(&registry, &snapshot, request);
         // A batch takes as long as its checks: the connections beside it get their turn in between.
@@ -186,12 +212,12 @@ pub(super) async fn batch(registry: Arc<Registry>, request: pb::BatchCheckEligib
     let revision = i64::try_from(snapshot.revision()).unwrap_or(i64::MAX);
     // The fields of a message follow one another.
     answer.extend(pb::BatchCheckEligibilityResponse { results: Vec::new(), revision }.encode_to_vec());
-    Ok(answer.into())
+    Ok(framed(answer))
 }
 
 /// The results of a batch, in its order.
 struct Results {
-    /// Those that are done, as the field of the answer that they are.
+    /// Those that are done, as the field of the answer that they are, behind what stands before a message.
     written: Vec<u8>,
     /// Those that are to be kept first: whether the caller asked for it, and after how many bytes of the others they stand.
     kept: Vec<(usize, bool, pb::Decision)>,

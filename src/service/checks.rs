@@ -1,20 +1,19 @@
 //! `CheckEligibility` and its batches as they come and go on the wire: answers are written as bytes, without the messages in
 //! between.
 
-use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::{BufMut as _, Bytes};
+use bytes::Bytes;
+use http_body::{Body as HttpBody, Frame};
+use tonic::Status;
 use tonic::body::Body;
-use tonic::codec::{Codec, EncodeBuf, Encoder};
+use tonic::codec::{Codec as _, Streaming};
 use tonic::codegen::{BoxFuture, Service, http};
-use tonic::server::{Grpc, UnaryService};
-use tonic::{Request, Response, Status};
-use tonic_prost::{ProstCodec, ProstDecoder};
+use tonic_prost::ProstCodec;
 
 use super::{Services, check};
-use crate::pb::weighbridge::v1 as pb;
 use crate::pb::weighbridge::v1::eligibility_service_server::EligibilityServiceServer;
 use crate::registry::Registry;
 
@@ -22,6 +21,9 @@ use crate::registry::Registry;
 const SERVICE: &str = "/weighbridge.v1.EligibilityService/";
 const CHECK: &str = "/weighbridge.v1.EligibilityService/CheckEligibility";
 const BATCH: &str = "/weighbridge.v1.EligibilityService/BatchCheckEligibility";
+
+/// How the messages of a call are compressed.
+const ENCODING: &str = "grpc-encoding";
 
 /// The service of the check, asked without a router in between.
 #[derive(Clone)]
@@ -63,71 +65,74 @@ impl Service<http::Request<Body>> for Checks {
     }
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        // What is compressed is refused there.
+        let is_plain = request.headers().get(ENCODING).is_none_or(|encoding| encoding == "identity");
         let (registry, bytes_max) = (self.registry.clone(), self.message_bytes_max);
         match request.uri().path() {
-            CHECK => Box::pin(async move { Ok(grpc(bytes_max).unary(Check(registry), request).await) }),
-            BATCH => Box::pin(async move { Ok(grpc(bytes_max).unary(Batch(registry), request).await) }),
+            CHECK if is_plain => {
+                Box::pin(
+                    async move { Ok(unary(request, bytes_max, |request| check::answer(&registry, request)).await) },
+                )
+            }
+            BATCH if is_plain => {
+                Box::pin(async move { Ok(unary(request, bytes_max, |request| check::batch(registry, request)).await) })
+            }
             _ => self.others.call(request),
         }
     }
 }
 
-fn grpc<Q>(message_bytes_max: usize) -> Grpc<BytesCodec<Q>>
+/// Reads the one message of a call, and answers with bytes that are written already: tonic's own way copies them once more.
+async fn unary<Q, F>(
+    request: http::Request<Body>,
+    bytes_max: usize,
+    answer: impl FnOnce(Q) -> F,
+) -> http::Response<Body>
 where
     Q: prost::Message + Default + 'static,
+    F: Future<Output = Result<Bytes, Status>>,
 {
-    Grpc::new(BytesCodec(PhantomData)).apply_max_message_size_config(Some(message_bytes_max), None)
-}
-
-struct Check(Arc<Registry>);
-
-impl UnaryService<pb::CheckEligibilityRequest> for Check {
-    type Response = Bytes;
-    type Future = check::Answer;
-
-    fn call(&mut self, request: Request<pb::CheckEligibilityRequest>) -> Self::Future {
-        check::answer(&self.0, request.into_inner())
+    let decoder = ProstCodec::<Q, Q>::default().decoder();
+    let mut messages = Streaming::new_request(decoder, request.into_body(), None, Some(bytes_max));
+    let answered = async {
+        let message = messages.message().await?.ok_or_else(|| Status::internal("the request has no message"))?;
+        // Up to its end, so that the stream need not be reset.
+        messages.trailers().await?;
+        answer(message).await
+    };
+    match answered.await {
+        Ok(message) => {
+            let mut response = http::Response::new(Body::new(Reply { message, is_done: false }));
+            response.headers_mut().insert(http::header::CONTENT_TYPE, tonic::metadata::GRPC_CONTENT_TYPE);
+            response
+        }
+        Err(status) => status.into_http(),
     }
 }
 
-struct Batch(Arc<Registry>);
-
-impl UnaryService<pb::BatchCheckEligibilityRequest> for Batch {
-    type Response = Bytes;
-    type Future = BoxFuture<Response<Bytes>, Status>;
-
-    fn call(&mut self, request: Request<pb::BatchCheckEligibilityRequest>) -> Self::Future {
-        let registry = self.0.clone();
-        Box::pin(async move { check::batch(registry, request.into_inner()).await.map(Response::new) })
-    }
+/// One message, as it goes on the wire, and that the call is done.
+struct Reply {
+    message: Bytes,
+    is_done: bool,
 }
 
-/// Reads requests of one kind, and writes answers that are bytes already.
-struct BytesCodec<Q>(PhantomData<fn() -> Q>);
-
-impl<Q: prost::Message + Default + 'static> Codec for BytesCodec<Q> {
-    type Encode = Bytes;
-    type Decode = Q;
-    type Encoder = Written;
-    type Decoder = ProstDecoder<Q>;
-
-    fn encoder(&mut self) -> Written {
-        Written
-    }
-
-    fn decoder(&mut self) -> Self::Decoder {
-        ProstCodec::<Q, Q>::default().decoder()
-    }
-}
-
-struct Written;
-
-impl Encoder for Written {
-    type Item = Bytes;
+impl HttpBody for Reply {
+    type Data = Bytes;
     type Error = Status;
 
-    fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put(item);
-        Ok(())
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if !self.message.is_empty() {
+            return Poll::Ready(Some(Ok(Frame::data(std::mem::take(&mut self.message)))));
+        }
+        if std::mem::replace(&mut self.is_done, true) {
+            return Poll::Ready(None);
+        }
+        let mut trailers = http::HeaderMap::with_capacity(1);
+        trailers.insert(Status::GRPC_STATUS, http::HeaderValue::from_static("0"));
+        Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_done
     }
 }

@@ -248,7 +248,7 @@ impl pb::eligibility_service_server::EligibilityService for Services {
     ) -> Answer<pb::BatchCheckEligibilityResponse> {
         // On the wire these bytes are the answer (`Checks`).
         let answer = check::batch(self.registry.clone(), request.into_inner()).await?;
-        let answer = pb::BatchCheckEligibilityResponse::decode(answer);
+        let answer = pb::BatchCheckEligibilityResponse::decode(answer.slice(check::PREFIX_BYTES..));
         answer.map(Response::new).map_err(|error| Status::internal(error.to_string()))
     }
 

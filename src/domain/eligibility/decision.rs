@@ -173,6 +173,11 @@ impl<'a> Findings<'a> {
         Effect::ALL.iter().copied().flat_map(of)
     }
 
+    /// Those that do this to the verdict, in the same order.
+    pub(super) fn that(&self, effect: Effect) -> impl Iterator<Item = &Finding<'a>> + Clone {
+        self.0.iter().filter(move |finding| finding.acts() == Some(effect))
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -190,7 +195,7 @@ impl<'a> Decision<'a> {
     /// Field paths under `Use` whose value would settle a review, without repeats.
     #[must_use]
     pub fn missing_facts(&self) -> Vec<String> {
-        let reviews = || self.findings.iter().filter(|f| f.acts() == Some(Effect::Review));
+        let reviews = || self.findings.that(Effect::Review);
         if reviews().next().is_none() {
             return Vec::new();
         }
@@ -208,7 +213,7 @@ impl<'a> Decision<'a> {
 
     /// The findings that ask for a duty.
     pub fn duties(&self) -> impl Iterator<Item = &Finding<'a>> {
-        self.findings.iter().filter(|f| f.acts() == Some(Effect::Duty))
+        self.findings.that(Effect::Duty)
     }
 
     /// The licenses it rests on, without repeats.

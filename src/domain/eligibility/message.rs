@@ -727,7 +727,7 @@ impl Decision<'_> {
     /// One plain sentence.
     #[must_use]
     pub fn summary(&self) -> String {
-        let of = |effect: Effect| self.findings.iter().filter(move |f| f.acts() == Some(effect));
+        let of = |effect| self.findings.that(effect);
         let (blocks, reviews, duties) = (of(Effect::Blocks), of(Effect::Review), of(Effect::Duty));
         // A text of a record ends in a full stop of its own.
         let lead = |finding: &Finding<'_>| finding.message().trim_end_matches('.').to_owned();
