@@ -379,7 +379,7 @@ impl Load {
                 checks
                     .batch_check_eligibility(pb::BatchCheckEligibilityRequest { requests, ..Default::default() })
                     .await
-                    .and_then(all_decided)
+                    .and_then(|answer| all_decided(answer.get_ref()))
             }
             Kind::Get => models.get_model(pb::GetModelRequest { name: name(), ..Default::default() }).await.map(drop),
             Kind::List => {
@@ -424,9 +424,9 @@ impl Load {
 }
 
 /// An entry without a decision is an error as well.
-fn all_decided(answer: tonic::Response<pb::BatchCheckEligibilityResponse>) -> Result<(), Status> {
+fn all_decided(answer: &pb::BatchCheckEligibilityResponse) -> Result<(), Status> {
     let decided = |result: &Answered| matches!(result.outcome, Some(Outcome::Decision(_)));
-    match answer.get_ref().results.iter().find(|result| !decided(result)) {
+    match answer.results.iter().find(|result| !decided(result)) {
         Some(other) => Err(Status::internal(format!("{other:?}"))),
         None => Ok(()),
     }
