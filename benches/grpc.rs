@@ -21,6 +21,7 @@
     reason = "a benchmark stops at the first thing that is not as it expects"
 )]
 
+mod asked;
 mod binary;
 mod echo;
 mod load;
@@ -41,6 +42,7 @@ use weighbridge::pb::weighbridge::v1::batch_check_eligibility_response::result::
 use weighbridge::pb::weighbridge::v1::eligibility_service_server::EligibilityServiceServer;
 use weighbridge::server;
 
+use asked::{check, commercial};
 use binary::{Server, resident_mib_of};
 use echo::Echo;
 use load::contest::{Contestant, Spread, Turns, met, rates, ratio};
@@ -204,27 +206,6 @@ struct Case {
     /// The verdict, and how many duties there are.
     expected: (pb::Verdict, usize),
     target: f64,
-}
-
-fn commercial(activities: &[pb::Activity]) -> pb::Use {
-    pb::Use {
-        purpose: pb::Purpose::Commercial as i32,
-        hosting: pb::Hosting::SelfHosted as i32,
-        organization: Some(pb::Organization {
-            country: "US".into(),
-            r#type: pb::organization::Type::Company as i32,
-            monthly_active_users: Some(1_000_000),
-            ..Default::default()
-        }),
-        deployment_countries: vec!["US".into()],
-        end_user_countries: vec!["US".into()],
-        activities: activities.iter().map(|a| *a as i32).collect(),
-        ..Default::default()
-    }
-}
-
-fn check(model: &str, use_: &pb::Use) -> pb::CheckEligibilityRequest {
-    pb::CheckEligibilityRequest { model: model.into(), r#use: Some(use_.clone()), ..Default::default() }
 }
 
 fn cases() -> [Case; 3] {

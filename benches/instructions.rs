@@ -17,6 +17,8 @@
     reason = "a benchmark stops at the first thing that is not as it expects"
 )]
 
+mod asked;
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 use std::process::{Command, ExitCode, Stdio};
@@ -28,6 +30,8 @@ use weighbridge::domain::eligibility::Verdict;
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::registry::Registry;
 use weighbridge::store::MemoryStore;
+
+use asked::{check, commercial};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -129,23 +133,9 @@ fn counted(case: usize, part: usize) -> u64 {
 /// What stands before the rounds, and the rounds.
 fn work(case: usize, part: usize) {
     let (_, model, activities) = CASES[case];
-    let use_ = pb::Use {
-        purpose: pb::Purpose::Commercial as i32,
-        hosting: pb::Hosting::SelfHosted as i32,
-        organization: Some(pb::Organization {
-            country: "US".into(),
-            r#type: pb::organization::Type::Company as i32,
-            monthly_active_users: Some(1_000_000),
-            ..Default::default()
-        }),
-        deployment_countries: vec!["US".into()],
-        end_user_countries: vec!["US".into()],
-        activities: activities.iter().map(|a| *a as i32).collect(),
-        // A day of its own: the figures of tomorrow are those of today.
-        at: Some(prost_types::Timestamp { seconds: 1_780_272_000, nanos: 0 }),
-        ..Default::default()
-    };
-    let request = pb::CheckEligibilityRequest { model: model.into(), r#use: Some(use_), ..Default::default() };
+    // A day of its own: the figures of tomorrow are those of today.
+    let at = Some(prost_types::Timestamp { seconds: 1_780_272_000, nanos: 0 });
+    let request = check(model, &pb::Use { at, ..commercial(activities) });
     let bytes = request.encode_to_vec();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let registry = runtime.block_on(Registry::open(Arc::new(MemoryStore::new()), Arc::new(jiff::Timestamp::now)));

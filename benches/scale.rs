@@ -20,6 +20,7 @@
     reason = "a benchmark stops at the first thing that is not as it expects"
 )]
 
+mod asked;
 mod binary;
 mod drawn;
 mod load;
@@ -36,6 +37,7 @@ use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::registry::Registry;
 use weighbridge::store::MemoryStore;
 
+use asked::{check, commercial};
 use binary::Server;
 use load::contest::{Contestant, Spread, Turns, ratio};
 use load::{Question, Shape, each, once};
@@ -121,7 +123,7 @@ impl Size {
             let program = turns.on_core(env!("CARGO_BIN_EXE_weighbridge"));
             let options = ["--data-dir", store.to_str().unwrap(), "--decision-log", "off", "--workers", "1"];
             let server = Server::start_with(program, &options);
-            once(server.address, CHECK, &check(KNOWN.into()));
+            once(server.address, CHECK, &check(KNOWN, &commercial(&[])));
             (server, started.elapsed().as_secs_f64() * 1e3)
         };
         // The last one stays; before it, one that is large starts once only.
@@ -144,7 +146,7 @@ impl Size {
     }
 
     fn checks(&self, names: &[String]) -> Vec<Question> {
-        let requests: Vec<_> = names.iter().map(|name| check(name.clone())).collect();
+        let requests: Vec<_> = names.iter().map(|name| check(name, &commercial(&[]))).collect();
         let mut answers = self.answers.borrow_mut();
         if answers.len() != names.len() {
             *answers = each(self.server.address, CHECK, &requests.iter().collect::<Vec<_>>());
@@ -193,23 +195,6 @@ impl Size {
 
 /// Of the built-in catalog, and so of every size.
 const KNOWN: &str = "meta-llama/Llama-3.3-70B-Instruct";
-
-fn check(model: String) -> pb::CheckEligibilityRequest {
-    let use_ = pb::Use {
-        purpose: pb::Purpose::Commercial as i32,
-        hosting: pb::Hosting::SelfHosted as i32,
-        organization: Some(pb::Organization {
-            country: "US".into(),
-            r#type: pb::organization::Type::Company as i32,
-            monthly_active_users: Some(1_000_000),
-            ..Default::default()
-        }),
-        deployment_countries: vec!["US".into()],
-        end_user_countries: vec!["US".into()],
-        ..Default::default()
-    };
-    pb::CheckEligibilityRequest { model, r#use: Some(use_), ..Default::default() }
-}
 
 /// The models of the catalog.
 fn templates() -> Vec<pb::Model> {

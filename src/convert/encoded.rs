@@ -24,46 +24,44 @@ pub fn encode_result(decision: &Decision<'_>, model: &str, revision: u64, out: &
 fn fields(decision: &Decision<'_>, model: &str, revision: u64, out: &mut Vec<u8>) {
     // Reused by every message that is put together; nearly all are shorter.
     let mut scratch = String::with_capacity(512);
-    {
-        number(out, 2, decision.verdict.number());
-        text(out, 3, &decision.summary());
-        text(out, 4, model);
-        number(out, 5, decision.tier.map_or(0, super::enums::Wire::number));
-        if decision.expression.is_some() {
-            text(out, 6, &expression(decision));
-        }
-        for found in decision.findings.iter() {
-            nested(out, 7, Room::Two, |out| finding(out, found, model, &mut scratch));
-        }
-        for found in decision.duties() {
-            nested(out, 8, Room::Two, |out| duty(out, found, &mut scratch));
-        }
-        for path in decision.missing_facts() {
-            repeated(out, 9, &path);
-        }
-        let revision = i64::try_from(revision).unwrap_or(i64::MAX);
-        if revision != 0 {
-            key(out, 11, WireType::Varint);
-            varint(out, revision.unsigned_abs());
-        }
-        for license in decision.licenses() {
-            nested(out, 12, Room::One, |out| {
-                text(out, 1, &license.display_name);
-                text(out, 2, &license.url);
-            });
-        }
-        for Source { title, url, date, license } in decision.model.into_iter().flat_map(|model| &model.sources) {
-            nested(out, 12, Room::One, |out| {
-                text(out, 1, title);
-                text(out, 2, url);
-                text(out, 3, date);
-                text(out, 4, license);
-            });
-        }
-        let acting = decision.findings.iter().filter(|finding| finding.acts().is_some());
-        for policy in acting.filter_map(Finding::policy) {
-            nested(out, 12, Room::One, |out| text(out, 1, &policy.name));
-        }
+    number(out, 2, decision.verdict.number());
+    text(out, 3, &decision.summary());
+    text(out, 4, model);
+    number(out, 5, decision.tier.map_or(0, super::enums::Wire::number));
+    if decision.expression.is_some() {
+        text(out, 6, &expression(decision));
+    }
+    for found in decision.findings.iter() {
+        nested(out, 7, Room::Two, |out| finding(out, found, model, &mut scratch));
+    }
+    for found in decision.duties() {
+        nested(out, 8, Room::Two, |out| duty(out, found, &mut scratch));
+    }
+    for path in decision.missing_facts() {
+        repeated(out, 9, &path);
+    }
+    let revision = i64::try_from(revision).unwrap_or(i64::MAX);
+    if revision != 0 {
+        key(out, 11, WireType::Varint);
+        varint(out, revision.unsigned_abs());
+    }
+    for license in decision.licenses() {
+        nested(out, 12, Room::One, |out| {
+            text(out, 1, &license.display_name);
+            text(out, 2, &license.url);
+        });
+    }
+    for Source { title, url, date, license } in decision.model.into_iter().flat_map(|model| &model.sources) {
+        nested(out, 12, Room::One, |out| {
+            text(out, 1, title);
+            text(out, 2, url);
+            text(out, 3, date);
+            text(out, 4, license);
+        });
+    }
+    let acting = decision.findings.iter().filter(|finding| finding.acts().is_some());
+    for policy in acting.filter_map(Finding::policy) {
+        nested(out, 12, Room::One, |out| text(out, 1, &policy.name));
     }
 }
 

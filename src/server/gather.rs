@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// As much is gathered of one connection; more waits until this was taken.
-pub(super) const GATHERED_BYTES_MAX: usize = 32 << 10;
+const GATHERED_BYTES_MAX: usize = 32 << 10;
 
 /// A stream that gathers what is written to it.
 #[derive(Debug)]
