@@ -15,6 +15,12 @@ ARG RUNTIME_IMAGE=gcr.io/distroless/cc-debian12:nonroot
 # substitute, a fake main.rs, breaks as soon as a manifest names a second target.
 FROM ${RUST_IMAGE} AS chef
 RUN ["cargo", "install", "--locked", "cargo-chef", "--version", "0.1.78"]
+# The image holds the store on etcd as well (`--features etcd` below), and the build of etcd's client asks protoc and the
+# well-known types to compile its protos. Neither is in the runtime. By name alone: Debian takes a version away when the next is there.
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends libprotobuf-dev protobuf-compiler \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /build
 
 # The recipe: what Cargo.toml and Cargo.lock ask for. It is the same file as long as they are.
@@ -24,9 +30,10 @@ RUN ["cargo", "chef", "prepare", "--recipe-path", "recipe.json"]
 
 FROM chef AS builder
 COPY --from=recipe /build/recipe.json recipe.json
-RUN ["cargo", "chef", "cook", "--locked", "--profile", "dist", "--bin", "weighbridge", "--recipe-path", "recipe.json"]
+RUN ["cargo", "chef", "cook", "--locked", "--profile", "dist", "--features", "etcd", "--bin", "weighbridge", \
+     "--recipe-path", "recipe.json"]
 COPY . .
-RUN ["cargo", "build", "--locked", "--profile", "dist", "--bin", "weighbridge"]
+RUN ["cargo", "build", "--locked", "--profile", "dist", "--features", "etcd", "--bin", "weighbridge"]
 # The data directory comes into being here: the runtime image has no shell and no mkdir.
 RUN ["mkdir", "-p", "/runtime/data"]
 
@@ -47,6 +54,7 @@ USER 65532:65532
 
 # After the directory exists with its owner: a new volume takes both over. It is the only place that is written to, so the image
 # runs with `--read-only --cap-drop ALL --security-opt no-new-privileges`, and without a /tmp.
+# With `--store etcd` nothing is written to it.
 VOLUME ["/var/lib/weighbridge"]
 
 # gRPC; and with --metrics-listen 0.0.0.0:9464 the figures and probes over HTTP.

@@ -29,6 +29,17 @@ static DATA: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/data");
 /// Version of the built-in catalog: that of the release.
 pub const CATALOG_VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// The release that an actor brought in, if it is newer than this one.
+pub(super) fn newer_release(actor: &str) -> Option<&str> {
+    let release = actor.strip_prefix("builtin/")?;
+    let read = |text: &str| -> Vec<u64> {
+        // What comes after a hyphen is a draft of the release.
+        let numbers = text.split(['-', '+']).next().unwrap_or_default().split('.');
+        numbers.map(|number| number.parse().unwrap_or_default()).collect()
+    };
+    (read(release) > read(CATALOG_VERSION)).then_some(release)
+}
+
 /// The built-in catalog.
 #[derive(Debug)]
 pub struct Builtin {

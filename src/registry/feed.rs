@@ -29,6 +29,8 @@ pub(super) struct Step {
     /// What the log keeps of the commit besides.
     pub(super) about: Bytes,
     pub(super) keys: Vec<Bytes>,
+    /// It stands for several commits.
+    pub(super) gap: bool,
     pub(super) after: Arc<Snapshot>,
     models: OnceLock<Arc<[ModelName]>>,
     licenses: OnceLock<Arc<[LicenseId]>>,
@@ -38,7 +40,7 @@ pub(super) struct Step {
 
 impl Step {
     pub(super) fn new(before: Revision, commit: &Commit, after: Arc<Snapshot>) -> Self {
-        let Commit { revision, time_ms, about, writes } = commit;
+        let Commit { revision, time_ms, about, writes, gap } = commit;
         let keys = writes.iter().map(|write| write.key.clone()).collect();
         Self {
             before,
@@ -46,6 +48,7 @@ impl Step {
             time_ms: *time_ms,
             about: about.clone(),
             keys,
+            gap: *gap,
             after,
             models: OnceLock::new(),
             licenses: OnceLock::new(),
@@ -238,7 +241,7 @@ mod tests {
         const FRAMEWORK: &str = include_str!("../../data/openness/mof-1.0.toml");
         let reference = Reference::new(Vocabulary::default(), FRAMEWORK, Publishers::default()).unwrap();
         let after = Arc::new(Snapshot::new(Arc::new(reference)));
-        let commit = Commit { revision: 1, time_ms: 0, about: Bytes::new(), writes: Vec::new() };
+        let commit = Commit { revision: 1, time_ms: 0, about: Bytes::new(), writes: Vec::new(), gap: false };
         let step = || Step::new(0, &commit, after.clone());
         recent.keep(step);
         assert!(recent.after(0).is_none());

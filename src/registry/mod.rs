@@ -80,7 +80,7 @@ use jiff::Timestamp;
 use tokio::sync::watch::Receiver;
 
 use crate::catalog::{Layer, Snapshot};
-use crate::convert::Violation;
+use crate::convert::{self, Violation};
 use crate::domain::date::Date;
 use crate::domain::eligibility::Present;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
@@ -92,6 +92,9 @@ use write::By;
 
 /// Longest wait for a revision that a caller asks to read from.
 const REVISION_WAIT: Duration = Duration::from_secs(2);
+
+/// How often a change that is made of the whole catalog is made anew, where other replicas make one at the same time.
+const TRIES_MAX: u32 = 10;
 
 /// Tells the time; passed in, so that tests own it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -205,7 +208,21 @@ impl Registry {
             watches,
             counts: tally::Counts::default(),
         };
-        registry.sync_builtin(&built_in).await?;
+        let mut built_in = built_in;
+        let mut tries = 1;
+        while let Err(error) = registry.sync_builtin(&built_in).await {
+            match error {
+                // Another replica was first, with the same or with an import: what is stored now is looked at.
+                RegistryError::Store(StoreError::Conflict { .. }) if tries < TRIES_MAX => {
+                    tries += 1;
+                    registry.catch_up().await?;
+                    let records = registry.store.load().await?.records;
+                    let stored = records.into_iter().filter(|record| record.key.starts_with(Key::BUILT_IN));
+                    built_in = stored.map(|record| (record.key, record.value)).collect();
+                }
+                error => return Err(error),
+            }
+        }
         registry.remerge().await?;
         Ok(registry)
     }
@@ -215,8 +232,10 @@ impl Registry {
         if !self.store.status().writable {
             return Ok(());
         }
+        let seen = self.snapshot().revision();
         let now = (self.clock)();
         let actor = format!("builtin/{}", builtin::CATALOG_VERSION);
+        let is_shared = self.store.staleness().is_some();
         let mut kept: HashMap<Bytes, Kind> = HashMap::new();
         let mut writes = Vec::new();
         for (key, value) in stored {
@@ -225,6 +244,16 @@ impl Registry {
                 kept.insert(key.clone(), records::stored(value)?.0);
             } else {
                 writes.push(Write { key: key.clone(), value: None });
+            }
+            // One by one replicas are brought to a newer release: those that still run the older one, and are started again
+            // meanwhile, must not take it back.
+            if is_shared && let Some(newer) = builtin::newer_release(&convert::decode(value)?.actor) {
+                tracing::warn!(
+                    stored = newer,
+                    own = builtin::CATALOG_VERSION,
+                    "the built-in catalog is of a newer release"
+                );
+                return Ok(());
             }
         }
         for (key, kind) in &self.builtin.records {
@@ -237,8 +266,14 @@ impl Registry {
         if writes.is_empty() {
             return Ok(());
         }
-        self.commit(writes, Vec::new(), &By::of(actor)).await?;
+        self.commit_serial(writes, seen, &By::of(actor)).await?;
         Ok(())
+    }
+
+    /// Waits until everything can be read that was acknowledged anywhere before this call.
+    async fn catch_up(&self) -> Result<(), RegistryError> {
+        let revision = self.store.sync().await?;
+        self.wait_for(revision).await
     }
 
     /// The current snapshot.

@@ -256,6 +256,10 @@ impl Registry {
     ) -> Result<Turn<T>, RegistryError> {
         let refused = request.violation();
         let by = By::caller();
+        if !validate_only {
+            // What it is held against is no older than what was acknowledged before it came.
+            self.catch_up().await?;
+        }
         if request.id.is_empty() || validate_only || refused.is_some() {
             // With a bad id it is checked all the same, so that what else is wrong is told as well.
             let validate_only = validate_only || refused.is_some();

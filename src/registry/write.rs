@@ -9,10 +9,13 @@ use super::{Registry, RegistryError, records};
 use crate::convert;
 use crate::pb::weighbridge::storage::v1::CommitNote;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
-use crate::store::{Batch, Expect, Revision, Write};
+use crate::store::{Batch, Expect, Revision, Serial, Write};
 
 /// Who writes over the API and the command line without credentials.
 pub const OPERATOR: &str = "operator";
+
+/// The commits that are made of the whole catalog: the built-in records, imports, and what is merged of them.
+const CATALOG: &str = "catalog";
 
 /// By whom a change is made.
 #[derive(Clone, Debug, Default)]
@@ -49,13 +52,29 @@ impl Registry {
         expect: Vec<Expect>,
         by: &By,
     ) -> Result<Revision, RegistryError> {
+        self.commit_batch(Batch { writes, expect, ..Batch::default() }, by).await
+    }
+
+    /// Commits what was made of the whole catalog as it stood at a revision, unless another such change has been made since:
+    /// then [`StoreError::Conflict`].
+    pub(super) async fn commit_serial(
+        &self,
+        writes: Vec<Write>,
+        seen: Revision,
+        by: &By,
+    ) -> Result<Revision, RegistryError> {
+        let serial = Some(Serial { name: CATALOG, seen });
+        self.commit_batch(Batch { writes, serial, ..Batch::default() }, by).await
+    }
+
+    async fn commit_batch(&self, batch: Batch, by: &By) -> Result<Revision, RegistryError> {
         // Held until the commit is done, so that a restore knows of all of them.
         let superseded = self.superseded.read().await;
         if *superseded {
             return Err(RegistryError::Superseded);
         }
         let (time_ms, about) = ((self.clock)().as_millisecond(), convert::encode_note(&by.note));
-        let revision = self.store.commit(Batch { expect, writes, time_ms, about }).await?;
+        let revision = self.store.commit(Batch { time_ms, about, ..batch }).await?;
         self.wait_for(revision).await?;
         Ok(revision)
     }

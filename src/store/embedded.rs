@@ -14,7 +14,7 @@ use super::audit::{Audit, Findings, Verdict};
 use super::feed::{Feed, Head};
 use super::hook::Hook;
 use super::layout::{self, Place};
-use super::plan::Totals;
+use super::plan::{Serials, Totals};
 use super::queue::{Answer, Queue};
 use super::reader::{Parts, Reader, record};
 use super::sled::{Engine, damaged};
@@ -133,6 +133,7 @@ impl SledStore {
             opening,
             head_file,
             totals,
+            serials: Serials::default(),
             spent,
             compacting: None,
             retry_at: None,
@@ -276,6 +277,7 @@ impl Store for SledStore {
             problem,
             size_on_disk_bytes: engine.and_then(|engine| engine.size_on_disk_bytes()),
             flushes: self.reader.flushes.read(),
+            staleness: None,
         }
     }
 }
@@ -360,7 +362,7 @@ impl Opening {
                 .name("store-open".to_owned())
                 .spawn_scoped(scope, || guard::quietly(|| open_and_check(&self.place, &self.options, take)));
             let opening = opening.map_err(|error| StoreError::io("start a thread to open", &folder, error))?;
-            Ok(opening.join().unwrap_or_else(|_| Err("no message".to_owned())))
+            Ok::<_, StoreError>(opening.join().unwrap_or_else(|_| Err("no message".to_owned())))
         })?;
         let opened = opened.unwrap_or_else(|panic| {
             Err(damaged(&folder, format!("the storage engine cannot read its files ({panic})")))

@@ -112,6 +112,12 @@ impl Feed {
         hung
     }
 
+    /// Nothing more is told.
+    #[cfg(feature = "etcd")]
+    pub(super) fn end(&self) {
+        self.state().subscribers.clear();
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // No code panics under this lock, and each update leaves it consistent.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

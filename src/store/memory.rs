@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::archive::Parts;
 use super::feed::{Feed, Head};
-use super::plan::{Last, Plan, Totals, check_expectation};
+use super::plan::{Last, Plan, Serials, Totals, check_expectation};
 use super::rows::encode_version;
 use super::{
     Batch, BoxFuture, Commit, Record, Revision, Sink, Store, StoreError, StoreStatus, Take, Version, check_key, rows,
@@ -29,6 +29,7 @@ pub struct MemoryStore {
 struct Data {
     floor: Revision,
     floor_time_ms: i64,
+    serials: Serials,
     live: u64,
     /// Size of all versions with their keys.
     bytes: usize,
@@ -47,6 +48,7 @@ impl MemoryStore {
     fn commit_now(&self, batch: Batch) -> Result<Revision, StoreError> {
         let batch = batch.validated()?;
         let mut data = self.data();
+        data.serials.check(batch.serial)?;
         for expect in &batch.expect {
             check_expectation(expect, data.last(&expect.key))?;
         }
@@ -54,8 +56,9 @@ impl MemoryStore {
             return Ok(data.revision());
         }
         let time_ms = batch.time_ms.max(data.time_ms());
-        let Batch { writes, about, .. } = batch;
-        let commit = Arc::new(Commit { revision: data.revision() + 1, time_ms, about, writes });
+        let Batch { writes, about, serial, .. } = batch;
+        let commit = Arc::new(Commit { revision: data.revision() + 1, time_ms, about, writes, gap: false });
+        data.serials.note(serial, commit.revision);
         data.append(&commit);
         // Still under the lock, so that subscribers see revisions in order.
         self.feed.publish(data.head(), std::slice::from_ref(&commit));
@@ -184,6 +187,7 @@ impl Store for MemoryStore {
             problem: None,
             size_on_disk_bytes: None,
             flushes: super::Timed::default(),
+            staleness: None,
         }
     }
 }
@@ -288,7 +292,7 @@ impl Data {
         let mut plan = Plan::new(base);
         for commit in &self.log {
             let Commit { time_ms, about, writes, .. } = &**commit;
-            let batch = Batch { expect: vec![], writes: writes.clone(), time_ms: *time_ms, about: about.clone() };
+            let batch = Batch { writes: writes.clone(), time_ms: *time_ms, about: about.clone(), ..Batch::default() };
             let mut before = |key: &[u8]| {
                 let record = self.record_as_of(key, floor);
                 Ok(record.map(|record| Last { revision: record.revision, live: true }))

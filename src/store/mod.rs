@@ -9,8 +9,8 @@
 //! revision at which anything can be read.
 //!
 //! [`SledStore`] keeps the log in one directory, [`MemoryStore`] keeps it in
-//! memory with the same semantics. One suite of tests holds both to the same
-//! contract.
+//! memory with the same semantics, and `EtcdStore` (feature `etcd`) in a cluster that
+//! several processes share. One suite of tests holds all to the same contract.
 //!
 //! | file | what it knows |
 //! | --- | --- |
@@ -29,6 +29,7 @@
 //! | `embedded.rs` | opening and closing a store in a directory |
 //! | `sled.rs` | the storage engine, which no other file names |
 //! | `range_sync.rs` | a sync of the engine that is one |
+//! | `etcd/` | the store that several processes share |
 //! | `timings.rs` | how long commits took |
 //! | `hook.rs` | making the disk slow or faulty, for tests and benchmarks |
 
@@ -37,6 +38,8 @@ mod audit;
 mod compaction;
 mod embedded;
 mod error;
+#[cfg(feature = "etcd")]
+mod etcd;
 mod feed;
 mod guard;
 mod hook;
@@ -53,6 +56,10 @@ mod timings;
 mod witness;
 mod writer;
 
+#[cfg(all(test, feature = "etcd"))]
+#[path = "../../tests/etcd/cluster.rs"]
+#[allow(dead_code, unreachable_pub, reason = "other tests use the rest of it")]
+mod cluster;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
@@ -63,6 +70,7 @@ mod suite;
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -70,6 +78,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 pub use self::archive::{ArchiveReader, ArchiveWriter, Frame};
 pub use self::embedded::{Beginning, OnLoss, SledOptions, SledStore};
 pub use self::error::StoreError;
+#[cfg(feature = "etcd")]
+pub use self::etcd::{EtcdOptions, EtcdStore, EtcdTls};
 pub use self::hook::{Hook, Step};
 pub use self::layout::while_unused;
 pub use self::memory::MemoryStore;
@@ -125,6 +135,18 @@ pub struct Batch {
     pub time_ms: i64,
     /// What the log keeps of it besides, for example who made it; opaque, at most [`NOTE_SIZE_BYTES_MAX`] bytes.
     pub about: Bytes,
+    /// It is made of everything of its kind that came before it.
+    pub serial: Option<Serial>,
+}
+
+/// A condition on the commits of a kind: none of them is newer than what the batch was made of. So work that reads much and
+/// writes much, such as an import, follows one another without an expectation for each record that it read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Serial {
+    /// The kind.
+    pub name: &'static str,
+    /// The revision that the batch was made of.
+    pub seen: Revision,
 }
 
 /// A live key with its value and the revision of its last change.
@@ -149,6 +171,8 @@ pub struct Commit {
     pub about: Bytes,
     /// What it changed, each key once.
     pub writes: Vec<Write>,
+    /// It stands for all commits since the one that was delivered before it: history went before they were read one by one.
+    pub gap: bool,
 }
 
 /// One version of a key.
@@ -200,6 +224,25 @@ pub struct StoreStatus {
     pub size_on_disk_bytes: Option<u64>,
     /// How long it took to make groups of commits durable.
     pub flushes: Timed,
+    /// How far behind what is read may be, for stores that others write as well.
+    pub staleness: Option<Staleness>,
+}
+
+/// How far behind a store may be that others write as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Staleness {
+    /// What was committed anywhere so long ago has been delivered.
+    pub age: Duration,
+    /// What is older than this is not to be read.
+    pub allowed: Duration,
+}
+
+impl Staleness {
+    /// Whether what is read may be too old.
+    #[must_use]
+    pub fn is_too_old(&self) -> bool {
+        self.age > self.allowed
+    }
 }
 
 /// A durable, revisioned log of changes.
@@ -275,6 +318,16 @@ pub trait Store: Send + Sync + 'static {
 
     /// Says how the store is; cheap enough for a health check.
     fn status(&self) -> StoreStatus;
+
+    /// Answers a revision, and everything that was acknowledged anywhere before this call is in it and delivered.
+    fn sync(&self) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        Box::pin(std::future::ready(Ok(self.status().revision)))
+    }
+
+    /// How far behind it may be; `None`: nobody else writes it. Cheap enough for every call.
+    fn staleness(&self) -> Option<Staleness> {
+        None
+    }
 }
 
 impl Batch {

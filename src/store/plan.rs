@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::feed::Head;
 use super::rows::{self, Digest, LogEntry};
-use super::{Batch, Commit, Expect, Revision, StoreError};
+use super::{Batch, Commit, Expect, Revision, Serial, StoreError};
 
 /// The last change of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +60,30 @@ impl Totals {
 
 fn size(row_key: &[u8], row: &[u8]) -> u64 {
     (row_key.len() + row.len()) as u64
+}
+
+/// The last commit of each kind of which one is made of all before it. Kept since the store was opened: what was seen before
+/// that was seen by nobody who still writes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Serials(HashMap<&'static str, Revision>);
+
+impl Serials {
+    /// Refuses a batch that others of its kind have overtaken.
+    pub(super) fn check(&self, serial: Option<Serial>) -> Result<(), StoreError> {
+        let Some(Serial { name, seen }) = serial else { return Ok(()) };
+        match self.0.get(name) {
+            Some(last) if *last > seen => {
+                Err(StoreError::Conflict { key: name.into(), expected: Some(seen), found: Some(*last) })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn note(&mut self, serial: Option<Serial>, revision: Revision) {
+        if let Some(serial) = serial {
+            self.0.insert(serial.name, revision);
+        }
+    }
 }
 
 /// The rows and commits of one group, before any of it is written.
@@ -137,7 +161,8 @@ impl Plan {
         let row = rows::encode_log(&row_key, &entry);
         totals.add(&row_key, &row);
         self.rows.push((row_key, row));
-        self.commits.push(Arc::new(Commit { revision, time_ms, about: batch.about, writes: batch.writes }));
+        let Batch { about, writes, .. } = batch;
+        self.commits.push(Arc::new(Commit { revision, time_ms, about, writes, gap: false }));
         self.totals = totals;
     }
 }

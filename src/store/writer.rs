@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::compaction;
 use super::embedded::{Opened, Opening};
 use super::layout;
-use super::plan::{Last, Plan, Totals};
+use super::plan::{Last, Plan, Serials, Totals};
 use super::queue::{Answer, Queue, Reply, Work};
 use super::reader::Reader;
 use super::witness::HeadFile;
@@ -32,6 +32,7 @@ pub(super) struct Writer {
     pub(super) opening: Opening,
     pub(super) head_file: HeadFile,
     pub(super) totals: Totals,
+    pub(super) serials: Serials,
     /// Rows that do not count and are to be removed.
     pub(super) spent: Vec<Vec<u8>>,
     /// History that is to be let go of, and who waits for it.
@@ -128,13 +129,20 @@ impl Writer {
     fn write_group(&mut self, batches: Vec<Batch>) -> Result<Vec<Answer>, StoreError> {
         let engine = self.reader.engine()?;
         let mut plan = Plan::new(self.totals);
+        let mut serials = self.serials.clone();
         let mut answers = Vec::with_capacity(batches.len());
         for batch in batches {
             let reader = &self.reader;
             let mut stored = |key: &[u8]| {
                 reader.newest(&engine, key, Revision::MAX, |revision, value| Last { revision, live: value.is_some() })
             };
-            match plan.add(batch, &mut stored) {
+            let (serial, writes) = (batch.serial, !batch.writes.is_empty());
+            let added = serials.check(serial).and_then(|()| plan.add(batch, &mut stored));
+            match added {
+                Ok(revision) if writes => {
+                    serials.note(serial, revision);
+                    answers.push(Ok(revision));
+                }
                 answer @ (Ok(_) | Err(StoreError::Conflict { .. })) => answers.push(answer),
                 Err(error) => return Err(error),
             }
@@ -156,6 +164,7 @@ impl Writer {
             self.head_file.advance(plan.totals)?;
             self.reader.flushes.add(began.elapsed());
             self.totals = plan.totals;
+            self.serials = serials;
             self.reader.feed.publish(plan.totals.head(), &plan.commits);
         }
         Ok(answers)

@@ -13,17 +13,18 @@ mod shared_data;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::OwnedMutexGuard;
 
 use super::builtin::Builtin;
 use super::call::beside;
 use super::write::By;
-use super::{Registry, RegistryError, records as stored};
+use super::{Registry, RegistryError, TRIES_MAX, records as stored};
 use crate::catalog::Snapshot;
 use crate::ingest::document::{File, Reading};
 use crate::ingest::source::DataSource;
 use crate::ingest::{Limits, comparia, epoch, hub, model_card, models_dev, mot, osai};
 use crate::pb::weighbridge::v1 as pb;
-use crate::store::Write;
+use crate::store::{StoreError, Write};
 
 pub(super) use known::KnownModels;
 use rebuild::{Incoming, Rebuild};
@@ -52,27 +53,50 @@ impl Registry {
             let description = "it must be set: for example IMPORT_SOURCE_MODELS_DEV";
             return Err(RegistryError::Invalid(vec![super::violation("config.source", description)]));
         }
-        let validate_only = config.validate_only;
         // Two imports at once would each be planned on what the other is about to change.
-        let one_at_a_time = self.importing.clone().lock_owned().await;
+        let one_at_a_time = Arc::new(self.importing.clone().lock_owned().await);
+        let (config, files) = (Arc::new(config), Arc::new(files));
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.import_once(source, &config, &files, &one_at_a_time).await {
+                // Another replica has imported meanwhile.
+                Err(RegistryError::Store(StoreError::Conflict { .. })) if tries < TRIES_MAX => {}
+                imported => return imported,
+            }
+        }
+    }
+
+    async fn import_once(
+        &self,
+        source: pb::ImportSource,
+        config: &Arc<pb::ImportConfig>,
+        files: &Arc<Vec<File>>,
+        one_at_a_time: &Arc<OwnedMutexGuard<()>>,
+    ) -> Result<pb::ImportReport, RegistryError> {
+        let validate_only = config.validate_only;
+        if !validate_only {
+            self.catch_up().await?;
+        }
         let snapshot = self.snapshot();
+        let seen = snapshot.revision();
         let builtin = self.builtin.clone();
         let now = (self.clock)();
+        let (config, files, turn) = (config.clone(), files.clone(), one_at_a_time.clone());
         // Reading a large document takes longer than a serving thread should be held up.
         let planned = beside(move || {
             let planned = plan(&snapshot, &builtin, source, &config, &files, now);
             // Held by the work and not by the call, which may be given up on.
-            (planned, one_at_a_time)
+            drop(turn);
+            planned
         });
-        let (planned, one_at_a_time) = planned.await?;
-        let (mut report, writes, actor) = planned?;
+        let (mut report, writes, actor) = planned.await??;
         report.revision = stored::wire_revision(self.snapshot().revision());
         if !validate_only && !writes.is_empty() {
-            let revision = self.commit(writes, Vec::new(), &By::of(actor)).await?;
+            let revision = self.commit_serial(writes, seen, &By::of(actor)).await?;
             report.revision = stored::wire_revision(revision);
-            drop(one_at_a_time);
             if source == pb::ImportSource::Records {
-                self.remerge().await?;
+                self.remerge_in_turn().await?;
                 report.revision = stored::wire_revision(self.snapshot().revision());
             }
         }
@@ -88,7 +112,24 @@ impl Registry {
     /// release that merges or resolves better.
     pub(super) async fn remerge(&self) -> Result<(), RegistryError> {
         let _one_at_a_time = self.importing.clone().lock_owned().await;
+        self.remerge_in_turn().await
+    }
+
+    /// The same for who holds up other imports already.
+    async fn remerge_in_turn(&self) -> Result<(), RegistryError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match self.remerge_once().await {
+                Err(RegistryError::Store(StoreError::Conflict { .. })) if tries < TRIES_MAX => self.catch_up().await?,
+                merged => return merged,
+            }
+        }
+    }
+
+    async fn remerge_once(&self) -> Result<(), RegistryError> {
         let snapshot = self.snapshot();
+        let seen = snapshot.revision();
         let nothing = snapshot.source_records().next().is_none() && snapshot.offering_counts().0 == 0;
         if nothing || !self.store.status().writable {
             return Ok(());
@@ -102,7 +143,7 @@ impl Registry {
         });
         let (writes, actor) = planned.await.map_err(|_| RegistryError::Closed)??;
         if !writes.is_empty() {
-            self.commit(writes, Vec::new(), &By::of(actor)).await?;
+            self.commit_serial(writes, seen, &By::of(actor)).await?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::catalog::Snapshot;
 use crate::convert::{AsOf, RecordError};
 use crate::registry::feed::{self, Follower, Step};
 use crate::registry::{Published, Registry, RegistryError, day_of_ms, records};
-use crate::store::Revision;
+use crate::store::{Revision, StoreError};
 
 /// Messages that wait for the reader.
 const WAITING: usize = 4;
@@ -176,6 +176,10 @@ impl<S: Scope> Watch<S> {
             return Err(End::TooSlow);
         }
         if let Some(step) = self.registry.recent.after(self.position) {
+            if step.gap {
+                let (asked, oldest) = (Some(self.position), self.registry.store.status().oldest_revision);
+                return Err(StoreError::Compacted { asked, oldest }.into());
+            }
             return Ok(step);
         }
         // Before anything is read: a commit can be a whole import, and many watches may come to it at once.

@@ -1,0 +1,436 @@
+//! Following the cluster: its watch into the mirror and the feed, and how fresh they are.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use etcd_client::{Event, EventType, GetOptions, WatchOptions};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use super::layout::{Body, Head, Id, Keys, Row};
+use super::link::{Fault, fault};
+use super::mirror::{Slot, Unfolded, read, wire};
+use super::read::{Beside, Trouble};
+use super::{Inner, write};
+use crate::store::{Commit, Revision, StoreError, Write};
+
+/// How often it is asked how far the cluster has come.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+/// How long a watch may say nothing when it was asked to.
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
+/// How often a watch is asked to say how far it is.
+const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+/// How long a watch may lag behind what is known of the cluster.
+const LAG: Duration = Duration::from_secs(1);
+/// Before a watch is opened again.
+const PAUSE: Duration = Duration::from_millis(50);
+/// How often it is looked how far back history goes, and what is left over is cleared away.
+const TIDY_EVERY: Duration = Duration::from_secs(5);
+/// Probes that go wrong before writes are refused at once.
+const FAILED_PROBES_MAX: u32 = 2;
+
+/// What a revision of etcd changed of what is watched.
+#[derive(Debug, Default)]
+pub(super) struct Change {
+    pub(super) revision: Revision,
+    pub(super) head: Option<Head>,
+    rows: Vec<(Bytes, Option<Row>)>,
+    staged: bool,
+    /// Rows were put elsewhere; of this commit those are all.
+    fold: Option<Option<Id>>,
+    serials: Vec<Bytes>,
+}
+
+/// The changes that events tell of, a revision each.
+pub(super) fn changes(inner: &Inner, events: &[Event]) -> Result<Vec<Change>, StoreError> {
+    let keys = &inner.keys;
+    let mut changes: Vec<Change> = Vec::new();
+    for event in events {
+        let Some(kv) = event.kv() else { continue };
+        let revision = read(kv.mod_revision());
+        if changes.last().is_none_or(|last| last.revision != revision) {
+            changes.push(Change { revision, ..Change::default() });
+        }
+        let Some(change) = changes.last_mut() else { continue };
+        if event.event_type() == EventType::Delete {
+            if let Some(key) = keys.record(kv.key()) {
+                change.rows.push((key, None));
+            }
+        } else if kv.key() == keys.head() {
+            let head = Head::decode(kv.key(), kv.value()).ok_or_else(|| inner.damaged("a commit"))?;
+            change.head = Some(head);
+        } else if kv.key() == keys.staged() {
+            change.staged = true;
+        } else if kv.key() == keys.fold() {
+            let bytes = super::layout::unseal(kv.key(), kv.value()).ok_or_else(|| inner.damaged("a mark"))?;
+            change.fold = Some(Id::read(bytes));
+        } else if let Some(name) = kv.key().strip_prefix(keys.serials().as_slice()) {
+            change.serials.push(Bytes::copy_from_slice(name));
+        } else {
+            let (key, row) = inner.row(kv)?;
+            change.rows.push((key, Some(row)));
+        }
+    }
+    Ok(changes)
+}
+
+/// How a watch ended.
+enum End {
+    /// It is to be opened again.
+    Again(String),
+    /// History went before it was read.
+    Compacted(Revision),
+}
+
+impl Inner {
+    /// The commit that a change is, and what it wrote.
+    pub(super) async fn commit_of(&self, change: Change) -> Result<(Commit, Vec<(Bytes, Body)>), Trouble> {
+        let Change { revision, head, rows, .. } = change;
+        let Some(Head { time_ms, id, parts, about }) = head else {
+            return Err(self.damaged("a change that is no commit").into());
+        };
+        let bodies: Vec<(Bytes, Body)> = if parts > 0 {
+            self.stage_at(id, parts, revision, self.soon()).await?
+        } else {
+            rows.into_iter().map(|(key, row)| (key, row.map_or(Body::Deleted, |row| row.body))).collect()
+        };
+        let mut writes = Vec::with_capacity(bodies.len());
+        for (key, body) in &bodies {
+            let value = self.value_at(body, revision, self.soon()).await?;
+            writes.push(Write { key: key.clone(), value });
+        }
+        Ok((Commit { revision, time_ms, about, writes, gap: false }, bodies))
+    }
+
+    /// Takes a change in, and tells of it where it is a commit.
+    async fn take_in(&self, change: Change) -> Result<(), Trouble> {
+        let revision = change.revision;
+        if revision <= self.mirror().applied {
+            return Ok(());
+        }
+        let Some(head) = &change.head else {
+            self.take_in_rows(change);
+            return Ok(());
+        };
+        let (id, parts, staged, serials) = (head.id, head.parts, change.staged, change.serials.clone());
+        let (commit, bodies) = self.commit_of(change).await?;
+        let commit = Arc::new(commit);
+        {
+            let mut mirror = self.mirror();
+            for (key, body) in &bodies {
+                let row = if parts > 0 { 0 } else { revision };
+                mirror.note(key, body, revision, row, self.keeps_deleted);
+            }
+            (mirror.applied, mirror.revision, mirror.time_ms) = (revision, revision, commit.time_ms);
+            if staged {
+                mirror.staged = revision;
+            }
+            for name in serials {
+                mirror.serials.insert(name, revision);
+            }
+            if parts > 0 {
+                let rows = Arc::new(bodies.into_iter().collect());
+                mirror.unfolded = Some(Unfolded { id, revision, rows });
+            }
+            mirror.remember(commit.clone(), self.recent_max, RECENT_BYTES_MAX);
+            self.feed.publish(mirror.head(), std::slice::from_ref(&commit));
+        }
+        self.reached(revision);
+        self.answer(id, revision);
+        Ok(())
+    }
+
+    /// Rows that are elsewhere now, or are cleared away.
+    fn take_in_rows(&self, change: Change) {
+        let Change { revision, rows, fold, .. } = change;
+        {
+            let mut mirror = self.mirror();
+            for (key, row) in rows {
+                match row {
+                    Some(row) => {
+                        if let Some(slot) = mirror.slots.get_mut(&key)
+                            && row.written == Some(slot.written)
+                        {
+                            slot.row = revision;
+                        }
+                    }
+                    None => {
+                        if mirror.slots.get(&key).is_some_and(|slot| !slot.live) {
+                            mirror.slots.remove(&key);
+                        }
+                    }
+                }
+            }
+            mirror.applied = revision;
+            if let Some(done) = fold {
+                mirror.fold = revision;
+                if mirror.unfolded.as_ref().is_some_and(|unfolded| Some(unfolded.id) == done) {
+                    mirror.unfolded = None;
+                }
+            }
+        }
+        self.reached(revision);
+    }
+
+    /// Follows the cluster until the store is closed.
+    pub(super) async fn follow(self: Arc<Self>) {
+        loop {
+            let end = self.watch().await.unwrap_or_else(|trouble| End::Again(trouble.error().to_string()));
+            match end {
+                End::Again(why) => {
+                    tracing::debug!(why, "the watch of etcd is opened again");
+                    self.link.leave_member();
+                    sleep(PAUSE).await;
+                }
+                End::Compacted(at) => {
+                    tracing::warn!(
+                        revision = at,
+                        "etcd let go of history before it was read: everything is read again"
+                    );
+                    while let Err(trouble) = self.read_again(at).await {
+                        let again = matches!(&trouble, Trouble::Fault(Fault::Compacted));
+                        tracing::warn!(error = %trouble.error(), "etcd could not be read again yet");
+                        if again {
+                            break;
+                        }
+                        sleep(LAG).await;
+                    }
+                }
+            }
+        }
+    }
+
+    async fn watch(&self) -> Result<End, Trouble> {
+        let start = self.mirror().applied + 1;
+        let prefix = self.keys.watched();
+        let options = WatchOptions::new().with_range(Keys::end(&prefix)).with_start_revision(wire(start));
+        let mut client = self.link.watcher(Instant::now() + LAG).await?;
+        let silent = |_| Fault::Silent("etcd does not answer a watch".to_owned());
+        let opened = timeout(SILENCE, client.watch(prefix, Some(options))).await.map_err(silent)?;
+        let mut stream = opened.map_err(|error| fault("etcd", &error))?;
+        let mut ask = interval(PROGRESS_EVERY);
+        ask.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut heard = Instant::now();
+        loop {
+            let message = tokio::select! {
+                message = stream.message() => message.map_err(|error| fault("etcd", &error))?,
+                _ = ask.tick() => {
+                    if heard.elapsed() > SILENCE {
+                        return Ok(End::Again("it says nothing".to_owned()));
+                    }
+                    stream.request_progress().await.map_err(|error| fault("etcd", &error))?;
+                    continue;
+                }
+                () = self.lagging.notified() => return Ok(End::Again("it lags behind".to_owned())),
+            };
+            let Some(message) = message else { return Ok(End::Again("it ended".to_owned())) };
+            if message.compact_revision() > 0 {
+                return Ok(End::Compacted(read(message.compact_revision())));
+            }
+            if message.canceled() {
+                return Ok(End::Again(format!("it was ended: {}", message.cancel_reason())));
+            }
+            for change in changes(self, message.events())? {
+                self.take_in(change).await?;
+            }
+            // Reading what is staged takes its time.
+            heard = Instant::now();
+        }
+    }
+
+    /// Reads everything at the oldest revision there is, and tells what differs from what was known as one commit.
+    async fn read_again(&self, at: Revision) -> Result<(), Trouble> {
+        let Beside { mirror: beside, about } = self.beside(at, self.soon()).await?;
+        if beside.format != self.mirror().format {
+            return Err(self.damaged("the store was begun anew: restart the replica").into());
+        }
+        let mut known: HashMap<Bytes, Revision> =
+            self.mirror().slots.iter().filter(|(_, s)| s.live).map(|(key, slot)| (key.clone(), slot.written)).collect();
+        let mut writes = Vec::new();
+        let mut slots: Vec<(Bytes, Slot)> = Vec::new();
+        let mut each = |key: Bytes, slot: Slot, value: Bytes| {
+            if slot.live && known.remove(&key) != Some(slot.written) {
+                writes.push(Write { key: key.clone(), value: Some(value) });
+            }
+            if slot.live || self.keeps_deleted {
+                slots.push((key, slot));
+            }
+            true
+        };
+        self.rows_at(at, beside.unfolded.as_ref(), &mut each).await?;
+        // What is left was deleted; unless its deletion left a row, that was seen above.
+        writes.extend(known.into_keys().map(|key| Write { key, value: None }));
+        let revision = beside.revision;
+        {
+            let mut mirror = self.mirror();
+            let before = mirror.revision;
+            let mut next = beside;
+            for (key, slot) in slots {
+                next.live += u64::from(slot.live);
+                next.bytes += if slot.live { key.len() as u64 + slot.size } else { 0 };
+                next.slots.insert(key, slot);
+            }
+            (next.compacted, next.floor, next.floor_time_ms) = (at, next.revision, next.time_ms);
+            next.forget(revision);
+            *mirror = next;
+            let time_ms = mirror.time_ms;
+            let commit = Arc::new(Commit { revision, time_ms, about, writes, gap: true });
+            let commits = std::slice::from_ref(&commit);
+            self.feed.publish(mirror.head(), if revision > before { commits } else { &[] });
+        }
+        self.reached(at);
+        Ok(())
+    }
+
+    /// Asks the cluster again and again how far it has come.
+    pub(super) async fn probe(self: Arc<Self>) {
+        let mut ticks = interval(PROBE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut failed, mut behind) = (0, None::<Instant>);
+        loop {
+            ticks.tick().await;
+            let asked = Instant::now();
+            match self.newest_change(asked + LAG).await {
+                Ok((newest, format)) => {
+                    failed = 0;
+                    if format != self.mirror().format {
+                        self.break_off("the store was begun anew: restart the replica");
+                        continue;
+                    }
+                    if newest < self.mirror().applied && !self.is_ahead(newest) {
+                        self.break_off(
+                            "etcd has lost what it acknowledged, which is served still: restart the replica",
+                        );
+                        continue;
+                    }
+                    self.feed.recover_from_hang();
+                    if self.broken.load(Ordering::SeqCst) {
+                        continue;
+                    }
+                    if self.mirror().applied >= newest {
+                        behind = None;
+                        self.fresh_as_of(asked);
+                    } else if behind.get_or_insert(asked).elapsed() > LAG {
+                        // A watch may be dead without knowing it.
+                        self.lagging.notify_one();
+                        behind = None;
+                    }
+                }
+                Err(fault) => {
+                    failed += 1;
+                    let reason = fault.error().to_string();
+                    if failed >= FAILED_PROBES_MAX && self.feed.hang(format!("no commit is accepted: {reason}")) {
+                        tracing::error!(reason, "etcd does not answer: reads go on with what is known");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Never again is what is known fresh.
+    fn break_off(&self, problem: &str) {
+        if !self.broken.swap(true, Ordering::SeqCst) {
+            tracing::error!(problem, "this replica no longer follows etcd");
+            self.feed.worsen(problem.to_owned());
+        }
+    }
+
+    /// Whether the watch is ahead of an answer, rather than the cluster behind what was watched: the marks never go back.
+    fn is_ahead(&self, newest: Revision) -> bool {
+        // A change may have come between the answer and the look at it.
+        self.probed.swap(newest, Ordering::Relaxed) <= newest
+    }
+
+    /// The last revision that changed what is watched, as all members together know it, and that of the layout's key.
+    pub(super) async fn newest_change(&self, deadline: Instant) -> Result<(Revision, Revision), Fault> {
+        let options = GetOptions::new().with_keys_only();
+        let prefix = self.keys.marks();
+        let marks = options.clone().with_range(Keys::end(&prefix));
+        let gets =
+            [etcd_client::TxnOp::get(prefix, Some(marks)), etcd_client::TxnOp::get(self.keys.format(), Some(options))];
+        let found = self.link.get_all(&etcd_client::Txn::new().and_then(gets), deadline).await?;
+        let mut newest = found.op_responses().into_iter().map(|answer| match answer {
+            etcd_client::TxnOpResponse::Get(get) => get.kvs().iter().map(|kv| read(kv.mod_revision())).max(),
+            _ => None,
+        });
+        let (marks, format) = (newest.next().flatten(), newest.next().flatten());
+        Ok((marks.unwrap_or_default(), format.unwrap_or_default()))
+    }
+
+    /// Looks now and then how far back history goes, and clears away what is left over.
+    pub(super) async fn tidy(self: Arc<Self>) {
+        let mut ticks = interval(TIDY_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // Not at once: whoever staged a commit is about to do it.
+        ticks.tick().await;
+        let mut staged = None;
+        loop {
+            ticks.tick().await;
+            self.look_for_floor().await;
+            let unfolded = self.mirror().unfolded.as_ref().map(|unfolded| unfolded.id);
+            let known = std::mem::replace(&mut staged, unfolded);
+            if unfolded.is_some() && unfolded == known {
+                // Whoever staged it is gone.
+                let deadline = self.soon();
+                if let Err(error) = write::fold(&self, deadline).await {
+                    tracing::debug!(%error, "a staged commit could not be put in its place yet");
+                }
+            }
+            if let Err(error) = write::clear_away(&self).await {
+                tracing::debug!(%error, "what is left over could not be cleared away yet");
+            }
+        }
+    }
+
+    /// Learns how far back history goes.
+    pub(super) async fn look_for_floor(&self) {
+        let known = {
+            let mirror = self.mirror();
+            mirror.compacted.max(mirror.format)
+        };
+        let options = GetOptions::new().with_keys_only().with_revision(wire(known));
+        match self.link.get(&self.keys.format(), &options, self.soon()).await {
+            Err(Fault::Compacted) => {}
+            _ => return,
+        }
+        let found = self.compacted().await;
+        let Ok(Some(compacted)) = found else { return };
+        let Ok(head) = self.head_at(compacted).await else { return };
+        self.raise_floor(compacted, head.map(|(revision, head)| (revision, head.time_ms)));
+    }
+
+    /// Notes that history before a revision of etcd is gone.
+    pub(super) fn raise_floor(&self, compacted: Revision, head: Option<(Revision, i64)>) {
+        let mut mirror = self.mirror();
+        if compacted > mirror.compacted {
+            mirror.compacted = compacted;
+            (mirror.floor, mirror.floor_time_ms) = head.unwrap_or_default();
+            self.feed.publish(mirror.head(), &[]);
+        }
+    }
+
+    /// The revision before which etcd keeps no history, which it says to those who ask for older.
+    async fn compacted(&self) -> Result<Option<Revision>, Trouble> {
+        let options = WatchOptions::new().with_start_revision(1);
+        let mut client = self.link.watcher(self.soon()).await?;
+        let silent = |_| Fault::Silent("etcd does not answer a watch".to_owned());
+        let opened = timeout(SILENCE, client.watch(self.keys.format(), Some(options))).await.map_err(silent)?;
+        let mut stream = opened.map_err(|error| fault("etcd", &error))?;
+        loop {
+            let message = timeout(SILENCE, stream.message()).await.map_err(silent)?;
+            let Some(message) = message.map_err(|error| fault("etcd", &error))? else { return Ok(None) };
+            if message.compact_revision() > 0 {
+                return Ok(Some(read(message.compact_revision())));
+            }
+            // It is said after that it was opened.
+            if !message.created() {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Bytes of the commits that are at hand.
+const RECENT_BYTES_MAX: usize = 16 << 20;

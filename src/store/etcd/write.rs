@@ -1,0 +1,477 @@
+//! Commits: as transactions where they fit into one, and staged where they do not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, Txn, TxnOp, TxnOpResponse};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::layout::{Body, Head, Id, Keys, Row, encode_parts, seal};
+use super::link::Fault;
+use super::mirror::{EXPECT_MAX, Next, read, wire};
+use super::{Inner, PATIENCE};
+use crate::store::{Batch, Revision, StoreError};
+
+/// Longest time for a commit.
+const COMMIT_TIME: Duration = Duration::from_secs(10);
+/// Most rows of one transaction: etcd takes 128 operations, and a commit has some of its own.
+const ROWS_MAX: usize = 100;
+/// Largest transaction, and largest part of what is staged: etcd takes requests of 1.5 MiB.
+const BYTES_MAX: usize = 1 << 20;
+/// A longer value lies in parts.
+const VALUE_BYTES_MAX: usize = 900 << 10;
+/// Parts that are written at the same time.
+const STAGED_AT_ONCE: usize = 4;
+/// After so long what was staged and never committed is cleared away.
+const LEFT_OVER_MS: i64 = 3_600_000;
+/// Rows that are cleared away at once.
+const CLEARED_MAX: usize = 2_000;
+
+/// Commits a batch.
+pub(super) async fn commit(inner: &Arc<Inner>, batch: Batch) -> Result<Revision, StoreError> {
+    let batch = batch.validated()?;
+    let deadline = Instant::now() + COMMIT_TIME;
+    if let Some(reason) = inner.feed.problem() {
+        return Err(StoreError::Unavailable { reason });
+    }
+    if batch.writes.is_empty() {
+        let revision = inner.sync(deadline).await?;
+        let next = inner.mirror().next(&batch, &inner.keys, false);
+        return match next {
+            Next::Refuse(error) => Err(error),
+            Next::Try { .. } | Next::Fold => Ok(revision),
+        };
+    }
+    if !inner.keeps_deleted && batch.writes.len() > ROWS_MAX && batch.writes.iter().any(|w| w.value.is_none()) {
+        let reason = format!("a log lets go of at most {ROWS_MAX} entries at once");
+        return Err(StoreError::Unavailable { reason });
+    }
+    let began = Instant::now();
+    let id = Id::new();
+    let rows = bodies(inner, &batch, deadline).await?;
+    let size: usize = rows.iter().map(|(key, body)| key.len() + inner_size(body) + 64).sum();
+    let parts = if rows.len() > ROWS_MAX || size > BYTES_MAX { stage(inner, id, &rows, deadline).await? } else { 0 };
+    let committed = try_commit(inner, &batch, id, &rows, parts, deadline).await;
+    if parts > 0 {
+        let inner = inner.clone();
+        let done = committed.is_ok();
+        // Behind the answer: it can be read already.
+        tokio::spawn(async move {
+            let done = if done { fold(&inner, inner.soon()).await } else { discard(&inner, id).await };
+            if let Err(error) = done {
+                tracing::debug!(%error, "what was staged could not be put in its place, or away, yet");
+            }
+        });
+    }
+    if committed.is_ok() {
+        inner.timings.add(began.elapsed());
+    }
+    committed
+}
+
+fn inner_size(body: &Body) -> usize {
+    if let Body::Value(value) = body { value.len() } else { 32 }
+}
+
+/// What the rows of a batch hold; long values are written beside them.
+async fn bodies(inner: &Arc<Inner>, batch: &Batch, deadline: Instant) -> Result<Vec<(Bytes, Body)>, StoreError> {
+    let mut rows = Vec::with_capacity(batch.writes.len());
+    for write in &batch.writes {
+        let body = match &write.value {
+            None => Body::Deleted,
+            Some(value) if value.len() <= VALUE_BYTES_MAX => Body::Value(value.clone()),
+            Some(value) => {
+                let id = Id::new();
+                let parts: Vec<Vec<u8>> = value.chunks(VALUE_BYTES_MAX).map(<[u8]>::to_vec).collect();
+                let size = value.len() as u64;
+                let keys = |number| inner.keys.blob_part(id, number);
+                let parts = write_parts(inner, parts, keys, deadline).await?;
+                Body::Split { id, parts, size }
+            }
+        };
+        rows.push((write.key.clone(), body));
+    }
+    Ok(rows)
+}
+
+/// Writes the rows of a commit where nobody reads them yet. Answers how many parts they are.
+async fn stage(inner: &Arc<Inner>, id: Id, rows: &[(Bytes, Body)], deadline: Instant) -> Result<u32, StoreError> {
+    write_parts(inner, encode_parts(rows, BYTES_MAX), |number| inner.keys.stage_part(id, number), deadline).await
+}
+
+async fn write_parts(
+    inner: &Arc<Inner>,
+    parts: Vec<Vec<u8>>,
+    key: impl Fn(u32) -> Vec<u8>,
+    deadline: Instant,
+) -> Result<u32, StoreError> {
+    let count = u32::try_from(parts.len()).unwrap_or(u32::MAX);
+    let mut writing = tokio::task::JoinSet::new();
+    for (number, part) in (0_u32..).zip(parts) {
+        if writing.len() >= STAGED_AT_ONCE {
+            done(writing.join_next().await)?;
+        }
+        let (inner, key) = (inner.clone(), key(number));
+        writing.spawn(async move {
+            let value = seal(&key, part);
+            let txn = Txn::new().and_then([TxnOp::put(key, value, None)]);
+            inner.link.change_surely(&txn, deadline).await.map(|_| ())
+        });
+    }
+    while !writing.is_empty() {
+        done(writing.join_next().await)?;
+    }
+    Ok(count)
+}
+
+fn done(joined: Option<Result<Result<(), Fault>, tokio::task::JoinError>>) -> Result<(), StoreError> {
+    match joined {
+        Some(Ok(done)) => done.map_err(Fault::error),
+        Some(Err(_)) => Err(StoreError::Closed),
+        None => Ok(()),
+    }
+}
+
+async fn try_commit(
+    inner: &Arc<Inner>,
+    batch: &Batch,
+    id: Id,
+    rows: &[(Bytes, Body)],
+    parts: u32,
+    deadline: Instant,
+) -> Result<Revision, StoreError> {
+    let keys = &inner.keys;
+    let mut delivered = inner.expect(id);
+    let _forget = Forget { inner, id };
+    // A second time it would not hold, so it can be tried again when it is not known whether it was made.
+    let is_once = batch.serial.is_some() || batch.writes.iter().any(|w| batch.expect.iter().any(|e| e.key == w.key));
+    let mut is_current = false;
+    loop {
+        if let Ok(revision) = delivered.try_recv() {
+            return Ok(revision);
+        }
+        let next = inner.mirror().next(batch, keys, parts > 0);
+        let (conditions, time_ms) = match next {
+            Next::Try { conditions, time_ms } => (conditions, time_ms),
+            Next::Refuse(error) if is_current => {
+                // It may be this commit itself that is in the way.
+                return delivered.try_recv().map_err(|_| error);
+            }
+            Next::Refuse(_) => {
+                inner.sync(deadline).await?;
+                is_current = true;
+                continue;
+            }
+            Next::Fold => {
+                fold(inner, deadline).await?;
+                continue;
+            }
+        };
+        let txn = transaction(inner, batch, id, rows, parts, conditions, time_ms);
+        let blobs = replaced(inner, rows);
+        match inner.link.change(&txn).await {
+            Ok(answer) if answer.succeeded() => {
+                let revision = wait(&mut delivered, deadline).await?;
+                discard_blobs(inner, blobs);
+                return Ok(revision);
+            }
+            Ok(answer) => {
+                let newest = answer.op_responses().into_iter().filter_map(|answer| match answer {
+                    TxnOpResponse::Get(get) => get.kvs().iter().map(|kv| read(kv.mod_revision())).max(),
+                    _ => None,
+                });
+                inner.reach(newest.max().unwrap_or_default(), deadline).await?;
+                is_current = true;
+            }
+            Err(Fault::Silent(reason)) => {
+                // In a moment the watch may tell that it was made.
+                let moment = Instant::now() + Duration::from_millis(100);
+                if let Ok(Ok(revision)) = timeout_at(moment.min(deadline), &mut delivered).await {
+                    return Ok(revision);
+                }
+                if !is_once {
+                    return wait(&mut delivered, deadline).await.map_err(|_| unknown(&reason));
+                }
+                if Instant::now() >= deadline {
+                    return Err(unknown(&reason));
+                }
+                is_current = false;
+            }
+            Err(fault) => return Err(fault.error()),
+        }
+    }
+}
+
+fn unknown(reason: &str) -> StoreError {
+    StoreError::Unavailable { reason: format!("{reason}; whether the change was made is not known") }
+}
+
+/// Nobody waits for a commit any more.
+struct Forget<'a> {
+    inner: &'a Inner,
+    id: Id,
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        self.inner.forget(self.id);
+    }
+}
+
+async fn wait(delivered: &mut oneshot::Receiver<Revision>, deadline: Instant) -> Result<Revision, StoreError> {
+    match timeout_at(deadline, delivered).await {
+        Ok(Ok(revision)) => Ok(revision),
+        Ok(Err(_)) => Err(StoreError::Closed),
+        Err(_) => Err(unknown("what was committed is not delivered")),
+    }
+}
+
+fn transaction(
+    inner: &Inner,
+    batch: &Batch,
+    id: Id,
+    rows: &[(Bytes, Body)],
+    parts: u32,
+    mut conditions: Vec<Compare>,
+    time_ms: i64,
+) -> Txn {
+    let keys = &inner.keys;
+    let put = |key: Vec<u8>, value: Vec<u8>| TxnOp::put(key, value, None);
+    let head = Head { time_ms, id, parts, about: batch.about.clone() };
+    let mut ops = vec![put(keys.head(), head.encode(&keys.head()))];
+    if let Some(serial) = batch.serial {
+        let key = keys.serial(serial.name);
+        let value = seal(&key, id.bytes().to_vec());
+        ops.push(put(key, value));
+    }
+    if parts > 0 {
+        let (staged, unfolded) = (keys.staged(), keys.unfolded(id));
+        let value = seal(&staged, id.bytes().to_vec());
+        ops.push(put(staged, value));
+        let value = seal(&unfolded, parts.to_be_bytes().to_vec());
+        ops.push(put(unfolded, value));
+        // What lies about for too long is cleared away.
+        for number in [0, parts - 1] {
+            conditions.push(Compare::create_revision(keys.stage_part(id, number), CompareOp::Greater, 0));
+        }
+    } else {
+        for (key, body) in rows {
+            let row_key = keys.row(key);
+            ops.push(if body.is_live() || inner.keeps_deleted {
+                let value = Row { written: None, body: body.clone() }.encode(&row_key);
+                put(row_key, value)
+            } else {
+                TxnOp::delete(row_key, None)
+            });
+        }
+    }
+    for (_, body) in rows.iter().take(ROWS_MAX) {
+        if let Body::Split { id, .. } = body
+            && conditions.len() < ROWS_MAX + 20
+        {
+            conditions.push(Compare::create_revision(keys.blob_part(*id, 0), CompareOp::Greater, 0));
+        }
+    }
+    let prefix = keys.marks();
+    let marks = GetOptions::new().with_keys_only().with_range(Keys::end(&prefix));
+    Txn::new().when(conditions).and_then(ops).or_else([TxnOp::get(prefix, Some(marks))])
+}
+
+/// The long values that a commit is about to replace.
+fn replaced(inner: &Inner, rows: &[(Bytes, Body)]) -> Vec<Id> {
+    let mirror = inner.mirror();
+    rows.iter().filter_map(|(key, _)| mirror.slots.get(key).and_then(|slot| slot.blob)).collect()
+}
+
+/// Lets go of long values that are current no more; history keeps them.
+fn discard_blobs(inner: &Arc<Inner>, blobs: Vec<Id>) {
+    if blobs.is_empty() {
+        return;
+    }
+    let inner = inner.clone();
+    tokio::spawn(async move {
+        for id in blobs {
+            let txn = Txn::new().and_then([all_below(&inner.keys.blob(id))]);
+            // Else it is found when what is left over is looked for.
+            let _ = inner.link.change_surely(&txn, inner.soon()).await;
+        }
+    });
+}
+
+fn all_below(prefix: &[u8]) -> TxnOp {
+    TxnOp::delete(prefix, Some(DeleteOptions::new().with_range(Keys::end(prefix))))
+}
+
+/// Lets go of what was staged for a commit that was not made, or of which that is not known: then it is not made any more.
+async fn discard(inner: &Arc<Inner>, id: Id) -> Result<(), StoreError> {
+    let keys = &inner.keys;
+    let txn = Txn::new()
+        .when([Compare::create_revision(keys.unfolded(id), CompareOp::Equal, 0)])
+        .and_then([all_below(&keys.stage(id))]);
+    inner.link.change_surely(&txn, inner.soon()).await.map(|_| ()).map_err(Fault::error)
+}
+
+/// Puts the rows of the staged commit where the others are. Everybody may do that, and at the same time.
+pub(super) async fn fold(inner: &Arc<Inner>, deadline: Instant) -> Result<(), StoreError> {
+    let keys = &inner.keys;
+    loop {
+        let Some(unfolded) = inner.mirror().unfolded.clone() else { return Ok(()) };
+        let left: Vec<(Bytes, Body, Revision)> = {
+            let mirror = inner.mirror();
+            // Those that are in their place are newer than the commit.
+            let there = |key: &Bytes| mirror.slots.get(key).map_or(0, |slot| slot.row);
+            let rows = unfolded.rows.iter().map(|(key, body)| (key.clone(), body.clone(), there(key)));
+            rows.filter(|(_, _, row)| *row < unfolded.revision).collect()
+        };
+        let mut conditions = vec![Compare::create_revision(keys.unfolded(unfolded.id), CompareOp::Greater, 0)];
+        let mut ops = Vec::new();
+        let mut size = 0;
+        let mut blobs = Vec::new();
+        for (key, body, row) in &left {
+            size += key.len() + inner_size(body) + 64;
+            if ops.len() >= ROWS_MAX || (size > BYTES_MAX && !ops.is_empty()) {
+                break;
+            }
+            let row_key = keys.row(key);
+            conditions.push(Compare::mod_revision(row_key.clone(), CompareOp::Equal, wire(*row)));
+            ops.push(if body.is_live() || inner.keeps_deleted {
+                let value = Row { written: Some(unfolded.revision), body: body.clone() }.encode(&row_key);
+                TxnOp::put(row_key, value, None)
+            } else {
+                TxnOp::delete(row_key, None)
+            });
+            blobs.extend(body.blob());
+        }
+        let is_last = ops.len() == left.len();
+        let mark = if is_last { unfolded.id.bytes().to_vec() } else { Vec::new() };
+        let value = seal(&keys.fold(), mark);
+        ops.push(TxnOp::put(keys.fold(), value, None));
+        if is_last {
+            ops.push(TxnOp::delete(keys.unfolded(unfolded.id), None));
+            ops.push(all_below(&keys.stage(unfolded.id)));
+        }
+        let prefix = keys.marks();
+        let marks = GetOptions::new().with_keys_only().with_range(Keys::end(&prefix));
+        let txn = Txn::new().when(conditions).and_then(ops).or_else([TxnOp::get(prefix, Some(marks))]);
+        match inner.link.change(&txn).await {
+            Ok(answer) if answer.succeeded() => {
+                let revision = read(answer.header().map_or(0, |header| header.revision()));
+                inner.reach(revision, deadline).await?;
+            }
+            Ok(answer) => {
+                let newest = answer.op_responses().into_iter().filter_map(|answer| match answer {
+                    TxnOpResponse::Get(get) => get.kvs().iter().map(|kv| read(kv.mod_revision())).max(),
+                    _ => None,
+                });
+                inner.reach(newest.max().unwrap_or_default(), deadline).await?;
+            }
+            Err(Fault::Silent(reason)) => {
+                if Instant::now() >= deadline {
+                    return Err(StoreError::Unavailable { reason });
+                }
+                sleep(Duration::from_millis(50)).await;
+                inner.sync(deadline).await?;
+            }
+            Err(fault) => return Err(fault.error()),
+        }
+    }
+}
+
+/// Lets go of history.
+pub(super) async fn compact(inner: &Arc<Inner>, oldest: Revision) -> Result<Revision, StoreError> {
+    let deadline = inner.soon();
+    let (target, floor) = {
+        let mirror = inner.mirror();
+        (oldest.min(mirror.revision), mirror.floor)
+    };
+    if target <= floor {
+        return Ok(floor);
+    }
+    let head = match inner.head_at(target).await {
+        Ok(head) => head,
+        // Somebody else let go of more.
+        Err(trouble) => return Err(inner.lost(Some(target), trouble).await),
+    };
+    let Some((revision, head)) = head.filter(|(revision, _)| *revision > floor) else { return Ok(floor) };
+    match inner.link.compact(wire(revision), deadline).await {
+        Ok(()) => inner.raise_floor(revision, Some((revision, head.time_ms))),
+        Err(Fault::Compacted) => inner.look_for_floor().await,
+        Err(fault) => return Err(fault.error()),
+    }
+    if let Err(error) = clear_away(inner).await {
+        tracing::debug!(%error, "what is left over could not be cleared away yet");
+    }
+    Ok(inner.mirror().floor)
+}
+
+/// Clears away rows of deleted records to which history does not reach back, and what was staged and never committed.
+pub(super) async fn clear_away(inner: &Arc<Inner>) -> Result<(), StoreError> {
+    let keys = &inner.keys;
+    let spent: Vec<(Bytes, Revision)> = {
+        let mirror = inner.mirror();
+        let unfolded = mirror.unfolded.as_ref();
+        let spent = mirror.slots.iter().filter(|(key, slot)| {
+            !slot.live
+                && slot.row > 0
+                && slot.row.max(slot.written) <= mirror.floor.max(mirror.compacted)
+                && unfolded.is_none_or(|unfolded| !unfolded.rows.contains_key(*key))
+        });
+        spent.take(CLEARED_MAX).map(|(key, slot)| (key.clone(), slot.row)).collect()
+    };
+    for some in spent.chunks(EXPECT_MAX) {
+        let row = |(key, row): &(Bytes, Revision)| Compare::mod_revision(keys.row(key), CompareOp::Equal, wire(*row));
+        let conditions: Vec<Compare> = some.iter().map(row).collect();
+        let mut ops: Vec<TxnOp> = some.iter().map(|(key, _)| TxnOp::delete(keys.row(key), None)).collect();
+        ops.push(TxnOp::put(keys.fold(), seal(&keys.fold(), Vec::new()), None));
+        let txn = Txn::new().when(conditions).and_then(ops);
+        inner.link.change(&txn).await.map_err(Fault::error)?;
+    }
+    let due = {
+        let mut next = inner.sweep_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let due = *next <= Instant::now();
+        if due {
+            *next = Instant::now() + Duration::from_secs(600);
+        }
+        due
+    };
+    if due { sweep(inner).await } else { Ok(()) }
+}
+
+/// Removes what was written for commits that were never made, once it is old.
+async fn sweep(inner: &Arc<Inner>) -> Result<(), StoreError> {
+    if inner.age() > PATIENCE {
+        // Of what was written lately it does not know whether it is used.
+        return Ok(());
+    }
+    let keys = &inner.keys;
+    let now_ms = i64::try_from(unix_time().as_millis()).unwrap_or(i64::MAX);
+    for prefix in [keys.all_stages(), keys.all_blobs()] {
+        let options = GetOptions::new().with_keys_only().with_range(Keys::end(&prefix));
+        let found = inner.link.get(&prefix, &options, inner.soon()).await.map_err(Fault::error)?;
+        let mut ids: Vec<Id> = found.kvs().iter().filter_map(|kv| keys.id_of(kv.key())).collect();
+        ids.dedup();
+        for id in ids {
+            let is_used = {
+                let mirror = inner.mirror();
+                let unfolded = mirror.unfolded.as_ref();
+                unfolded.is_some_and(|u| u.id == id || u.rows.values().any(|body| body.blob() == Some(id)))
+                    || mirror.slots.values().any(|slot| slot.blob == Some(id))
+            };
+            if is_used || now_ms.saturating_sub(id.time_ms()) < LEFT_OVER_MS {
+                continue;
+            }
+            let first = if prefix == keys.all_stages() { keys.stage(id) } else { keys.blob(id) };
+            let txn = Txn::new()
+                .when([Compare::create_revision(keys.unfolded(id), CompareOp::Equal, 0)])
+                .and_then([all_below(&first)]);
+            inner.link.change(&txn).await.map_err(Fault::error)?;
+        }
+    }
+    Ok(())
+}
+
+fn unix_time() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
