@@ -148,7 +148,7 @@ impl Shared {
     fn new(registry: Arc<Registry>, options: ServerOptions) -> Shared {
         let (clients, access) = (Clients::new(options.limits.clone()), options.access.clone());
         let metrics = Metrics::new(registry.clone(), clients.clone(), access, options.insecure);
-        let front = Arc::new(Front::new(&options, Arc::new(metrics)));
+        let front = Arc::new(Front::new(&options, Arc::new(metrics), registry.clone()));
         Shared { registry, options, clients, front }
     }
 }
@@ -284,6 +284,9 @@ impl Condition {
 
 fn condition(registry: &Registry) -> Condition {
     let status = registry.status();
+    if status.store.staleness.is_some_and(|staleness| staleness.is_too_old()) {
+        return Condition::Down;
+    }
     match (status.store.problem, status.feed_problem, status.incomplete) {
         (None, None, false) => Condition::Up,
         (Some(_), None, false) => Condition::ReadOnly,

@@ -12,6 +12,7 @@ mod credentials;
 mod decisions;
 mod deployments;
 mod document;
+mod etcd;
 mod export;
 mod facts;
 mod fields;

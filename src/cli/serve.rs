@@ -13,6 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 use super::Failure;
+use super::etcd::EtcdArguments;
 use super::gate::{AdmissionArguments, GateArguments};
 use super::output::{Output, note};
 use super::receipt::ReceiptKeyArguments;
@@ -37,7 +38,8 @@ pub(super) struct ServeArguments {
     /// Folder of the store; made when it is not there.
     #[arg(long, default_value = "./weighbridge-data", env = "WEIGHBRIDGE_DATA_DIR")]
     data_dir: PathBuf,
-    /// Where records are kept: sled (durable) or memory (gone at the end).
+    /// Where records are kept: sled (in the data directory), etcd (in a cluster, for several replicas) or memory (gone at the
+    /// end).
     #[arg(long, value_enum, default_value_t = StoreKind::Sled, env = "WEIGHBRIDGE_STORE")]
     store: StoreKind,
     /// What to do when records are missing from the store: refuse to start, or serve what is left without taking writes.
@@ -53,8 +55,9 @@ pub(super) struct ServeArguments {
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3_600), env = "WEIGHBRIDGE_DRAIN_S")]
     drain_s: u64,
     /// Which decisions the decision log keeps by itself: off, not-eligible or all. One that asks to be recorded is always kept.
-    #[arg(long, value_parser = log_level, default_value = "not-eligible", env = "WEIGHBRIDGE_DECISION_LOG")]
-    decision_log: LogLevel,
+    /// When not given: not-eligible; with --store etcd off, since it keeps all that was ever written until it is compacted.
+    #[arg(long, value_parser = log_level, env = "WEIGHBRIDGE_DECISION_LOG")]
+    decision_log: Option<LogLevel>,
     /// Most decisions that are kept; the oldest half is let go of when they are reached.
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(2..=10_000_000), env = "WEIGHBRIDGE_DECISION_LOG_SIZE")]
     decision_log_size: u32,
@@ -71,6 +74,8 @@ pub(super) struct ServeArguments {
     /// Address for figures and probes over HTTP: /metrics, /livez, /readyz. Nowhere when not given.
     #[arg(long, value_name = "ADDRESS", env = "WEIGHBRIDGE_METRICS_LISTEN")]
     metrics_listen: Option<SocketAddr>,
+    #[command(flatten)]
+    etcd: EtcdArguments,
     #[command(flatten)]
     gate: GateArguments,
     #[command(flatten)]
@@ -138,6 +143,7 @@ impl LimitArguments {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum StoreKind {
     Sled,
+    Etcd,
     Memory,
 }
 
@@ -328,6 +334,10 @@ impl ServeArguments {
     fn load(&self) -> Result<Loaded, Failure> {
         let mut problems = self.traces.problems();
         problems.extend(telemetry::check(&self.log).err());
+        problems.extend(self.etcd.problems(self.store == StoreKind::Etcd));
+        if self.store == StoreKind::Etcd && self.history_mib.is_some() {
+            problems.push("--history-mib does not go with --store etcd: it has a quota of its own".to_owned());
+        }
         let rules = self.admission.load(&mut problems);
         let signing = self.receipts.load(&mut problems);
         match self.security.load(&self.addresses()) {
@@ -354,8 +364,10 @@ impl ServeArguments {
 }
 
 fn open(arguments: &ServeArguments, take: Take) -> Result<(Arc<dyn Store>, Option<Revision>), StoreError> {
-    if arguments.store == StoreKind::Memory {
-        return Ok((Arc::new(MemoryStore::new()), None));
+    match arguments.store {
+        StoreKind::Memory => return Ok((Arc::new(MemoryStore::new()), None)),
+        StoreKind::Etcd => return arguments.etcd.open(take),
+        StoreKind::Sled => {}
     }
     let options = SledOptions {
         cache_capacity_bytes: arguments.cache_mib << 20,
@@ -375,11 +387,17 @@ fn log_level(word: &str) -> Result<LogLevel, String> {
 
 /// Two stores of half the size lie in a folder of the data directory; each is begun anew in its turn.
 async fn decision_log(arguments: &ServeArguments) -> Result<DecisionLog, Failure> {
+    let default = if arguments.store == StoreKind::Etcd { LogLevel::Off } else { LogLevel::NotEligible };
     let settings = LogSettings {
-        level: arguments.decision_log,
+        level: arguments.decision_log.unwrap_or(default),
         strict: arguments.decision_log_strict,
         decisions_max: usize::try_from(arguments.decision_log_size).unwrap_or(usize::MAX),
     };
+    let failed = |error: &dyn std::fmt::Display| Failure::new(format!("the decision log: {error}"));
+    if arguments.store == StoreKind::Etcd {
+        let shared = arguments.etcd.open_log().map_err(|e| failed(&e))?;
+        return DecisionLog::open_shared(settings, shared).await.map_err(|e| failed(&e));
+    }
     let open: OpenGeneration = if arguments.store == StoreKind::Memory {
         Arc::new(|_, beginning| Ok((beginning != Beginning::IfThere).then(|| Arc::new(MemoryStore::new()) as _)))
     } else {
@@ -389,7 +407,7 @@ async fn decision_log(arguments: &ServeArguments) -> Result<DecisionLog, Failure
             Ok(store.map(|store| Arc::new(store) as _))
         })
     };
-    DecisionLog::open(settings, open).await.map_err(|e| Failure::new(format!("the decision log: {e}")))
+    DecisionLog::open(settings, open).await.map_err(|e| failed(&e))
 }
 
 /// Becomes `true` at the first SIGINT or SIGTERM.

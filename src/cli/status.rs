@@ -52,6 +52,10 @@ pub(super) async fn run(arguments: StatusArguments, out: &Output) -> Result<u8, 
         oldest => format!("since revision {oldest}"),
     };
     out.line(&format!("history: {history}, {} bytes with the records", store.data_size_bytes))?;
+    if let (Some(age), Some(most)) = (&store.staleness, &store.max_staleness) {
+        let seconds = |time: &prost_types::Duration| time.seconds as f64 + f64::from(time.nanos) / 1e9;
+        out.line(&format!("replica: current as of {:.1} s ago, {:.0} s are allowed", seconds(age), seconds(most)))?;
+    }
     let security = status.security.unwrap_or_default();
     let encrypted = if security.tls { "TLS" } else { "no TLS" };
     let asked = if security.authentication_required { "callers have to be known" } else { "everybody is let in" };

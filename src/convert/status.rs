@@ -99,6 +99,10 @@ pub fn status(error: &RegistryError) -> Status {
             let message = "the registry takes no writes any more: it is shutting down or its feed has failed";
             with_info(Code::Unavailable, message.into(), "CLOSED", [])
         }
+        RegistryError::Stale { staleness } => {
+            let metadata = [("staleness_ms", staleness.age.as_millis().to_string())];
+            with_info(Code::Unavailable, error.to_string(), "STALE", metadata)
+        }
         RegistryError::TooManyWatches { .. } => exhausted(error.to_string(), "TOO_MANY_WATCHES"),
         RegistryError::WatchTooSlow { resume_revision } => {
             let metadata = [("resume_revision", resume_revision.to_string())];

@@ -2,6 +2,9 @@
 //!
 //! Two generations of bounded size lie side by side, each in a store of its own. When the newer one is full the older one is
 //! dropped as a whole and begun anew, so the log never grows beyond its bound and nothing has to be compacted.
+//!
+//! Replicas share one store instead: each hears of the others' entries, and whoever adds the one that is too many lets go of the
+//! oldest.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -59,15 +62,26 @@ const WAITING_MAX: usize = 1_024;
 /// The decision log.
 pub struct DecisionLog {
     settings: LogSettings,
-    open: OpenGeneration,
-    generations: tokio::sync::RwLock<Generations>,
-    /// The durable entries of both generations, by id.
-    entries: RwLock<BTreeMap<Box<str>, Entry>>,
+    keeping: Keeping,
+    /// The durable entries, by id.
+    entries: Arc<RwLock<Entries>>,
     waiting: AtomicUsize,
     dropped: AtomicU64,
     evicted: AtomicU64,
     sequence: AtomicU64,
 }
+
+/// The durable entries, by id.
+type Entries = BTreeMap<Box<str>, Entry>;
+
+/// Where entries are kept.
+enum Keeping {
+    Generations { open: OpenGeneration, generations: tokio::sync::RwLock<Generations> },
+    Shared { store: Arc<dyn Store>, trimming: tokio::sync::Mutex<()> },
+}
+
+/// Entries that a shared log lets go of at once.
+const TRIMMED_AT_ONCE: usize = 100;
 
 struct Generations {
     active: usize,
@@ -132,22 +146,64 @@ impl DecisionLog {
         let [first, second] = newest;
         let active = usize::from(second > first);
         let used = AtomicUsize::new(counts.get(active).copied().unwrap_or_default());
-        let seed = u64::from(Timestamp::now().subsec_nanosecond().unsigned_abs());
-        Ok(Self {
+        let generations = tokio::sync::RwLock::new(Generations { active, used, stores });
+        Ok(Self::on(settings, Keeping::Generations { open, generations }, Arc::new(RwLock::new(entries))))
+    }
+
+    /// Opens the log in a store that other replicas add to as well.
+    ///
+    /// # Errors
+    /// The store's, or an unreadable entry.
+    pub async fn open_shared(settings: LogSettings, store: Arc<dyn Store>) -> Result<Self, RegistryError> {
+        let mut entries = BTreeMap::new();
+        // Before it is loaded, so that none falls between the two.
+        let mut commits = store.subscribe();
+        for record in store.load().await?.records {
+            let (id, entry) = entry(&record.key, record.value)?;
+            entries.insert(id, entry);
+        }
+        let entries = Arc::new(RwLock::new(entries));
+        let told = entries.clone();
+        let follow = move || {
+            while let Some(commit) = commits.blocking_recv() {
+                let mut entries = told.write().unwrap_or_else(PoisonError::into_inner);
+                for write in &commit.writes {
+                    match write.value.clone().map(|value| entry(&write.key, value)) {
+                        None => drop(entries.remove(&*String::from_utf8_lossy(&write.key))),
+                        Some(Ok((id, entry))) => drop(entries.insert(id, entry)),
+                        Some(Err(error)) => tracing::error!(%error, "an entry of the decision log cannot be read"),
+                    }
+                }
+            }
+        };
+        let started = std::thread::Builder::new().name("weighbridge-log".into()).spawn(follow);
+        started.map_err(|error| {
+            tracing::error!(%error, "a thread for the decision log could not be started");
+            RegistryError::Closed
+        })?;
+        Ok(Self::on(settings, Keeping::Shared { store, trimming: tokio::sync::Mutex::new(()) }, entries))
+    }
+
+    fn on(settings: LogSettings, keeping: Keeping, entries: Arc<RwLock<Entries>>) -> Self {
+        use std::hash::{BuildHasher as _, RandomState};
+        Self {
             settings,
-            open,
-            generations: tokio::sync::RwLock::new(Generations { active, used, stores }),
-            entries: RwLock::new(entries),
+            keeping,
+            entries,
             waiting: AtomicUsize::new(0),
             dropped: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
-            sequence: AtomicU64::new(seed),
-        })
+            // Two that begin in the same moment do not count from the same number.
+            sequence: AtomicU64::new(RandomState::new().hash_one(0)),
+        }
     }
 
-    /// The stores of both generations; none is begun anew while somebody has them.
+    /// The stores of both generations, of which none is begun anew while somebody has them; or the shared one.
     pub(super) async fn stores(&self) -> [Option<Arc<dyn Store>>; 2] {
-        self.generations.read().await.stores.clone()
+        match &self.keeping {
+            Keeping::Generations { generations, .. } => generations.read().await.stores.clone(),
+            Keeping::Shared { store, .. } => [Some(store.clone()), None],
+        }
     }
 
     /// Whether the level asks for a decision.
@@ -169,18 +225,31 @@ impl DecisionLog {
     async fn append(&self, id: String, decision: &pb::Decision) -> Result<(), RegistryError> {
         let payload = Bytes::from(decision.encode_to_vec());
         let key = Bytes::from(id.clone().into_bytes());
+        let (open, generations) = match &self.keeping {
+            Keeping::Generations { open, generations } => (open, generations),
+            Keeping::Shared { store, trimming } => {
+                let expect = vec![Expect { key: key.clone(), revision: None }];
+                let write = Write { key, value: Some(payload.clone()) };
+                store.commit(Batch { expect, ..Batch::of([write]) }).await?;
+                let (verdict, model) = (decision.verdict, decision.model.as_str().into());
+                let entry = Entry { generation: 0, verdict, model, payload };
+                self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(id.into(), entry);
+                self.trim(store, trimming).await;
+                return Ok(());
+            }
+        };
         let half = (self.settings.decisions_max / 2).max(1);
         loop {
-            let generations = self.generations.read().await;
+            let generations = generations.read().await;
             let generation = generations.active;
             let Some(store) = generations.stores.get(generation).and_then(Option::as_ref) else {
                 drop(generations);
-                self.begin().await?;
+                self.begin(open).await?;
                 continue;
             };
             if generations.used.fetch_add(1, Ordering::Relaxed) >= half && !generations.is_held() {
                 drop(generations);
-                self.turn(half).await?;
+                self.turn(half, open).await?;
                 continue;
             }
             let expect = vec![Expect { key: key.clone(), revision: None }];
@@ -193,12 +262,13 @@ impl DecisionLog {
     }
 
     /// Begins the active generation, the first time that something is kept in it.
-    async fn begin(&self) -> Result<(), RegistryError> {
-        let mut generations = self.generations.write().await;
+    async fn begin(&self, open: &OpenGeneration) -> Result<(), RegistryError> {
+        let Keeping::Generations { generations, .. } = &self.keeping else { return Ok(()) };
+        let mut generations = generations.write().await;
         let active = generations.active;
         if generations.stores.get(active).is_some_and(Option::is_none) {
             // Beside the serving threads: it waits for the disk.
-            let open = self.open.clone();
+            let open = open.clone();
             let opened = super::beside(move || open(active, Beginning::OrNew)).await?;
             let store = opened?.ok_or(RegistryError::Closed)?;
             set(&mut generations.stores, active, Some(store));
@@ -207,8 +277,9 @@ impl DecisionLog {
     }
 
     /// Drops the older generation and goes on in its place, once the newer one is full.
-    async fn turn(&self, half: usize) -> Result<(), RegistryError> {
-        let mut generations = self.generations.write().await;
+    async fn turn(&self, half: usize, open: &OpenGeneration) -> Result<(), RegistryError> {
+        let Keeping::Generations { generations, .. } = &self.keeping else { return Ok(()) };
+        let mut generations = generations.write().await;
         if generations.used.load(Ordering::Relaxed) < half || generations.is_held() {
             // Somebody else has done it, or a backup has begun to read.
             return Ok(());
@@ -216,7 +287,7 @@ impl DecisionLog {
         let next = 1 - generations.active;
         // Closed first: its folder is begun anew.
         set(&mut generations.stores, next, None);
-        let store = (self.open)(next, Beginning::Anew)?.ok_or(RegistryError::Closed)?;
+        let store = open(next, Beginning::Anew)?.ok_or(RegistryError::Closed)?;
         set(&mut generations.stores, next, Some(store));
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let before = entries.len();
@@ -228,6 +299,31 @@ impl DecisionLog {
         Ok(())
     }
 
+    /// Lets go of the oldest entries of a shared log, once there are too many. Whoever else does so lets go of the same.
+    async fn trim(&self, store: &Arc<dyn Store>, trimming: &tokio::sync::Mutex<()>) {
+        let Ok(_alone) = trimming.try_lock() else { return };
+        let oldest: Vec<Write> = {
+            let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+            if entries.len() <= self.settings.decisions_max {
+                return;
+            }
+            // Some more, so that not every entry lets go of one.
+            let most = self.settings.decisions_max;
+            let some = (entries.len() - most + most / 10).clamp(1, TRIMMED_AT_ONCE);
+            entries
+                .keys()
+                .take(some)
+                .map(|id| Write { key: id.clone().into_boxed_bytes().into(), value: None })
+                .collect()
+        };
+        let count = oldest.len() as u64;
+        match store.commit(Batch::of(oldest)).await {
+            Ok(_) => drop(self.evicted.fetch_add(count, Ordering::Relaxed)),
+            // The next entry comes soon.
+            Err(error) => tracing::warn!(%error, "the oldest decisions could not be let go of"),
+        }
+    }
+
     fn status(&self) -> LogStatus {
         LogStatus {
             settings: self.settings,
@@ -236,6 +332,14 @@ impl DecisionLog {
             evicted: self.evicted.load(Ordering::Relaxed),
         }
     }
+}
+
+/// What is kept in memory of an entry.
+fn entry(key: &[u8], payload: Bytes) -> Result<(Box<str>, Entry), RegistryError> {
+    let decision = convert::decode_decision(&payload)?;
+    let id = String::from_utf8_lossy(key).into_owned().into_boxed_str();
+    let (verdict, model) = (decision.verdict, decision.model.into());
+    Ok((id, Entry { generation: 0, verdict, model, payload }))
 }
 
 fn set<T>(pair: &mut [T; 2], at: usize, value: T) {

@@ -2,7 +2,7 @@
 
 use crate::convert::{RecordError, RequestRefused, Violation};
 use crate::ingest::ImportError;
-use crate::store::StoreError;
+use crate::store::{Staleness, StoreError};
 
 /// Why a use case has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -152,6 +152,15 @@ pub enum RegistryError {
     NothingToImport {
         /// The first thing that was rejected, if any.
         detail: String,
+    },
+    /// What is known may be too old.
+    #[error(
+        "this replica knows nothing of the last {} s, and {} s are allowed: ask another one, or try again in a moment",
+        .staleness.age.as_secs(), .staleness.allowed.as_secs()
+    )]
+    Stale {
+        /// How old it may be.
+        staleness: Staleness,
     },
     /// Records are missing from the store.
     #[error("records are missing from the store, so no check is answered: restore it from a backup")]

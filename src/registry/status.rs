@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use super::{Registry, builtin};
+use super::{Registry, RegistryError, builtin};
 use crate::catalog::coverage;
 use crate::convert;
 use crate::pb::weighbridge::v1 as pb;
@@ -44,6 +44,17 @@ impl Registry {
     #[must_use]
     pub fn coverage(&self) -> pb::Coverage {
         convert::coverage(&coverage::coverage(&self.snapshot()))
+    }
+
+    /// Refuses what would be answered from a catalog that may be too old.
+    ///
+    /// # Errors
+    /// [`RegistryError::Stale`].
+    pub fn check_fresh(&self) -> Result<(), RegistryError> {
+        match self.store.staleness() {
+            Some(staleness) if staleness.is_too_old() => Err(RegistryError::Stale { staleness }),
+            _ => Ok(()),
+        }
     }
 
     /// The registry's state.

@@ -28,7 +28,8 @@ use super::request::Incoming;
 use super::traces::{Traced, Traces};
 use crate::auth::Role;
 use crate::auth::methods::{Form, Method};
-use crate::registry::Call;
+use crate::convert::status::status;
+use crate::registry::{Call, Registry};
 use crate::service::Checks;
 
 /// The id of a call, in its answer.
@@ -37,6 +38,8 @@ const CALL_ID: HeaderName = HeaderName::from_static("weighbridge-call-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// How long before the end a client may give up by its own deadline: its clock began before the call arrived.
 const CLIENT_AHEAD: Duration = Duration::from_millis(5);
+/// What is told at all times.
+const GET_STATUS: &str = "/weighbridge.v1.AdminService/GetStatus";
 /// Longest id that is taken from a client.
 const ID_BYTES_MAX: usize = 64;
 
@@ -44,6 +47,7 @@ const ID_BYTES_MAX: usize = 64;
 pub(super) struct Front {
     access: Arc<Access>,
     pub(super) metrics: Arc<Metrics>,
+    registry: Arc<Registry>,
     call_time: Duration,
     traces: Option<Arc<Traces>>,
     ids: Ids,
@@ -52,10 +56,19 @@ pub(super) struct Front {
 }
 
 impl Front {
-    pub(super) fn new(options: &ServerOptions, metrics: Arc<Metrics>) -> Front {
+    pub(super) fn new(options: &ServerOptions, metrics: Arc<Metrics>, registry: Arc<Registry>) -> Front {
         let (access, traces) = (options.access.clone(), options.traces.clone());
         let call_time = options.limits.call_time;
-        Front { access, metrics, call_time, traces, ids: Ids::new(), refusals: Mutex::default() }
+        Front { access, metrics, registry, call_time, traces, ids: Ids::new(), refusals: Mutex::default() }
+    }
+
+    /// Lets a call in, within the limits and while what is known is not too old, or says why not.
+    fn admit(&self, request: &Request<Body>) -> Result<(Admitted, Option<Arc<Permit>>), Status> {
+        let (admitted, permit) = admit(&self.access, request)?;
+        if admitted.method.is_some_and(|method| method.path != GET_STATUS) {
+            self.registry.check_fresh().map_err(|stale| status(&stale))?;
+        }
+        Ok((admitted, permit))
     }
 
     /// Whether one more refusal may be logged: strangers must not fill a disk. All are counted.
@@ -137,7 +150,7 @@ where
         let started = Instant::now();
         let front = self.front.clone();
         let id = call_id(request.headers()).map_or_else(|| front.ids.next(), Arc::from);
-        let (admitted, permit) = match admit(&front.access, &request) {
+        let (admitted, permit) = match front.admit(&request) {
             Ok(admitted) => admitted,
             Err(status) => {
                 front.metrics.refused(status.code());

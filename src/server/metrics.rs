@@ -183,6 +183,11 @@ impl Collector for Figures {
         ] {
             gauge(&mut encoder, name, help, value)?;
         }
+        // 0 where nobody else writes the store.
+        let age = status.store.staleness.map_or(0.0, |staleness| staleness.age.as_secs_f64());
+        let (stale, text) = (ConstGauge::new(age), "How old what is answered from may be");
+        let metric = encoder.encode_descriptor("store_staleness", text, Some(&Unit::Seconds), stale.metric_type())?;
+        stale.encode(metric)?;
         if let Some(log) = self.registry.decision_log_status() {
             gauge(&mut encoder, "decision_log_decisions", "Decisions in the decision log", wide(log.decisions))?;
             let text = "Decisions that were to be kept and were not";

@@ -46,6 +46,8 @@ pub(super) fn get_status(
             oldest_revision: wide(store.oldest_revision),
             data_size_bytes: wide(store.data_size_bytes),
             waiting_writes: i64::try_from(store.waiting).unwrap_or(i64::MAX),
+            staleness: store.staleness.and_then(|staleness| duration(staleness.age)),
+            max_staleness: store.staleness.and_then(|staleness| duration(staleness.allowed)),
         }),
         start_time: Some(prost_types::Timestamp { seconds: started.as_second(), nanos: started.subsec_nanosecond() }),
         attributions,
@@ -59,4 +61,8 @@ pub(super) fn get_status(
             dropped: wide(log.dropped),
         }),
     }
+}
+
+fn duration(time: std::time::Duration) -> Option<prost_types::Duration> {
+    prost_types::Duration::try_from(time).ok()
 }

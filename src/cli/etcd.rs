@@ -1,0 +1,173 @@
+//! What of the command line is about a store in etcd.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+#[cfg(feature = "etcd")]
+use std::time::Duration;
+
+use clap::Args;
+
+#[cfg(feature = "etcd")]
+use crate::server::read_bounded;
+#[cfg(feature = "etcd")]
+use crate::store::{EtcdOptions, EtcdStore, EtcdTls};
+use crate::store::{Revision, Store, StoreError, Take};
+
+/// Largest file of a certificate, a key or a password.
+#[cfg(feature = "etcd")]
+const FILE_BYTES_MAX: usize = 1 << 20;
+/// Where the decision log is below the prefix.
+#[cfg(feature = "etcd")]
+const DECISIONS: &str = "decisions";
+/// What a build without the store says of it.
+const NOT_BUILT: &str =
+    "this build has no store in etcd: use the image, or build it with `--features etcd` (it needs protoc)";
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "etcd")]
+pub(super) struct EtcdArguments {
+    /// URLs of the cluster's client ports, with commas between them, for `--store etcd`.
+    #[arg(long, value_name = "URL", value_delimiter = ',', env = "WEIGHBRIDGE_ETCD_ENDPOINTS")]
+    etcd_endpoints: Vec<String>,
+    /// What all keys begin with, in a cluster that others use as well.
+    #[arg(long, default_value = "weighbridge", env = "WEIGHBRIDGE_ETCD_PREFIX")]
+    etcd_prefix: String,
+    /// Roots of the cluster's certificates, PEM; without it the usual authorities. With https:// endpoints.
+    #[arg(long, value_name = "FILE", env = "WEIGHBRIDGE_ETCD_CA_CERT")]
+    etcd_ca_cert: Option<PathBuf>,
+    /// Certificate that is shown to the cluster, PEM.
+    #[arg(long, value_name = "FILE", env = "WEIGHBRIDGE_ETCD_CLIENT_CERT")]
+    etcd_client_cert: Option<PathBuf>,
+    /// Private key of that certificate, PEM.
+    #[arg(long, value_name = "FILE", env = "WEIGHBRIDGE_ETCD_CLIENT_KEY")]
+    etcd_client_key: Option<PathBuf>,
+    /// User of the cluster.
+    #[arg(long, value_name = "NAME", env = "WEIGHBRIDGE_ETCD_USER")]
+    etcd_user: Option<String>,
+    /// File with the user's password; a line end behind it does not count.
+    #[arg(long, value_name = "FILE", env = "WEIGHBRIDGE_ETCD_PASSWORD_FILE")]
+    etcd_password_file: Option<PathBuf>,
+    /// Nothing is answered from a catalog of which the cluster has not said for so many seconds that it is current.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(2..=86_400), env = "WEIGHBRIDGE_MAX_STALENESS_S")]
+    max_staleness_s: u64,
+}
+
+impl EtcdArguments {
+    /// Says what does not fit together; `wanted`: the store is in etcd.
+    pub(super) fn problems(&self, wanted: bool) -> Vec<String> {
+        let mut problems = Vec::new();
+        let mut say = |problem: &str| problems.push(problem.to_owned());
+        if !wanted {
+            let given = [
+                ("--etcd-endpoints", !self.etcd_endpoints.is_empty()),
+                ("--etcd-ca-cert", self.etcd_ca_cert.is_some()),
+                ("--etcd-client-cert", self.etcd_client_cert.is_some()),
+                ("--etcd-client-key", self.etcd_client_key.is_some()),
+                ("--etcd-user", self.etcd_user.is_some()),
+                ("--etcd-password-file", self.etcd_password_file.is_some()),
+            ];
+            given.iter().filter(|(_, given)| *given).for_each(|(name, _)| say(&format!("{name} needs --store etcd")));
+            return problems;
+        }
+        if !cfg!(feature = "etcd") {
+            say(NOT_BUILT);
+            return problems;
+        }
+        if self.etcd_endpoints.is_empty() {
+            say("--store etcd needs --etcd-endpoints, for example http://127.0.0.1:2379");
+        }
+        let (mut open, mut tls) = (0, 0);
+        for endpoint in &self.etcd_endpoints {
+            let rest = if let Some(rest) = endpoint.strip_prefix("https://") {
+                tls += 1;
+                rest
+            } else if let Some(rest) = endpoint.strip_prefix("http://") {
+                open += 1;
+                rest
+            } else {
+                say(&format!("--etcd-endpoints: `{endpoint}` is no URL: write http://HOST:2379 or https://HOST:2379"));
+                continue;
+            };
+            if rest.is_empty() || rest.contains(|c: char| c.is_whitespace() || c == '/') {
+                say(&format!("--etcd-endpoints: `{endpoint}` is not a host and a port: write http://HOST:2379"));
+            }
+        }
+        if open > 0 && tls > 0 {
+            say("--etcd-endpoints are all https:// or all http://");
+        }
+        if open > 0 && (self.etcd_ca_cert.is_some() || self.etcd_client_cert.is_some()) {
+            say("--etcd-ca-cert and --etcd-client-cert need https:// in --etcd-endpoints");
+        }
+        if self.etcd_client_cert.is_some() != self.etcd_client_key.is_some() {
+            say("--etcd-client-cert and --etcd-client-key are given together");
+        }
+        if self.etcd_user.is_some() != self.etcd_password_file.is_some() {
+            say("--etcd-user and --etcd-password-file are given together");
+        }
+        let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
+        if self.etcd_prefix.trim_matches('/').is_empty() || !self.etcd_prefix.chars().all(fits) {
+            say("--etcd-prefix has letters, digits, `.`, `_`, `-` and `/`");
+        }
+        problems
+    }
+}
+
+/// A store, and the revision at which the records stand that it gave out while it was opened.
+type Opened = (Arc<dyn Store>, Option<Revision>);
+
+#[cfg(feature = "etcd")]
+impl EtcdArguments {
+    /// Opens the store of the registry.
+    pub(super) fn open(&self, take: Take) -> Result<Opened, StoreError> {
+        let (store, revision) = EtcdStore::open_loading(self.read()?, take)?;
+        Ok((Arc::new(store), Some(revision)))
+    }
+
+    /// Opens that of the decision log.
+    pub(super) fn open_log(&self) -> Result<Arc<dyn Store>, StoreError> {
+        Ok(Arc::new(EtcdStore::open(self.read()?.log(DECISIONS))?))
+    }
+
+    fn read(&self) -> Result<EtcdOptions, StoreError> {
+        self.options(None).map_err(|problems| StoreError::Unavailable { reason: problems.join("; ") })
+    }
+
+    /// The options of the store, with the files that are named; every problem at once.
+    pub(super) fn options(&self, endpoints: Option<Vec<String>>) -> Result<EtcdOptions, Vec<String>> {
+        let mut problems = Vec::new();
+        let mut file = |path: &Option<PathBuf>, option: &str| {
+            let path = path.as_deref()?;
+            let read = read_bounded(path, FILE_BYTES_MAX);
+            read.map_err(|error| problems.push(format!("{option}: {error}"))).ok()
+        };
+        let ca = file(&self.etcd_ca_cert, "--etcd-ca-cert");
+        let certificate = file(&self.etcd_client_cert, "--etcd-client-cert");
+        let key = file(&self.etcd_client_key, "--etcd-client-key");
+        let password = file(&self.etcd_password_file, "--etcd-password-file");
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        let endpoints = endpoints.unwrap_or_else(|| self.etcd_endpoints.clone());
+        let is_tls = endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
+        let password = password.map(|bytes| String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned());
+        Ok(EtcdOptions {
+            tls: is_tls.then(|| EtcdTls { ca, identity: certificate.zip(key) }),
+            user: self.etcd_user.clone().zip(password),
+            max_staleness: Duration::from_secs(self.max_staleness_s),
+            ..EtcdOptions::new(endpoints, self.etcd_prefix.trim_matches('/'))
+        })
+    }
+}
+
+#[cfg(not(feature = "etcd"))]
+impl EtcdArguments {
+    /// Not in this build, which [`EtcdArguments::problems`] has said.
+    pub(super) fn open(&self, _take: Take) -> Result<Opened, StoreError> {
+        Err(StoreError::Unavailable { reason: NOT_BUILT.to_owned() })
+    }
+
+    /// The same.
+    pub(super) fn open_log(&self) -> Result<Arc<dyn Store>, StoreError> {
+        Err(StoreError::Unavailable { reason: NOT_BUILT.to_owned() })
+    }
+}
