@@ -53,6 +53,11 @@ pub(super) struct EtcdArguments {
 }
 
 impl EtcdArguments {
+    /// The same with other endpoints.
+    pub(super) fn with_endpoints(self, etcd_endpoints: Vec<String>) -> Self {
+        Self { etcd_endpoints, ..self }
+    }
+
     /// Says what does not fit together; `wanted`: the store is in etcd.
     pub(super) fn problems(&self, wanted: bool) -> Vec<String> {
         let mut problems = Vec::new();
@@ -119,21 +124,21 @@ type Opened = (Arc<dyn Store>, Option<Revision>);
 impl EtcdArguments {
     /// Opens the store of the registry.
     pub(super) fn open(&self, take: Take) -> Result<Opened, StoreError> {
-        let (store, revision) = EtcdStore::open_loading(self.read()?, take)?;
+        let (store, revision) = EtcdStore::open_loading(&self.read()?, take)?;
         Ok((Arc::new(store), Some(revision)))
     }
 
     /// Opens that of the decision log.
     pub(super) fn open_log(&self) -> Result<Arc<dyn Store>, StoreError> {
-        Ok(Arc::new(EtcdStore::open(self.read()?.log(DECISIONS))?))
+        Ok(Arc::new(EtcdStore::open(&self.read()?.log(DECISIONS))?))
     }
 
     fn read(&self) -> Result<EtcdOptions, StoreError> {
-        self.options(None).map_err(|problems| StoreError::Unavailable { reason: problems.join("; ") })
+        self.options().map_err(|problems| StoreError::Unavailable { reason: problems.join("; ") })
     }
 
     /// The options of the store, with the files that are named; every problem at once.
-    pub(super) fn options(&self, endpoints: Option<Vec<String>>) -> Result<EtcdOptions, Vec<String>> {
+    fn options(&self) -> Result<EtcdOptions, Vec<String>> {
         let mut problems = Vec::new();
         let mut file = |path: &Option<PathBuf>, option: &str| {
             let path = path.as_deref()?;
@@ -147,7 +152,7 @@ impl EtcdArguments {
         if !problems.is_empty() {
             return Err(problems);
         }
-        let endpoints = endpoints.unwrap_or_else(|| self.etcd_endpoints.clone());
+        let endpoints = self.etcd_endpoints.clone();
         let is_tls = endpoints.iter().any(|endpoint| endpoint.starts_with("https://"));
         let password = password.map(|bytes| String::from_utf8_lossy(&bytes).trim_end_matches(['\r', '\n']).to_owned());
         Ok(EtcdOptions {

@@ -20,6 +20,7 @@ mod gate;
 mod history;
 mod import;
 mod licenses;
+mod migrate;
 mod model_list;
 mod models;
 mod moment;
@@ -133,6 +134,8 @@ enum Command {
     Restore(restore::RestoreArguments),
     /// Say whether a data directory or a backup is whole.
     Verify(verify::VerifyArguments),
+    /// Copy everything from a data directory to etcd, or back.
+    Migrate(Box<migrate::MigrateArguments>),
     /// Write a data directory anew, in as little room as it needs.
     Compact(compact::CompactArguments),
     /// Follow changes of models or licenses as they are made, one line a change. Goes on by itself when the server goes away for
@@ -241,6 +244,7 @@ fn execute(command: Command, settings: &[config::Setting], out: &Output) -> Resu
             Command::Backup(arguments) => backup::run(arguments, out).await,
             Command::Restore(arguments) => restore::run(arguments, out).await,
             Command::Verify(arguments) => verify::run(arguments, out),
+            Command::Migrate(arguments) => migrate::run(*arguments, out).await,
             Command::Compact(arguments) => compact::run(arguments, out),
             Command::Watch(command) => watch::run(command, out).await,
             Command::Status(arguments) => status::run(arguments, out).await,

@@ -283,6 +283,7 @@ async fn serve_once(
         note(&banner(bound, status.models, status.licenses, security));
     }
     let retaining = tokio::spawn(retain(registry.clone(), arguments.retention()));
+    let announcing = tokio::spawn(registry.clone().announce());
     let restarting = Box::pin(async move {
         let mut restarting = restarting;
         restarting.wait_for(|restart| *restart).await.is_ok()
@@ -302,9 +303,11 @@ async fn serve_once(
     };
     let served = server::run(listeners, registry, options, end).await;
     served.map_err(|e| Failure::new(format!("the server failed: {e}")))?;
-    retaining.abort();
-    // What the task held is free only once it has ended.
-    let _ = retaining.await;
+    // What the tasks held is free only once they have ended.
+    for task in [retaining, announcing] {
+        task.abort();
+        let _ = task.await;
+    }
     // Dropping the last handle flushes and closes the store.
     drop(store);
     Ok(restarts.load(Ordering::SeqCst))

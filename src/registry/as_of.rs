@@ -116,6 +116,11 @@ impl Registry {
         if current.revision() == revision {
             return Ok(current);
         }
+        // It may be one of the gaps.
+        let revision = self.store.commit_at(revision).await?;
+        if current.revision() == revision {
+            return Ok(current);
+        }
         let oldest = self.store.status().oldest_revision;
         if revision < oldest {
             return Err(StoreError::Compacted { asked: Some(revision), oldest }.into());

@@ -5,6 +5,7 @@
 //! Reads never touch the disk.
 
 mod advisor;
+mod announce;
 mod as_of;
 mod backup;
 pub mod builtin;
@@ -72,6 +73,7 @@ pub use write::OPERATOR;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -126,6 +128,8 @@ pub struct Registry {
     recent: Arc<feed::Recent>,
     watches: watch::Watches,
     counts: tally::Counts,
+    /// Changes of verdicts that were announced.
+    announced: AtomicU64,
 }
 
 /// How far the feeder has come.
@@ -207,6 +211,7 @@ impl Registry {
             recent,
             watches,
             counts: tally::Counts::default(),
+            announced: AtomicU64::new(0),
         };
         let mut built_in = built_in;
         let mut tries = 1;

@@ -195,6 +195,8 @@ impl Collector for Figures {
             let text = "Decisions that were let go of, since newer ones took their room";
             counter(&mut encoder, "decision_log_evicted", text, log.evicted)?;
         }
+        let text = "Changes of deployments' verdicts that this replica was the one to announce";
+        counter(&mut encoder, "deployment_verdict_changes", text, self.registry.announced())?;
         let tally = self.registry.tally();
         let text = "Decisions by verdict, those of lists left out";
         counters(&mut encoder, "decisions", text, "verdict", &tally.verdicts)?;

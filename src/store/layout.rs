@@ -327,6 +327,12 @@ fn sync(path: &Path, operation: &'static str) -> Result<(), StoreError> {
     file.sync_all().map_err(|source| StoreError::Unsynced { path: path.to_path_buf(), source })
 }
 
+/// Whether a directory holds a store.
+#[must_use]
+pub fn holds_a_store(directory: &Path) -> bool {
+    directory.join(FORMAT_FILE).is_file()
+}
+
 /// Does something in the directory of a store that nobody has open.
 ///
 /// # Errors

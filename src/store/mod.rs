@@ -81,7 +81,7 @@ pub use self::error::StoreError;
 #[cfg(feature = "etcd")]
 pub use self::etcd::{EtcdOptions, EtcdStore, EtcdTls};
 pub use self::hook::{Hook, Step};
-pub use self::layout::while_unused;
+pub use self::layout::{holds_a_store, while_unused};
 pub use self::memory::MemoryStore;
 pub use self::rewrite::{Audited, History, Rewritten, compact, restore, take_over, verify, verify_backup};
 pub use self::timings::Timed;
@@ -324,10 +324,32 @@ pub trait Store: Send + Sync + 'static {
         Box::pin(std::future::ready(Ok(self.status().revision)))
     }
 
+    /// The last commit at or before a revision, which may be one of the gaps between commits.
+    ///
+    /// Fails with [`StoreError::Compacted`] below the oldest revision.
+    fn commit_at(&self, revision: Revision) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        Box::pin(std::future::ready(Ok(revision)))
+    }
+
+    /// Waits until no other process does a task, and takes it; `None`: there are no others. Whoever drops the future takes
+    /// nothing.
+    fn lead(&self, _task: &'static str) -> BoxFuture<'_, Result<Option<Box<dyn Lead>>, StoreError>> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// How far behind it may be; `None`: nobody else writes it. Cheap enough for every call.
     fn staleness(&self) -> Option<Staleness> {
         None
     }
+}
+
+/// A task that this process does, and no other one as long as it is alive.
+pub trait Lead: Send + Sync {
+    /// What was noted last, by whoever did it; empty: nothing.
+    fn noted(&self) -> Bytes;
+
+    /// Notes how far the task has come. Fails once another process does it.
+    fn note(&self, note: Bytes) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
 impl Batch {

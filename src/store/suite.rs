@@ -913,7 +913,7 @@ pub(super) mod in_cluster {
     pub(in crate::store) fn open(cluster: &Cluster, prefix: &str) -> EtcdStore {
         // Few commits are at hand, so that the others are read.
         let options = EtcdOptions { recent_max: 3, ..EtcdOptions::new(cluster.endpoints(), prefix) };
-        EtcdStore::open(options).unwrap()
+        EtcdStore::open(&options).unwrap()
     }
 
     /// The store in a cluster.

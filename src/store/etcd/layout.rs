@@ -10,6 +10,8 @@
 //! | `w/r/`, key | a row: the current version of a record |
 //! | `s/`, id, `/`, number | a part of a commit that is staged: its rows |
 //! | `b/`, id, `/`, number | a part of a value that is too long for one |
+//! | `l/`, task | held by the process that does a task, with a lease |
+//! | `n/`, task | how far the task has come |
 //! | `u/`, id | there while the rows of a staged commit are not yet where the others are |
 //!
 //! Replicas watch all below `w/`. A deleted record leaves a row that says so, until history no longer reaches back to it: so
@@ -181,6 +183,14 @@ impl Keys {
 
     pub(super) fn unfolded(&self, id: Id) -> Vec<u8> {
         self.below(format!("u/{id}").as_bytes())
+    }
+
+    pub(super) fn lead(&self, task: &str) -> Vec<u8> {
+        self.below(format!("l/{task}").as_bytes())
+    }
+
+    pub(super) fn note(&self, task: &str) -> Vec<u8> {
+        self.below(format!("n/{task}").as_bytes())
     }
 
     /// Where all keys end that begin with `prefix`.

@@ -21,6 +21,7 @@
 //! | file | what it knows |
 //! | --- | --- |
 //! | `layout.rs` | keys and the bytes of values |
+//! | `lead.rs` | tasks that one process does at a time |
 //! | `link.rs` | calls: which member, how long, what errors mean |
 //! | `mirror.rs` | revisions of rows; whether a batch holds |
 //! | `follow.rs` | the watch, its freshness, and beginning again when history has gone |
@@ -29,6 +30,7 @@
 
 mod follow;
 mod layout;
+mod lead;
 mod link;
 mod mirror;
 mod read;
@@ -49,7 +51,7 @@ use tokio::time::{Instant, timeout_at};
 use super::feed::Feed;
 use super::timings::Timings;
 use super::{
-    Batch, BoxFuture, Commit, Record, Revision, Sink, Staleness, Store, StoreError, StoreStatus, Take, Version,
+    Batch, BoxFuture, Commit, Lead, Record, Revision, Sink, Staleness, Store, StoreError, StoreStatus, Take, Version,
 };
 use layout::{FORMAT, Id, Keys, seal, unseal};
 use link::{Fault, Link};
@@ -126,10 +128,10 @@ pub struct EtcdStore {
     turns: Arc<Semaphore>,
     /// Its tasks; none is left once the store is dropped.
     runtime: Option<Runtime>,
-    handle: Handle,
 }
 
 struct Inner {
+    handle: Handle,
     link: Link,
     keys: Keys,
     feed: Feed,
@@ -161,7 +163,7 @@ impl EtcdStore {
     ///
     /// # Errors
     /// The cluster does not answer in time, refuses the user, or holds a store of a newer format.
-    pub fn open(options: EtcdOptions) -> Result<EtcdStore, StoreError> {
+    pub fn open(options: &EtcdOptions) -> Result<EtcdStore, StoreError> {
         Self::open_loading(options, Box::new(|_| true)).map(|(store, _)| store)
     }
 
@@ -170,14 +172,15 @@ impl EtcdStore {
     ///
     /// # Errors
     /// As for [`EtcdStore::open`].
-    pub fn open_loading(options: EtcdOptions, take: Take) -> Result<(EtcdStore, Revision), StoreError> {
+    pub fn open_loading(options: &EtcdOptions, take: Take) -> Result<(EtcdStore, Revision), StoreError> {
         let started = Builder::new_multi_thread().worker_threads(2).thread_name("store-etcd").enable_all().build();
         let runtime = started.map_err(|error| StoreError::Unavailable { reason: format!("no threads: {error}") })?;
         let handle = runtime.handle().clone();
         let start_within = options.start_within;
         let begun = std::time::Instant::now();
         let inner = Arc::new(Inner {
-            link: Link::new(&options),
+            handle: handle.clone(),
+            link: Link::new(options),
             keys: Keys::new(&options.prefix),
             feed: Feed::default(),
             mirror: Mutex::default(),
@@ -202,7 +205,7 @@ impl EtcdStore {
         });
         let revision = opened.recv().map_err(|_| StoreError::Closed);
         let turns = Arc::new(Semaphore::new(COMMITS_AT_ONCE));
-        let store = EtcdStore { inner, following: AtomicBool::new(false), turns, runtime: Some(runtime), handle };
+        let store = EtcdStore { inner, following: AtomicBool::new(false), turns, runtime: Some(runtime) };
         let revision = revision??;
         Ok((store, revision))
     }
@@ -210,9 +213,10 @@ impl EtcdStore {
     /// Starts to follow the cluster, once there is somebody who wants to hear of it.
     fn start(&self) {
         if !self.following.swap(true, Ordering::SeqCst) {
-            self.handle.spawn(self.inner.clone().follow());
-            self.handle.spawn(self.inner.clone().probe());
-            self.handle.spawn(self.inner.clone().tidy());
+            let handle = &self.inner.handle;
+            handle.spawn(self.inner.clone().follow());
+            handle.spawn(self.inner.clone().probe());
+            handle.spawn(self.inner.clone().tidy());
         }
     }
 
@@ -222,7 +226,7 @@ impl EtcdStore {
         work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
         let (reply, answer) = oneshot::channel();
-        self.handle.spawn(async move {
+        self.inner.handle.spawn(async move {
             let _ = reply.send(work.await);
         });
         Box::pin(async move { answer.await.map_err(|_| StoreError::Closed)? })
@@ -338,6 +342,19 @@ impl Store for EtcdStore {
                 return Err(StoreError::Unavailable { reason });
             }
             inner.sync(inner.soon()).await
+        })
+    }
+
+    fn commit_at(&self, revision: Revision) -> BoxFuture<'_, Result<Revision, StoreError>> {
+        let inner = self.inner.clone();
+        self.run(async move { inner.commit_at(revision).await })
+    }
+
+    fn lead(&self, task: &'static str) -> BoxFuture<'_, Result<Option<Box<dyn Lead>>, StoreError>> {
+        let inner = self.inner.clone();
+        self.run(async move {
+            let held: Box<dyn Lead> = Box::new(lead::take(&inner, task).await?);
+            Ok(Some(held))
         })
     }
 

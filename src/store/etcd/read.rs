@@ -361,6 +361,15 @@ impl Inner {
         Ok(Some((read(kv.mod_revision()), head)))
     }
 
+    /// The last commit at or before a revision.
+    pub(super) async fn commit_at(&self, revision: Revision) -> Result<Revision, StoreError> {
+        let at = self.readable(revision)?;
+        match self.head_at(at).await {
+            Ok(found) => Ok(found.map_or(0, |(found, _)| found)),
+            Err(trouble) => Err(self.lost(Some(revision), trouble).await),
+        }
+    }
+
     /// The last revision at or before a time.
     pub(super) async fn revision_at(&self, time_ms: i64) -> Result<Revision, StoreError> {
         loop {

@@ -1,21 +1,26 @@
 //! Commits: as transactions where they fit into one, and staged where they do not.
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, Txn, TxnOp, TxnOpResponse};
+use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::layout::{Body, Head, Id, Keys, Row, encode_parts, seal};
 use super::link::Fault;
-use super::mirror::{EXPECT_MAX, Next, read, wire};
+use super::mirror::{EXPECT_MAX, Next, Unfolded, read, wire};
 use super::{Inner, PATIENCE};
 use crate::store::{Batch, Revision, StoreError};
 
 /// Longest time for a commit.
 const COMMIT_TIME: Duration = Duration::from_secs(10);
+/// Bytes that a millisecond more is given for.
+const BYTES_MS: u64 = 4_096;
+/// Longest time for putting the rows of a commit in their places, by whoever committed it.
+const FOLD_TIME: Duration = Duration::from_secs(3_600);
 /// Most rows of one transaction: etcd takes 128 operations, and a commit has some of its own.
 const ROWS_MAX: usize = 100;
 /// Largest transaction, and largest part of what is staged: etcd takes requests of 1.5 MiB.
@@ -32,7 +37,8 @@ const CLEARED_MAX: usize = 2_000;
 /// Commits a batch.
 pub(super) async fn commit(inner: &Arc<Inner>, batch: Batch) -> Result<Revision, StoreError> {
     let batch = batch.validated()?;
-    let deadline = Instant::now() + COMMIT_TIME;
+    // A whole registry takes longer.
+    let deadline = Instant::now() + COMMIT_TIME + Duration::from_millis(batch.size_bytes() as u64 / BYTES_MS);
     if let Some(reason) = inner.feed.problem() {
         return Err(StoreError::Unavailable { reason });
     }
@@ -59,7 +65,7 @@ pub(super) async fn commit(inner: &Arc<Inner>, batch: Batch) -> Result<Revision,
         let done = committed.is_ok();
         // Behind the answer: it can be read already.
         tokio::spawn(async move {
-            let done = if done { fold(&inner, inner.soon()).await } else { discard(&inner, id).await };
+            let done = if done { fold(&inner, Instant::now() + FOLD_TIME).await } else { discard(&inner, id).await };
             if let Err(error) = done {
                 tracing::debug!(%error, "what was staged could not be put in its place, or away, yet");
             }
@@ -178,11 +184,7 @@ async fn try_commit(
                 return Ok(revision);
             }
             Ok(answer) => {
-                let newest = answer.op_responses().into_iter().filter_map(|answer| match answer {
-                    TxnOpResponse::Get(get) => get.kvs().iter().map(|kv| read(kv.mod_revision())).max(),
-                    _ => None,
-                });
-                inner.reach(newest.max().unwrap_or_default(), deadline).await?;
+                inner.reach(newest(&answer), deadline).await?;
                 is_current = true;
             }
             Err(Fault::Silent(reason)) => {
@@ -316,35 +318,29 @@ async fn discard(inner: &Arc<Inner>, id: Id) -> Result<(), StoreError> {
 /// Puts the rows of the staged commit where the others are. Everybody may do that, and at the same time.
 pub(super) async fn fold(inner: &Arc<Inner>, deadline: Instant) -> Result<(), StoreError> {
     let keys = &inner.keys;
+    // The rows up to there are done, as far as is known.
+    let mut done = None::<(Id, Bytes)>;
     loop {
         let Some(unfolded) = inner.mirror().unfolded.clone() else { return Ok(()) };
-        let left: Vec<(Bytes, Body, Revision)> = {
-            let mirror = inner.mirror();
-            // Those that are in their place are newer than the commit.
-            let there = |key: &Bytes| mirror.slots.get(key).map_or(0, |slot| slot.row);
-            let rows = unfolded.rows.iter().map(|(key, body)| (key.clone(), body.clone(), there(key)));
-            rows.filter(|(_, _, row)| *row < unfolded.revision).collect()
-        };
+        let after = done.take().filter(|(id, _)| *id == unfolded.id).map(|(_, key)| key);
+        let some = next_rows(inner, &unfolded, after.as_ref());
+        if some.is_empty() && after.is_some() {
+            // Once more from the start, to see that none is left.
+            continue;
+        }
         let mut conditions = vec![Compare::create_revision(keys.unfolded(unfolded.id), CompareOp::Greater, 0)];
         let mut ops = Vec::new();
-        let mut size = 0;
-        let mut blobs = Vec::new();
-        for (key, body, row) in &left {
-            size += key.len() + inner_size(body) + 64;
-            if ops.len() >= ROWS_MAX || (size > BYTES_MAX && !ops.is_empty()) {
-                break;
-            }
+        for (key, body, row) in &some {
             let row_key = keys.row(key);
-            conditions.push(Compare::mod_revision(row_key.clone(), CompareOp::Equal, wire(*row)));
-            ops.push(if body.is_live() || inner.keeps_deleted {
+            if body.is_live() || inner.keeps_deleted {
+                conditions.push(Compare::mod_revision(row_key.clone(), CompareOp::Equal, wire(*row)));
                 let value = Row { written: Some(unfolded.revision), body: body.clone() }.encode(&row_key);
-                TxnOp::put(row_key, value, None)
+                ops.push(TxnOp::put(row_key, value, None));
             } else {
-                TxnOp::delete(row_key, None)
-            });
-            blobs.extend(body.blob());
+                ops.push(TxnOp::delete(row_key, None));
+            }
         }
-        let is_last = ops.len() == left.len();
+        let is_last = some.is_empty();
         let mark = if is_last { unfolded.id.bytes().to_vec() } else { Vec::new() };
         let value = seal(&keys.fold(), mark);
         ops.push(TxnOp::put(keys.fold(), value, None));
@@ -358,15 +354,11 @@ pub(super) async fn fold(inner: &Arc<Inner>, deadline: Instant) -> Result<(), St
         match inner.link.change(&txn).await {
             Ok(answer) if answer.succeeded() => {
                 let revision = read(answer.header().map_or(0, |header| header.revision()));
-                inner.reach(revision, deadline).await?;
+                inner.reach(revision, inner.soon()).await?;
+                done = some.last().map(|(key, _, _)| (unfolded.id, key.clone()));
             }
-            Ok(answer) => {
-                let newest = answer.op_responses().into_iter().filter_map(|answer| match answer {
-                    TxnOpResponse::Get(get) => get.kvs().iter().map(|kv| read(kv.mod_revision())).max(),
-                    _ => None,
-                });
-                inner.reach(newest.max().unwrap_or_default(), deadline).await?;
-            }
+            // Somebody else does the same.
+            Ok(answer) => inner.reach(newest(&answer), inner.soon()).await?,
             Err(Fault::Silent(reason)) => {
                 if Instant::now() >= deadline {
                     return Err(StoreError::Unavailable { reason });
@@ -377,6 +369,36 @@ pub(super) async fn fold(inner: &Arc<Inner>, deadline: Instant) -> Result<(), St
             Err(fault) => return Err(fault.error()),
         }
     }
+}
+
+/// Some rows that are not in their places yet, each with the revision of what is there.
+fn next_rows(inner: &Inner, unfolded: &Unfolded, after: Option<&Bytes>) -> Vec<(Bytes, Body, Revision)> {
+    let mirror = inner.mirror();
+    let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+    let mut some = Vec::new();
+    let mut size = 0;
+    for (key, body) in unfolded.rows.range::<Bytes, _>((start, Bound::Unbounded)) {
+        let row = mirror.slots.get(key).map_or(0, |slot| slot.row);
+        // Those that are in their places are newer than the commit; those of a log that are deleted are in none.
+        if row >= unfolded.revision || !mirror.slots.contains_key(key) {
+            continue;
+        }
+        size += key.len() + inner_size(body) + 64;
+        if some.len() >= ROWS_MAX || size > BYTES_MAX && !some.is_empty() {
+            break;
+        }
+        some.push((key.clone(), body.clone(), row));
+    }
+    some
+}
+
+/// The newest of the marks that a transaction that did not hold found.
+fn newest(answer: &TxnResponse) -> Revision {
+    let found = answer.op_responses().into_iter().filter_map(|answer| match answer {
+        TxnOpResponse::Get(get) => get.kvs().iter().map(|kv| read(kv.mod_revision())).max(),
+        _ => None,
+    });
+    found.max().unwrap_or_default()
 }
 
 /// Lets go of history.
