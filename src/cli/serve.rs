@@ -319,10 +319,16 @@ async fn retain(registry: Arc<Registry>, retention: Retention) {
         return;
     }
     let mut ticks = tokio::time::interval(Duration::from_secs(60));
+    let mut failing = false;
     loop {
         ticks.tick().await;
-        if let Err(error) = registry.retain(&retention).await {
-            tracing::warn!(%error, "old history could not be let go of");
+        match registry.retain(&retention).await {
+            Ok(_) => failing = false,
+            // Said once: it is tried each minute.
+            Err(error) if !std::mem::replace(&mut failing, true) => {
+                tracing::warn!(%error, "old history could not be let go of");
+            }
+            Err(_) => {}
         }
     }
 }

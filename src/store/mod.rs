@@ -58,7 +58,15 @@ mod writer;
 
 #[cfg(all(test, feature = "etcd"))]
 #[path = "../../tests/etcd/cluster.rs"]
-#[allow(dead_code, unreachable_pub, reason = "other tests use the rest of it")]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "it is for tests, of which others use the rest of it"
+)]
 mod cluster;
 #[cfg(test)]
 mod damage;

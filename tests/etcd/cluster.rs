@@ -98,9 +98,24 @@ impl Cluster {
     /// The same with more arguments for each etcd, such as `--cert-file`. The scheme is that of the clients' URLs.
     pub fn start_with(nodes: usize, scheme: &str, arguments: &[String]) -> Self {
         let (program, without_fsync) = program();
+        Self::start_as(&program, without_fsync, nodes, scheme, arguments)
+    }
+
+    /// The same with members that wait for their disks, as they do in earnest: for measuring.
+    pub fn start_durable(nodes: usize) -> Self {
+        Self::start_as(&program().0, false, nodes, "http", &[])
+    }
+
+    /// The size of each member's database file, in bytes.
+    pub fn database_sizes(&self) -> Vec<u64> {
+        let file = |node| self.directory.path().join(format!("n{node}/member/snap/db"));
+        (0..self.nodes.len()).map(|node| fs::metadata(file(node)).map_or(0, |file| file.len())).collect()
+    }
+
+    fn start_as(program: &str, without_fsync: bool, nodes: usize, scheme: &str, arguments: &[String]) -> Self {
         for _ in 0..ATTEMPTS {
             let cluster = Self {
-                program: program.clone(),
+                program: program.to_owned(),
                 without_fsync,
                 scheme: scheme.into(),
                 arguments: arguments.into(),

@@ -19,6 +19,9 @@ const CODE_LINES_MAX: usize = 800;
 /// The only file that knows sled, so that another storage engine costs one file.
 const SLED_FILE: &str = "src/store/sled.rs";
 
+/// The only folder that knows etcd's client.
+const ETCD_FOLDER: &str = "src/store/etcd/";
+
 /// What a room that only wires may name: every other room.
 const EVERY_ROOM: &[&str] = &["*"];
 
@@ -253,6 +256,9 @@ fn judge(file: &str, room: &Room, path: &[String], in_tests: bool, crates: &Crat
     let written = path.join("::");
     if head == "sled" && file != SLED_FILE {
         return Some(format!("`{written}`: sled is named in {SLED_FILE} only"));
+    }
+    if head == "etcd_client" && !file.starts_with(ETCD_FOLDER) {
+        return Some(format!("`{written}`: etcd's client is named in {ETCD_FOLDER} only"));
     }
     if room.never.iter().any(|pattern| covers(pattern, path)) {
         return Some(format!("`{}` never names `{written}`", room.name));
