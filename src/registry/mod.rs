@@ -74,7 +74,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -130,6 +130,10 @@ pub struct Registry {
     counts: tally::Counts,
     /// Changes of verdicts that were announced.
     announced: AtomicU64,
+    /// When it was opened, by a clock that only goes forward.
+    opened: Instant,
+    /// What was committed anywhere until then is in the snapshot: microseconds since `opened`.
+    fresh_us: AtomicU64,
 }
 
 /// How far the feeder has come.
@@ -158,6 +162,7 @@ impl Registry {
         clock: Clock,
         open: impl FnOnce(Take) -> Result<(Arc<dyn Store>, Option<Revision>), StoreError>,
     ) -> Result<Self, RegistryError> {
+        let opened = Instant::now();
         let (take, loading) = Loading::start(|| {
             builtin::builtin().map(|builtin| builtin.reference.clone()).map_err(RegistryError::BuiltInCatalog)
         })?;
@@ -212,6 +217,8 @@ impl Registry {
             watches,
             counts: tally::Counts::default(),
             announced: AtomicU64::new(0),
+            opened,
+            fresh_us: AtomicU64::new(0),
         };
         let mut built_in = built_in;
         let mut tries = 1;

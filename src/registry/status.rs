@@ -1,12 +1,15 @@
 //! What the registry holds and how its store is.
 
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{Registry, RegistryError, builtin};
 use crate::catalog::coverage;
 use crate::convert;
 use crate::pb::weighbridge::v1 as pb;
-use crate::store::StoreStatus;
+use crate::store::{Staleness, StoreStatus};
 
 /// The registry's state.
 #[derive(Clone, Debug)]
@@ -51,10 +54,23 @@ impl Registry {
     /// # Errors
     /// [`RegistryError::Stale`].
     pub fn check_fresh(&self) -> Result<(), RegistryError> {
-        match self.store.staleness() {
+        match self.staleness() {
             Some(staleness) if staleness.is_too_old() => Err(RegistryError::Stale { staleness }),
             _ => Ok(()),
         }
+    }
+
+    /// How old the snapshot may be; `None`: nobody else writes the store.
+    fn staleness(&self) -> Option<Staleness> {
+        let staleness = self.store.staleness()?;
+        let now = self.opened.elapsed();
+        if self.snapshot.load().revision() >= staleness.revision {
+            let Some(fresh) = now.checked_sub(staleness.age) else { return Some(staleness) };
+            self.fresh_us.fetch_max(u64::try_from(fresh.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+        // What was delivered and is not in the snapshot yet does not count.
+        let fresh = Duration::from_micros(self.fresh_us.load(Ordering::Relaxed));
+        Some(Staleness { age: now.saturating_sub(fresh), ..staleness })
     }
 
     /// The registry's state.
@@ -71,7 +87,7 @@ impl Registry {
             offerings,
             resolved_offerings,
             aliases: snapshot.aliases().len(),
-            store: self.store.status(),
+            store: StoreStatus { staleness: self.staleness(), ..self.store.status() },
             incomplete: self.incomplete,
             feed_problem: self.published.borrow().failed.clone(),
             started: self.started,

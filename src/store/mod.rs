@@ -241,6 +241,8 @@ pub struct StoreStatus {
 pub struct Staleness {
     /// What was committed anywhere so long ago has been delivered.
     pub age: Duration,
+    /// It is what was committed up to this revision.
+    pub revision: Revision,
     /// What is older than this is not to be read.
     pub allowed: Duration,
 }

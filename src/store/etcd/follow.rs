@@ -136,9 +136,10 @@ impl Inner {
             }
             mirror.remember(commit.clone(), self.recent_max, RECENT_BYTES_MAX);
             self.feed.publish(mirror.head(), std::slice::from_ref(&commit));
+            // Under the lock: whoever sees what it changed finds its answer.
+            self.answer(id, revision);
         }
         self.reached(revision);
-        self.answer(id, revision);
         Ok(())
     }
 
@@ -177,7 +178,12 @@ impl Inner {
     /// Follows the cluster until the store is closed.
     pub(super) async fn follow(self: Arc<Self>) {
         loop {
-            let end = self.watch().await.unwrap_or_else(|trouble| End::Again(trouble.error().to_string()));
+            let end = self.watch().await.unwrap_or_else(|trouble| {
+                if let Trouble::Store(error) = &trouble {
+                    tracing::error!(%error, "what etcd tells cannot be taken in: it is tried again");
+                }
+                End::Again(trouble.error().to_string())
+            });
             match end {
                 End::Again(why) => {
                     tracing::debug!(why, "the watch of etcd is opened again");
@@ -309,9 +315,13 @@ impl Inner {
                     if self.broken.load(Ordering::SeqCst) {
                         continue;
                     }
-                    if self.mirror().applied >= newest {
+                    let (applied, revision) = {
+                        let mirror = self.mirror();
+                        (mirror.applied, mirror.revision)
+                    };
+                    if applied >= newest {
                         behind = None;
-                        self.fresh_as_of(asked);
+                        self.fresh_as_of(asked, revision);
                     } else if behind.get_or_insert(asked).elapsed() > LAG {
                         // A watch may be dead without knowing it.
                         self.lagging.notify_one();

@@ -147,6 +147,8 @@ struct Inner {
     probed: AtomicU64,
     /// What was committed until then is known: microseconds since `begun`.
     fresh_us: AtomicU64,
+    /// It is what was committed up to this revision.
+    fresh_revision: AtomicU64,
     begun: std::time::Instant,
     max_staleness: Duration,
     waiting: AtomicUsize,
@@ -190,6 +192,7 @@ impl EtcdStore {
             broken: AtomicBool::new(false),
             probed: AtomicU64::new(0),
             fresh_us: AtomicU64::new(0),
+            fresh_revision: AtomicU64::new(0),
             begun,
             max_staleness: options.max_staleness,
             waiting: AtomicUsize::new(0),
@@ -359,7 +362,9 @@ impl Store for EtcdStore {
     }
 
     fn staleness(&self) -> Option<Staleness> {
-        Some(Staleness { age: self.inner.age(), allowed: self.inner.max_staleness })
+        // In this order: a revision that is too new for the age is one that is waited for, and no harm.
+        let (age, allowed) = (self.inner.age(), self.inner.max_staleness);
+        Some(Staleness { age, allowed, revision: self.inner.fresh_revision.load(Ordering::Acquire) })
     }
 }
 
@@ -402,7 +407,7 @@ impl Inner {
         *self.mirror() = mirror;
         self.feed.publish(head, &[]);
         self.reached(at);
-        self.fresh_as_of(asked);
+        self.fresh_as_of(asked, revision);
         self.look_for_floor().await;
         Ok(revision)
     }
@@ -449,8 +454,9 @@ impl Inner {
         self.begun.elapsed().saturating_sub(fresh)
     }
 
-    /// What was committed until then is known.
-    fn fresh_as_of(&self, asked: Instant) {
+    /// What was committed until then is known, and it is up to that revision.
+    fn fresh_as_of(&self, asked: Instant, revision: Revision) {
+        self.fresh_revision.fetch_max(revision, Ordering::AcqRel);
         let at = asked.into_std().saturating_duration_since(self.begun);
         self.fresh_us.fetch_max(u64::try_from(at.as_micros()).unwrap_or(u64::MAX), Ordering::AcqRel);
     }
