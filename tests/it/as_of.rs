@@ -25,11 +25,10 @@ use weighbridge::pb::weighbridge::v1::use_profile_service_client::UseProfileServ
 use weighbridge::pb::weighbridge::v1::waiver_service_client::WaiverServiceClient;
 use weighbridge::registry::{ImportFile, ImportRequest, LogLevel, LogSettings, Registry, RequestId};
 use weighbridge::store::{
-    Batch, BoxFuture, Commit, MemoryStore, Record, Revision, Sink, SledOptions, SledStore, Store, StoreError,
-    StoreStatus, Take, Version, Write,
+    Batch, BoxFuture, Commit, MemoryStore, Record, Revision, Sink, Store, StoreError, StoreStatus, Take, Version, Write,
 };
 
-use crate::harness::{TestServer, fields, reason, refused};
+use crate::harness::{TestServer, fields, new_store_to_compact, reason, refused};
 
 /// A store that takes no writes: a registry that is opened on it adds nothing of its own.
 struct Frozen(MemoryStore);
@@ -527,16 +526,8 @@ fn again(decision: &pb::Decision) -> pb::CheckEligibilityRequest {
 #[tokio::test]
 async fn a_recorded_decision_comes_out_the_same_whatever_changed_since() {
     let folder = tempfile::tempdir().unwrap();
-    let start = || {
-        let path = folder.path().to_owned();
-        let store = Arc::new(SledStore::open(SledOptions::new(path.join("store"))).unwrap());
-        let settings = LogSettings { level: LogLevel::Off, ..LogSettings::default() };
-        let open = move |generation, beginning| -> Result<Option<Arc<dyn Store>>, StoreError> {
-            let store = SledStore::open_generation(&path.join("decisions"), generation, beginning)?;
-            Ok(store.map(|store| Arc::new(store) as _))
-        };
-        TestServer::with_log(store, settings, Arc::new(open))
-    };
+    let settings = LogSettings { level: LogLevel::Off, ..LogSettings::default() };
+    let start = || TestServer::logging_at(folder.path(), settings);
     let server = start();
     let mut client = Client::of(&server).await;
     client.put_license("LicenseRef-Acme", pb::permission::Status::Prohibited).await;
@@ -613,7 +604,7 @@ async fn a_recorded_decision_comes_out_the_same_whatever_changed_since() {
 
 #[tokio::test]
 async fn what_is_read_is_as_it_stood() {
-    let store = Arc::new(MemoryStore::new());
+    let (store, _alone) = new_store_to_compact();
     let server = TestServer::on(store.clone());
     let mut client = Client::of(&server).await;
     let name = "publishers/acme/models/one".to_owned();
@@ -757,7 +748,7 @@ async fn a_moment_that_is_none_is_refused_with_everything_else() {
     let batch = pb::BatchCheckEligibilityRequest { min_revision: 1, as_of_time: to_come, ..Default::default() };
     let status = refused(client.eligibility.batch_check_eligibility(batch).await, Code::InvalidArgument);
     assert_eq!(fields(&status), ["requests", "min_revision"]);
-    let get = pb::GetLicenseRequest { name: "licenses/MIT".into(), as_of_revision: 1_000, ..Default::default() };
+    let get = pb::GetLicenseRequest { name: "licenses/MIT".into(), as_of_revision: i64::MAX, ..Default::default() };
     let status = refused(client.licenses.get_license(get).await, Code::FailedPrecondition);
     assert_eq!(reason(&status), "REVISION_NOT_REACHED");
     let get = pb::GetWaiverRequest { name: "waivers/x".into(), as_of_revision: -1, ..Default::default() };

@@ -1,7 +1,6 @@
 //! Batches, lists, profiles and waivers, over gRPC.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use tonic::Code;
 use tonic::transport::Channel;
@@ -14,7 +13,6 @@ use weighbridge::pb::weighbridge::v1::remedy::Change;
 use weighbridge::pb::weighbridge::v1::use_profile_service_client::UseProfileServiceClient;
 use weighbridge::pb::weighbridge::v1::waiver_service_client::WaiverServiceClient;
 use weighbridge::registry::{LogLevel, LogSettings};
-use weighbridge::store::{SledOptions, SledStore, Store, StoreError};
 
 use crate::harness::{TestServer, fields, reason, refused};
 
@@ -63,7 +61,7 @@ async fn a_batch_answers_each_item_as_a_check_would() {
     let channel = server.connect().await;
     let mut client = EligibilityServiceClient::new(channel.clone());
     let bad = pb::Use { end_user_countries: vec!["UK".into()], ..facts(1) };
-    let later = pb::CheckEligibilityRequest { min_revision: 1_000_000, ..check(LLAMA, facts(1)) };
+    let later = pb::CheckEligibilityRequest { min_revision: i64::MAX, ..check(LLAMA, facts(1)) };
     let requests = vec![
         check(LLAMA, facts(1)),
         check(LLAMA, bad),
@@ -450,16 +448,8 @@ async fn a_recorded_decision_is_there_and_can_be_repeated() {
 #[tokio::test]
 async fn the_log_survives_a_restart_and_never_grows_beyond_its_bound() {
     let folder = tempfile::tempdir().unwrap();
-    let serve = || {
-        let path = folder.path().to_owned();
-        let settings = LogSettings { level: LogLevel::Off, decisions_max: 10, ..LogSettings::default() };
-        let store = Arc::new(SledStore::open(SledOptions::new(path.join("registry"))).unwrap());
-        let open = move |generation, beginning| -> Result<Option<Arc<dyn Store>>, StoreError> {
-            let store = SledStore::open_generation(&path.join("decisions"), generation, beginning)?;
-            Ok(store.map(|store| Arc::new(store) as _))
-        };
-        TestServer::with_log(store, settings, Arc::new(open))
-    };
+    let settings = LogSettings { level: LogLevel::Off, decisions_max: 10, ..LogSettings::default() };
+    let serve = || TestServer::logging_at(folder.path(), settings);
     let server = serve();
     let channel = server.connect().await;
     let mut names = Vec::new();

@@ -20,6 +20,10 @@ mod cases;
 mod catalog;
 mod cli;
 mod client;
+#[cfg(feature = "etcd")]
+#[path = "../etcd/cluster.rs"]
+#[allow(dead_code, reason = "other tests use the rest of it")]
+mod cluster;
 mod crash;
 mod deployments;
 mod durability;

@@ -11,9 +11,9 @@ use weighbridge::pb::weighbridge::v1::license_service_client::LicenseServiceClie
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
 use weighbridge::pb::weighbridge::v1::use_profile_service_client::UseProfileServiceClient;
 use weighbridge::pb::weighbridge::v1::waiver_service_client::WaiverServiceClient;
-use weighbridge::store::{Hook, MemoryStore, SledOptions, SledStore, Step, Store};
+use weighbridge::store::{Hook, SledOptions, SledStore, Step, Store};
 
-use crate::harness::{TestServer, fields, refused};
+use crate::harness::{TestServer, fields, new_store_to_compact, refused, store_at};
 use crate::service::status;
 
 fn create(model_id: &str, request_id: &str) -> pb::CreateModelRequest {
@@ -44,7 +44,8 @@ const NAME: &str = "publishers/acme/models/one";
 async fn a_request_with_an_id_is_done_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    let server = TestServer::on_disk(&path);
+    let store = store_at(&path);
+    let server = TestServer::on(store.clone());
     let channel = server.connect().await;
     let mut models = ModelServiceClient::new(channel.clone());
     let created = models.create_model(create("one", "create-1")).await.unwrap().into_inner();
@@ -67,11 +68,13 @@ async fn a_request_with_an_id_is_done_once() {
     models.delete_model(delete(NAME, "delete-1")).await.unwrap();
     refused(models.delete_model(delete(NAME, "delete-2")).await, Code::NotFound);
     assert_eq!(models.update_model(describe(NAME, "second", "update-2")).await.unwrap().into_inner(), later);
-    assert_eq!(status(channel).await.revision, before + 1);
-    drop(models);
+    let only_commit = store.changes_since(before.try_into().unwrap(), 9).await.unwrap();
+    assert_eq!((only_commit.len(), only_commit[0].writes.len()), (1, 1));
+    assert_eq!(status(channel).await.revision, i64::try_from(only_commit[0].revision).unwrap());
+    drop((models, store));
     server.stop().unwrap();
 
-    let server = TestServer::on_disk(&path);
+    let server = TestServer::at(&path);
     let channel = server.connect().await;
     let mut models = ModelServiceClient::new(channel.clone());
     let before = status(channel.clone()).await.revision;
@@ -117,7 +120,7 @@ async fn a_bad_id_is_told_with_everything_else() {
 
 #[tokio::test]
 async fn every_kind_of_record_is_written_once() {
-    let store = Arc::new(MemoryStore::new());
+    let (store, _alone) = new_store_to_compact();
     let server = TestServer::on(store.clone());
     let channel = server.connect().await;
     let mut licenses = LicenseServiceClient::new(channel.clone());
@@ -187,7 +190,7 @@ async fn every_kind_of_record_is_written_once() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_request_many_times_at_once_is_done_once() {
     let folder = tempfile::tempdir().unwrap();
-    let server = TestServer::on_disk(&folder.path().join("store"));
+    let server = TestServer::at(&folder.path().join("store"));
     let channels: Vec<Channel> = vec![server.connect().await, server.connect().await, server.connect().await];
     for round in 0..20 {
         let mut asked = tokio::task::JoinSet::new();

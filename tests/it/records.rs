@@ -349,14 +349,14 @@ async fn records_outlive_the_server() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("data");
     let created = {
-        let server = TestServer::on_disk(&path);
+        let server = TestServer::at(&path);
         let mut models = ModelServiceClient::new(server.connect().await);
         let created = models.create_model(create("one", "Acme/One")).await.unwrap().into_inner();
         drop(models);
         server.stop().unwrap();
         created
     };
-    let server = TestServer::on_disk(&path);
+    let server = TestServer::at(&path);
     let mut models = ModelServiceClient::new(server.connect().await);
     let read = models
         .get_model(pb::GetModelRequest { name: created.name.clone(), ..Default::default() })

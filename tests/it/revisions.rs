@@ -1,16 +1,13 @@
 //! The history of models and licenses over gRPC.
 
-use std::sync::Arc;
-
 use tonic::Code;
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::RevisionChange::{Created, Deleted, Hidden, Updated};
 use weighbridge::pb::weighbridge::v1::import_models_request::Payload;
 use weighbridge::pb::weighbridge::v1::license_service_client::LicenseServiceClient;
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
-use weighbridge::store::{MemoryStore, Store};
 
-use crate::harness::{TestServer, fields, reason, refused};
+use crate::harness::{TestServer, fields, new_store_to_compact, reason, refused};
 
 type Models = ModelServiceClient<tonic::transport::Channel>;
 
@@ -42,7 +39,7 @@ async fn history(models: &mut Models, name: &str, page_size: i32) -> Vec<pb::Mod
 
 #[tokio::test]
 async fn a_history_tells_what_showed_over_all_layers() {
-    let store = Arc::new(MemoryStore::new());
+    let (store, _alone) = new_store_to_compact();
     let server = TestServer::on(store.clone());
     let channel = server.connect().await;
     let mut models = ModelServiceClient::new(channel.clone());

@@ -13,9 +13,9 @@ use weighbridge::pb::weighbridge::v1::ChangeKind::{Added, Changed, Removed};
 use weighbridge::pb::weighbridge::v1::license_service_client::LicenseServiceClient;
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
 use weighbridge::registry::WatchLimits;
-use weighbridge::store::{MemoryStore, SledOptions, SledStore, Store};
+use weighbridge::store::Store;
 
-use crate::harness::{TestServer, fields, reason, refused};
+use crate::harness::{TestServer, fields, in_etcd, new_store, new_store_to_compact, reason, refused, store_at};
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,10 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 type Models = ModelServiceClient<Channel>;
 
 /// A server on each kind of store, with the store itself.
-fn each_store(path: &Path) -> [(Arc<dyn Store>, TestServer); 2] {
-    let memory: Arc<dyn Store> = Arc::new(MemoryStore::new());
-    let disk: Arc<dyn Store> = Arc::new(SledStore::open(SledOptions::new(path.to_owned())).unwrap());
-    [memory, disk].map(|store| (store.clone(), TestServer::on(store)))
+fn each_store(path: &Path) -> Vec<(Arc<dyn Store>, TestServer)> {
+    let disk = (!in_etcd()).then(|| store_at(path));
+    let stores = std::iter::once(new_store()).chain(disk);
+    stores.map(|store| (store.clone(), TestServer::on(store))).collect()
 }
 
 fn name(id: &str) -> String {
@@ -264,7 +264,10 @@ async fn a_bad_request_is_told_all_that_is_wrong_with_it() {
 #[tokio::test]
 async fn a_revision_that_is_no_longer_kept_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    for (store, server) in each_store(folder.path()) {
+    let (memory, _alone) = new_store_to_compact();
+    let disk = (!in_etcd()).then(|| store_at(folder.path()));
+    for store in std::iter::once(memory).chain(disk) {
+        let server = TestServer::on(store.clone());
         let mut models = Models::new(server.connect().await);
         let first = put(&mut models, model("one", 1)).await.revision;
         let second = put(&mut models, model("one", 2)).await.revision;
@@ -353,7 +356,7 @@ async fn import(channel: Channel, count: usize) -> i64 {
 #[tokio::test]
 async fn a_reader_that_takes_nothing_is_dropped_and_the_server_goes_on() {
     let limits = WatchLimits { patience: Duration::from_millis(300), ..WatchLimits::default() };
-    let server = TestServer::with_watch_limits(Arc::new(MemoryStore::new()), limits);
+    let server = TestServer::with_watch_limits(new_store(), limits);
     // On a connection of its own, of which nothing is read meanwhile.
     let mut slow = slow_reader(&server).await;
     let mut models = Models::new(server.connect().await);
@@ -380,7 +383,7 @@ async fn a_reader_that_takes_nothing_is_dropped_and_the_server_goes_on() {
 #[tokio::test]
 async fn a_watch_that_falls_too_far_behind_is_dropped() {
     let limits = WatchLimits { behind_max: 3, ..WatchLimits::default() };
-    let server = TestServer::with_watch_limits(Arc::new(MemoryStore::new()), limits);
+    let server = TestServer::with_watch_limits(new_store(), limits);
     let mut slow = slow_reader(&server).await;
     let mut models = Models::new(server.connect().await);
     import(server.connect().await, 1_000).await;
@@ -399,7 +402,7 @@ async fn a_watch_that_falls_too_far_behind_is_dropped() {
 #[tokio::test]
 async fn a_watch_that_has_lasted_long_is_gone_on_with() {
     let limits = WatchLimits { life: Duration::from_millis(500), ..WatchLimits::default() };
-    let server = TestServer::with_watch_limits(Arc::new(MemoryStore::new()), limits);
+    let server = TestServer::with_watch_limits(new_store(), limits);
     let mut models = Models::new(server.connect().await);
     let mut stream = watch(&mut models, quick("", 0)).await;
     let last = put(&mut models, model("one", 1)).await.revision;
@@ -442,7 +445,7 @@ async fn the_end_of_the_server_ends_watches_at_once() {
 #[tokio::test]
 async fn watches_are_bounded_and_one_that_ends_makes_room() {
     let limits = WatchLimits { watches_max: 2, ..WatchLimits::default() };
-    let server = TestServer::with_watch_limits(Arc::new(MemoryStore::new()), limits);
+    let server = TestServer::with_watch_limits(new_store(), limits);
     let mut models = Models::new(server.connect().await);
     let first = watch(&mut models, quick("", 0)).await;
     let mut second = watch(&mut models, quick("", 0)).await;

@@ -3,6 +3,9 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use weighbridge::store::MemoryStore;
 
 use super::root;
 use crate::harness::TestServer;
@@ -58,7 +61,8 @@ fn is_shown(output: &str, shown: &[String]) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_guide_is_true() {
-    let server = TestServer::in_memory();
+    // The guide shows revisions, which are others in etcd.
+    let server = TestServer::on(Arc::new(MemoryStore::new()));
     drop(server.connect().await);
     let folder = tempfile::tempdir().unwrap();
     let mut commands = 0;
