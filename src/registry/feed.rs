@@ -12,7 +12,7 @@ use super::key::Key;
 use super::once::Requests;
 use super::watch::Changed;
 use super::{Published, day_of_ms, records};
-use crate::catalog::{Change, Snapshot};
+use crate::catalog::{Change, Pending, Snapshot};
 use crate::convert::RecordError;
 use crate::domain::name::{LicenseId, ModelName};
 use crate::store::{Commit, Revision};
@@ -48,7 +48,7 @@ impl Step {
             time_ms: *time_ms,
             about: about.clone(),
             keys,
-            gap: *gap,
+            gap: gap.is_some(),
             after,
             models: OnceLock::new(),
             licenses: OnceLock::new(),
@@ -211,12 +211,31 @@ fn apply(snapshot: &mut Snapshot, commit: &Commit) -> Result<(), RecordError> {
     if commit.revision <= snapshot.revision() {
         return Ok(());
     }
-    let read = changes(snapshot, commit)?;
-    snapshot.apply(commit.revision, read);
+    let Some(written) = &commit.gap else {
+        let read = changes(snapshot, commit)?;
+        snapshot.apply(commit.revision, read);
+        note_day(snapshot, commit);
+        return Ok(());
+    };
+    // Each record is of the revision that wrote it, as everywhere else: by that it is changed.
+    let mut read = Vec::with_capacity(written.len());
+    for (write, written) in commit.writes.iter().zip(written) {
+        let change = records::change(&write.key, write.value.clone(), snapshot.pool())?;
+        read.extend(change.map(|change| (*written, change)));
+    }
+    let mut pending = Pending::default();
+    for (written, change) in read {
+        snapshot.put(written, change, &mut pending);
+    }
+    snapshot.settle(commit.revision, pending);
+    note_day(snapshot, commit);
+    Ok(())
+}
+
+fn note_day(snapshot: &mut Snapshot, commit: &Commit) {
     if let Some(day) = day_of_ms(commit.time_ms) {
         snapshot.set_made_on(day);
     }
-    Ok(())
 }
 
 /// Reads what a commit changes.
@@ -241,7 +260,7 @@ mod tests {
         const FRAMEWORK: &str = include_str!("../../data/openness/mof-1.0.toml");
         let reference = Reference::new(Vocabulary::default(), FRAMEWORK, Publishers::default()).unwrap();
         let after = Arc::new(Snapshot::new(Arc::new(reference)));
-        let commit = Commit { revision: 1, time_ms: 0, about: Bytes::new(), writes: Vec::new(), gap: false };
+        let commit = Commit { revision: 1, time_ms: 0, about: Bytes::new(), writes: Vec::new(), gap: None };
         let step = || Step::new(0, &commit, after.clone());
         recent.keep(step);
         assert!(recent.after(0).is_none());

@@ -113,7 +113,18 @@ impl Requests {
     /// Enters the request that a commit was made for.
     pub(super) fn enter(&self, commit: &Commit) {
         let note = convert::decode_note(&commit.about);
-        let Some(write) = commit.writes.first().filter(|_| !note.request_id.is_empty()) else { return };
+        if note.request_id.is_empty() {
+            return;
+        }
+        let write = match &commit.gap {
+            None => commit.writes.first(),
+            // The note is that of the last of the commits: which write is its own only the revision tells.
+            Some(written) => {
+                let mut own = commit.writes.iter().zip(written).filter(|(_, written)| **written == commit.revision);
+                own.next().filter(|_| own.next().is_none()).map(|(write, _)| write)
+            }
+        };
+        let Some(write) = write else { return };
         let digest = Bytes::from(note.request_digest);
         let done = Done { digest, revision: commit.revision, key: write.key.clone() };
         // A panic elsewhere leaves two tables that are short of one id at most.

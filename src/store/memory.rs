@@ -57,7 +57,7 @@ impl MemoryStore {
         }
         let time_ms = batch.time_ms.max(data.time_ms());
         let Batch { writes, about, serial, .. } = batch;
-        let commit = Arc::new(Commit { revision: data.revision() + 1, time_ms, about, writes, gap: false });
+        let commit = Arc::new(Commit { revision: data.revision() + 1, time_ms, about, writes, gap: None });
         data.serials.note(serial, commit.revision);
         data.append(&commit);
         // Still under the lock, so that subscribers see revisions in order.

@@ -179,8 +179,9 @@ pub struct Commit {
     pub about: Bytes,
     /// What it changed, each key once.
     pub writes: Vec<Write>,
-    /// It stands for all commits since the one that was delivered before it: history went before they were read one by one.
-    pub gap: bool,
+    /// It stands for all commits since the one that was delivered before it, since history went before they were read one by
+    /// one: then these are the revisions of its writes.
+    pub gap: Option<Vec<Revision>>,
 }
 
 /// One version of a key.

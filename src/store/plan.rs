@@ -162,7 +162,7 @@ impl Plan {
         totals.add(&row_key, &row);
         self.rows.push((row_key, row));
         let Batch { about, writes, .. } = batch;
-        self.commits.push(Arc::new(Commit { revision, time_ms, about, writes, gap: false }));
+        self.commits.push(Arc::new(Commit { revision, time_ms, about, writes, gap: None }));
         self.totals = totals;
     }
 }

@@ -131,7 +131,7 @@ impl Reader {
                 let value = if is_put { Some(self.value(&engine, &key, revision)?) } else { None };
                 writes.push(Write { key, value });
             }
-            commits.push(Arc::new(Commit { revision, time_ms, about, writes, gap: false }));
+            commits.push(Arc::new(Commit { revision, time_ms, about, writes, gap: None }));
         }
         Ok(commits)
     }

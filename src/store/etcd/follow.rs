@@ -101,7 +101,7 @@ impl Inner {
             let value = self.value_at(body, revision, self.soon()).await?;
             writes.push(Write { key: key.clone(), value });
         }
-        Ok((Commit { revision, time_ms, about, writes, gap: false }, bodies))
+        Ok((Commit { revision, time_ms, about, writes, gap: None }, bodies))
     }
 
     /// Takes a change in, and tells of it where it is a commit.
@@ -255,10 +255,12 @@ impl Inner {
         let mut known: HashMap<Bytes, Revision> =
             self.mirror().slots.iter().filter(|(_, s)| s.live).map(|(key, slot)| (key.clone(), slot.written)).collect();
         let mut writes = Vec::new();
+        let mut written = Vec::new();
         let mut slots: Vec<(Bytes, Slot)> = Vec::new();
         let mut each = |key: Bytes, slot: Slot, value: Bytes| {
             if slot.live && known.remove(&key) != Some(slot.written) {
                 writes.push(Write { key: key.clone(), value: Some(value) });
+                written.push(slot.written);
             }
             if slot.live || self.keeps_deleted {
                 slots.push((key, slot));
@@ -269,6 +271,7 @@ impl Inner {
         // What is left was deleted; unless its deletion left a row, that was seen above.
         writes.extend(known.into_keys().map(|key| Write { key, value: None }));
         let revision = beside.revision;
+        written.resize(writes.len(), revision);
         {
             let mut mirror = self.mirror();
             let before = mirror.revision;
@@ -282,7 +285,7 @@ impl Inner {
             next.forget(revision);
             *mirror = next;
             let time_ms = mirror.time_ms;
-            let commit = Arc::new(Commit { revision, time_ms, about, writes, gap: true });
+            let commit = Arc::new(Commit { revision, time_ms, about, writes, gap: Some(written) });
             let commits = std::slice::from_ref(&commit);
             self.feed.publish(mirror.head(), if revision > before { commits } else { &[] });
         }
