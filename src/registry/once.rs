@@ -145,6 +145,11 @@ impl Requests {
         }
     }
 
+    /// The revision of a request that was done.
+    pub(super) fn done(&self, id: &str) -> Option<Revision> {
+        self.find(id).map(|done| done.revision)
+    }
+
     fn find(&self, id: &str) -> Option<Done> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).by_id.get(id).cloned()
     }

@@ -9,7 +9,7 @@ use super::{Registry, RegistryError, records};
 use crate::convert;
 use crate::pb::weighbridge::storage::v1::CommitNote;
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
-use crate::store::{Batch, Expect, Revision, Serial, Write};
+use crate::store::{Batch, Expect, Revision, Serial, StoreError, Write};
 
 /// Who writes over the API and the command line without credentials.
 pub const OPERATOR: &str = "operator";
@@ -72,6 +72,12 @@ impl Registry {
         let superseded = self.superseded.read().await;
         if *superseded {
             return Err(RegistryError::Superseded);
+        }
+        // Another replica may have done the same request since it was begun here. What it wrote is either not seen yet by who
+        // made this batch, which does not hold then, or is entered before it is seen.
+        if let Some(done) = self.requests.done(&by.note.request_id) {
+            let key = batch.writes.first().map(|write| write.key.clone()).unwrap_or_default();
+            return Err(StoreError::Conflict { key, expected: None, found: Some(done) }.into());
         }
         let (time_ms, about) = ((self.clock)().as_millisecond(), convert::encode_note(&by.note));
         let revision = self.store.commit(Batch { time_ms, about, ..batch }).await?;
@@ -148,5 +154,24 @@ mod tests {
         }
         let release = format!("builtin/{}", crate::registry::builtin::CATALOG_VERSION);
         assert_eq!(actors, [&*release, "import/records", OPERATOR, OPERATOR]);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_another_replica_has_done_since_is_not_done_again() {
+        let store = Arc::new(MemoryStore::new());
+        let now = Timestamp::from_millisecond(1_800_000_000_123).unwrap();
+        let one = Registry::open(store.clone(), Arc::new(move || now)).await.unwrap();
+        let other = Registry::open(store.clone(), Arc::new(move || now)).await.unwrap();
+        let key = Key::UseProfile("one".into());
+        let put = async |registry: &Registry, seen, id: &str| {
+            let by = By::caller().at_request(id, b"digest");
+            registry.put(&key, Kind::UseProfile(pb::UseProfile::default()), seen, now, &by).await
+        };
+        let done = put(&one, None, "first").await.unwrap();
+        other.wait_for(done).await.unwrap();
+        // It was begun before, and what the first wrote has been seen by now.
+        let again = put(&other, Some(done), "first").await;
+        assert!(matches!(again, Err(RegistryError::Store(StoreError::Conflict { found, .. })) if found == Some(done)));
+        assert!(put(&other, Some(done), "second").await.is_ok());
     }
 }
