@@ -302,7 +302,7 @@ impl DecisionLog {
     /// Lets go of the oldest entries of a shared log, once there are too many. Whoever else does so lets go of the same.
     async fn trim(&self, store: &Arc<dyn Store>, trimming: &tokio::sync::Mutex<()>) {
         let Ok(_alone) = trimming.try_lock() else { return };
-        let oldest: Vec<Write> = {
+        let oldest: Vec<Box<str>> = {
             let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
             if entries.len() <= self.settings.decisions_max {
                 return;
@@ -310,15 +310,17 @@ impl DecisionLog {
             // Some more, so that not every entry lets go of one.
             let most = self.settings.decisions_max;
             let some = (entries.len() - most + most / 10).clamp(1, TRIMMED_AT_ONCE);
-            entries
-                .keys()
-                .take(some)
-                .map(|id| Write { key: id.clone().into_boxed_bytes().into(), value: None })
-                .collect()
+            entries.keys().take(some).cloned().collect()
         };
         let count = oldest.len() as u64;
-        match store.commit(Batch::of(oldest)).await {
-            Ok(_) => drop(self.evicted.fetch_add(count, Ordering::Relaxed)),
+        let writes = oldest.iter().map(|id| Write { key: Bytes::copy_from_slice(id.as_bytes()), value: None });
+        match store.commit(Batch::of(writes)).await {
+            Ok(_) => {
+                self.evicted.fetch_add(count, Ordering::Relaxed);
+                // What another replica let go of while it was added here would be the oldest for ever.
+                let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+                oldest.iter().for_each(|id| drop(entries.remove(id)));
+            }
             // The next entry comes soon.
             Err(error) => tracing::warn!(%error, "the oldest decisions could not be let go of"),
         }
