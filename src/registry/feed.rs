@@ -157,7 +157,7 @@ pub(super) fn start(
     requests: Arc<Requests>,
     recent: Arc<Recent>,
 ) -> (Arc<ArcSwap<Snapshot>>, watch::Receiver<Published>) {
-    let (tell, published) = watch::channel(Published { revision: snapshot.revision(), failed: None });
+    let (tell, published) = watch::channel(Published { revision: snapshot.revision(), ..Published::default() });
     let shared = Arc::new(ArcSwap::from_pointee(snapshot));
     let target = shared.clone();
     let spawned = std::thread::Builder::new()
@@ -177,6 +177,7 @@ fn run(
     requests: &Requests,
     recent: &Recent,
 ) {
+    let mut commits = 0;
     while let Some(first) = changes.blocking_recv() {
         let mut next = target.load_full();
         let mut pending = Some(first);
@@ -192,6 +193,7 @@ fn run(
             }
             requests.enter(&commit);
             if next.revision() > before {
+                commits += 1;
                 recent.keep(|| Step::new(before, &commit, next.clone()));
             }
             pending = changes.try_recv().ok();
@@ -199,7 +201,7 @@ fn run(
         let revision = next.revision();
         target.store(next);
         let stop = failed.is_some();
-        tell.send_replace(Published { revision, failed });
+        tell.send_replace(Published { revision, commits, failed });
         if stop {
             return;
         }

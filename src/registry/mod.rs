@@ -140,6 +140,8 @@ pub struct Registry {
 #[derive(Clone, Debug, Default)]
 struct Published {
     revision: Revision,
+    /// How many commits it has applied since the start.
+    commits: u64,
     /// Why it stopped, if it did.
     failed: Option<String>,
 }

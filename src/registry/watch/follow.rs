@@ -47,12 +47,18 @@ pub(super) fn start<S: Scope>(registry: Arc<Registry>, scope: Arc<S>, start: Sta
         let reader = messages.clone();
         let life = registry.watches.limits.life;
         let mut stopping = registry.watches.stopping.subscribe();
+        let published = registry.published.clone();
+        let (caught_up, commits) = {
+            let published = published.borrow();
+            (published.revision, published.commits)
+        };
         let watch = Watch {
             position: revision,
             told,
             told_time,
-            caught_up: registry.snapshot().revision(),
-            published: registry.published.clone(),
+            caught_up,
+            commits,
+            published,
             beat_at: Instant::now(),
             registry,
             scope,
@@ -85,6 +91,8 @@ struct Watch<S: Scope> {
     told_time: i64,
     /// Where the registry stood at the start: up to it, being behind is no fault of the reader.
     caught_up: Revision,
+    /// The commits until then and those that were told since: revisions have gaps, where others write beside the registry.
+    commits: u64,
     published: watch::Receiver<Published>,
     heartbeat: Duration,
     /// When it has been silent for long enough.
@@ -171,8 +179,8 @@ impl<S: Scope> Watch<S> {
 
     /// The next commit, with the snapshot after it. There is one as long as more is published than was told.
     async fn step(&self, at: &Arc<Snapshot>) -> Result<Arc<Step>, End> {
-        let newest = self.registry.snapshot().revision();
-        if newest.saturating_sub(self.position.max(self.caught_up)) > self.registry.watches.limits.behind_max {
+        let commits = self.published.borrow().commits;
+        if commits.saturating_sub(self.commits) > self.registry.watches.limits.behind_max {
             return Err(End::TooSlow);
         }
         if let Some(step) = self.registry.recent.after(self.position) {
@@ -225,6 +233,7 @@ impl<S: Scope> Watch<S> {
             let partial = left.carried.is_some();
             if !partial {
                 self.position = step.revision;
+                self.commits += u64::from(step.revision > self.caught_up);
                 self.told.store(step.revision, Ordering::Relaxed);
             }
             if changes.is_empty() && silent {

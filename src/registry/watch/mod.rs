@@ -57,7 +57,7 @@ pub struct WatchLimits {
     pub patience: Duration,
     /// How long a watch lasts: whoever goes on with it is asked again who it is.
     pub life: Duration,
-    /// How far a watch may fall behind, in revisions. One that is resumed may start further back.
+    /// How far a watch may fall behind, in commits. One that is resumed may start further back.
     pub behind_max: u64,
 }
 
