@@ -224,27 +224,31 @@ impl Registry {
         };
         let mut built_in = built_in;
         let mut tries = 1;
-        while let Err(error) = registry.sync_builtin(&built_in).await {
-            match error {
+        let is_newest = loop {
+            match registry.sync_builtin(&built_in).await {
+                Ok(is_newest) => break is_newest,
                 // Another replica was first, with the same or with an import: what is stored now is looked at.
-                RegistryError::Store(StoreError::Conflict { .. }) if tries < TRIES_MAX => {
+                Err(RegistryError::Store(StoreError::Conflict { .. })) if tries < TRIES_MAX => {
                     tries += 1;
                     registry.catch_up().await?;
                     let records = registry.store.load().await?.records;
                     let stored = records.into_iter().filter(|record| record.key.starts_with(Key::BUILT_IN));
                     built_in = stored.map(|record| (record.key, record.value)).collect();
                 }
-                error => return Err(error),
+                Err(error) => return Err(error),
             }
+        };
+        if is_newest {
+            registry.remerge().await?;
         }
-        registry.remerge().await?;
         Ok(registry)
     }
 
-    /// Commits the difference between the stored built-in records and this release's as one change.
-    async fn sync_builtin(&self, stored: &HashMap<Bytes, Bytes>) -> Result<(), RegistryError> {
+    /// Commits the difference between the stored built-in records and this release's as one change; `false`: they are of a newer
+    /// release.
+    async fn sync_builtin(&self, stored: &HashMap<Bytes, Bytes>) -> Result<bool, RegistryError> {
         if !self.store.status().writable {
-            return Ok(());
+            return Ok(true);
         }
         let seen = self.snapshot().revision();
         let now = (self.clock)();
@@ -267,7 +271,7 @@ impl Registry {
                     own = builtin::CATALOG_VERSION,
                     "the built-in catalog is of a newer release"
                 );
-                return Ok(());
+                return Ok(false);
             }
         }
         for (key, kind) in &self.builtin.records {
@@ -278,10 +282,10 @@ impl Registry {
             }
         }
         if writes.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         self.commit_serial(writes, seen, &By::of(actor)).await?;
-        Ok(())
+        Ok(true)
     }
 
     /// Waits until everything can be read that was acknowledged anywhere before this call.
