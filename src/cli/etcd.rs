@@ -113,6 +113,8 @@ impl EtcdArguments {
         if self.etcd_prefix.trim_matches('/').is_empty() || !self.etcd_prefix.chars().all(fits) {
             say("--etcd-prefix has letters, digits, `.`, `_`, `-` and `/`");
         }
+        #[cfg(feature = "etcd")]
+        problems.extend(self.options().err().unwrap_or_default());
         problems
     }
 }
