@@ -5,9 +5,7 @@
 //! replicas share: so what is said over the API is said of that store too. Tests take revisions as they come, with gaps.
 //!
 //! ```sh
-//! WEIGHBRIDGE_TEST_STORE=etcd cargo test --features etcd --test it -- \
-//!   access:: admission:: advisor:: as_of:: attest:: catalog:: client:: deployments:: eligibility:: gate:: hostile:: import:: \
-//!   malformed:: normalise:: once:: policies:: query:: records:: revisions:: service:: settings:: traces:: watch::
+//! WEIGHBRIDGE_TEST_STORE=etcd cargo test --features etcd --test it -- NAMES    # those of `.ci/run`
 //! ```
 //!
 //! Those that let go of history have a cluster of their own then, since it is that of a whole cluster. These run on the store
@@ -21,7 +19,7 @@
 //! | `grid`, `cases`, `encoded`, `allocations`, and those of `as_of`, `catalog`, `policies`, `query` without a server | answers of the registry, on whatever store, many times |
 
 #[cfg(feature = "etcd")]
-mod etcd;
+pub mod etcd;
 
 use std::any::Any;
 use std::net::TcpListener;
@@ -138,6 +136,12 @@ impl TestServer {
             Ok(store.map(|store| Arc::new(store) as _))
         });
         Self::run(store, settings, Log::Generations(open), limits, ServerOptions::default())
+    }
+
+    /// One of several replicas: the store and the decision log are in etcd.
+    #[cfg(feature = "etcd")]
+    pub fn sharing(store: Arc<dyn Store>, log: Arc<dyn Store>, settings: LogSettings, limits: WatchLimits) -> Self {
+        Self::run(store, settings, Log::Shared(log), limits, ServerOptions::default())
     }
 
     /// One on a folder, whatever the environment says.

@@ -32,7 +32,7 @@ pub async fn import(channel: Channel, document: &[u8], validate_only: bool) -> R
     Ok(response.into_inner().report.unwrap())
 }
 
-const DOCUMENT: &str = r#"{
+pub const DOCUMENT: &str = r#"{
   "groq": {"id": "groq", "name": "Groq", "npm": "x", "env": ["K"], "doc": "https://groq.com/docs", "models": {
     "meta-llama/Llama-3.3-70B-Instruct": {"id": "meta-llama/Llama-3.3-70B-Instruct", "name": "Llama 3.3 70B",
       "attachment": false, "reasoning": false, "tool_call": true, "release_date": "2024-12-06",

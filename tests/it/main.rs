@@ -45,6 +45,8 @@ mod records;
 mod revisions;
 mod service;
 mod settings;
+#[cfg(feature = "etcd")]
+mod shared;
 mod tidy;
 mod traces;
 mod watch;

@@ -8,18 +8,18 @@ use weighbridge::store::{EtcdOptions, EtcdStore, Store};
 
 use crate::cluster::Cluster;
 
-/// One of all tests of this process, with which it ends.
-fn cluster() -> &'static Cluster {
+/// The one of all tests of this process, with which it ends.
+pub fn cluster() -> &'static Cluster {
     static CLUSTER: OnceLock<Cluster> = OnceLock::new();
     CLUSTER.get_or_init(|| Cluster::start(3))
 }
 
-fn open(options: &EtcdOptions) -> Arc<dyn Store> {
+pub fn open(options: &EtcdOptions) -> Arc<dyn Store> {
     Arc::new(EtcdStore::open(options).unwrap())
 }
 
-/// Below a prefix that nobody has.
-fn anew() -> EtcdOptions {
+/// A store of that cluster, below a prefix that nobody has.
+pub fn anew() -> EtcdOptions {
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     EtcdOptions::new(cluster().endpoints(), format!("new/{}", COUNT.fetch_add(1, Ordering::Relaxed)))
 }
