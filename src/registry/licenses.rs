@@ -231,8 +231,16 @@ impl Registry {
         let created = previous.map(|entry| records::stored(&entry.payload)).transpose()?;
         let created = created.and_then(|(_, times)| times.created).map_or(now, |t| timestamp(&t, now));
         let key = Key::License(Layer::Operator, id.clone());
-        self.put(&key, Kind::License(message), seen, created, &begun.by).await?;
-        self.license(&id.resource_name())
+        let revision = self.put(&key, Kind::License(message.clone()), seen, (created, now), &begun.by).await?;
+        // As it was written: somebody may have changed or deleted it since.
+        Ok(pb::License {
+            origin: records::origin(Layer::Operator),
+            revision: records::wire_revision(revision),
+            etag: records::etag(Layer::Operator, revision),
+            create_time: Some(records::time(created)),
+            update_time: Some(records::time(now)),
+            ..message
+        })
     }
 
     /// Deletes an operator's record.

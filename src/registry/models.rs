@@ -383,12 +383,18 @@ impl Registry {
         let ids = |snapshot: &Snapshot| snapshot.model_entry(&name).map(|entry| entry.record.aliases.clone());
         let before = ids(snapshot);
         let key = Key::Model(Layer::Operator, name.clone());
-        self.put(&key, Kind::Model(message), seen, created, &begun.by).await?;
+        let revision = self.put(&key, Kind::Model(message.clone()), seen, (created, now), &begun.by).await?;
         // New ids may be those of offerings and of what sources state.
         if ids(&self.snapshot()) != before {
             self.remerge().await?;
         }
-        self.model(name.as_str())
+        // As it was written: somebody may have changed or deleted it since.
+        Ok(pb::Model {
+            revision: records::wire_revision(revision),
+            etag: records::etag(Layer::Operator, revision),
+            create_time: Some(records::time(created)),
+            ..preview(message, now)?
+        })
     }
 
     /// Deletes an operator's record.

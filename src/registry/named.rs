@@ -273,10 +273,16 @@ impl Registry {
         }
         let created = previous.as_ref().map(|found| records::stored(found.payload)).transpose()?;
         let created = created.and_then(|(_, times)| times.created).map_or(now, |t| timestamp(&t, now));
-        let name = message.name().clone();
         let seen = previous.map(|found| found.revision);
-        self.put(&T::key(id), message.kind(), seen, created, &begun.by).await?;
-        self.named(&self.snapshot(), &name)
+        let revision = self.put(&T::key(id), message.clone().kind(), seen, (created, now), &begun.by).await?;
+        // As it was written: somebody may have changed or deleted it since.
+        message.set_output(Some(Output {
+            revision: records::wire_revision(revision),
+            etag: records::etag(Layer::Operator, revision),
+            created: Some(records::time(created)),
+            updated: Some(records::time(now)),
+        }));
+        Ok(message)
     }
 
     /// Deletes a record.

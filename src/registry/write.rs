@@ -85,16 +85,17 @@ impl Registry {
         Ok(revision)
     }
 
-    /// Writes one record of the operator's layer, if nobody changed it since `seen`.
+    /// Writes one record of the operator's layer, if nobody changed it since `seen`. The times are when it was first written and
+    /// when it is now.
     pub(super) async fn put(
         &self,
         key: &Key,
         kind: Kind,
         seen: Option<Revision>,
-        created: Timestamp,
+        (created, now): (Timestamp, Timestamp),
         by: &By,
     ) -> Result<Revision, RegistryError> {
-        let value = records::record(kind, &by.note.actor, created, (self.clock)());
+        let value = records::record(kind, &by.note.actor, created, now);
         self.write(key.bytes(), Some(value), seen, by).await
     }
 
