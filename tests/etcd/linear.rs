@@ -36,6 +36,8 @@ pub enum Told {
     Missing,
     /// Not updated or deleted: it has another etag.
     Mismatch,
+    /// Not done: somebody else was quicker. It is there, where it was to be created; else it is gone or has another etag.
+    Changed,
     /// The etag read, or none when it is not there.
     Saw(Option<u64>),
     /// An error. A write may have happened or not, at any time after it was asked.
@@ -110,6 +112,8 @@ impl State {
             (Asked::Update { etag } | Asked::Delete { etag }, Told::Mismatch) => {
                 self != State::Absent && self != State::Etag(etag)
             }
+            (Asked::Create, Told::Changed) => self != State::Absent,
+            (Asked::Update { etag } | Asked::Delete { etag }, Told::Changed) => self != State::Etag(etag),
             _ => false,
         }
     }
@@ -929,6 +933,11 @@ mod tests {
                     }
                     _ => false,
                 },
+                Told::Changed => match asked {
+                    Asked::Update { etag: asked } | Asked::Delete { etag: asked } => etag != Some(asked),
+                    Asked::Create => etag.is_some(),
+                    Asked::Read => false,
+                },
                 Told::Unknown | Told::Written(_) => false,
             };
             is_next
@@ -969,6 +978,7 @@ mod tests {
                     Asked::Create => Told::Written(write(&mut dice)),
                     _ if dice.percent(20) => Told::Missing,
                     _ if dice.percent(20) => Told::Mismatch,
+                    _ if dice.percent(20) => Told::Changed,
                     Asked::Delete { .. } if dice.percent(50) => Told::Written(0),
                     _ => Told::Written(write(&mut dice)),
                 };
