@@ -93,7 +93,9 @@ impl EtcdArguments {
                 say(&format!("--etcd-endpoints: `{endpoint}` is no URL: write http://HOST:2379 or https://HOST:2379"));
                 continue;
             };
-            if rest.is_empty() || rest.contains(|c: char| c.is_whitespace() || c == '/') {
+            if rest.contains('@') {
+                say("--etcd-endpoints hold no user and no password: write --etcd-user and --etcd-password-file");
+            } else if rest.is_empty() || rest.contains(|c: char| c.is_whitespace() || c == '/') {
                 say(&format!("--etcd-endpoints: `{endpoint}` is not a host and a port: write http://HOST:2379"));
             }
         }

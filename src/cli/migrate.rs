@@ -14,12 +14,14 @@ use super::output::{Output, note};
 use super::{Failure, REGISTRY_STORE};
 use crate::convert;
 use crate::pb::weighbridge::storage::v1::CommitNote;
-use crate::store::{Batch, Beginning, Record, SledOptions, SledStore, Store, Write, holds_a_store};
+use crate::store::{Batch, Beginning, Expect, Record, Revision, SledOptions, SledStore, Store, Write, holds_a_store};
 
 /// What is said of the commit that brings everything in.
 const ACTOR: &str = "migrate";
 /// What the decision log is called.
 const DECISION_LOG: &str = "decisions";
+/// What to do with a target that is not whole.
+const CLEAR: &str = "Remove what was written (the directory, or the keys of the prefix: `etcdctl del --prefix PREFIX/`) and begin again";
 /// Decisions of a commit.
 const DECISIONS_AT_ONCE: usize = 1_000;
 
@@ -79,6 +81,7 @@ pub(super) async fn run(arguments: MigrateArguments, out: &Output) -> Result<u8,
         return Err(Failure::usage(problems.join("\n")));
     }
     let source = source(&from, &etcd)?;
+    let before = source.revisions().await?;
     let registry = load(&*source.registry).await?;
     let mut decisions = Vec::new();
     for store in &source.decisions {
@@ -102,13 +105,14 @@ pub(super) async fn run(arguments: MigrateArguments, out: &Output) -> Result<u8,
     }
     // The last, so that a store with records is a whole one.
     commit(&*target.registry, &registry).await?;
+    if source.revisions().await? != before {
+        return Err(Failure::new(format!("the source was written to meanwhile: stop what runs on it. {CLEAR}")));
+    }
     let mut report = Vec::new();
     for (label, copied, store) in [(REGISTRY_STORE, &registry, &target.registry), (DECISION_LOG, &decisions, log)] {
         let (before, after) = (digest(copied), digest(&load(&**store).await?));
         if before != after {
-            return Err(Failure::new(format!(
-                "{label}: what was written is not what was read: clear the store and begin again"
-            )));
+            return Err(Failure::new(format!("{label}: what was written is not what was read. {CLEAR}")));
         }
         report.push((label, copied.len(), after));
     }
@@ -124,6 +128,17 @@ pub(super) async fn run(arguments: MigrateArguments, out: &Output) -> Result<u8,
     }
     out.line(&format!("history starts at revision {}", target.registry.status().revision))?;
     Ok(0)
+}
+
+impl Stores {
+    /// How far each has come.
+    async fn revisions(&self) -> Result<Vec<Revision>, Failure> {
+        let mut revisions = Vec::new();
+        for store in self.decisions.iter().chain([&self.registry]) {
+            revisions.push(opened(store.sync().await)?);
+        }
+        Ok(revisions)
+    }
 }
 
 fn source(place: &Place, etcd: &EtcdArguments) -> Result<Stores, Failure> {
@@ -181,7 +196,10 @@ async fn commit(store: &dyn Store, records: &[Record]) -> Result<(), Failure> {
     let write = |record: &Record| Write { key: record.key.clone(), value: Some(record.value.clone()) };
     let about = convert::encode_note(&CommitNote { actor: ACTOR.to_owned(), ..CommitNote::default() });
     let time_ms = Timestamp::now().as_millisecond();
-    opened(store.commit(Batch { time_ms, about, ..Batch::of(records.iter().map(write)) }).await).map(|_| ())
+    // So that it can be tried again when it is not known whether it was done.
+    let expect = records.first().map(|record| Expect { key: record.key.clone(), revision: None });
+    let expect = expect.into_iter().collect();
+    opened(store.commit(Batch { time_ms, about, expect, ..Batch::of(records.iter().map(write)) }).await).map(|_| ())
 }
 
 /// SHA-256 of all keys and values in order, each after its length; in hexadecimal digits.

@@ -19,6 +19,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often it is noted that there was nothing to tell.
 const NOTED_EVERY: Duration = Duration::from_secs(60);
 
+/// How far back it goes.
+const PAST_SECONDS_MAX: i64 = 365 * 86_400;
+
 /// How far has been told: a revision, and a time in seconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Position {
@@ -45,7 +48,11 @@ impl Registry {
             match self.store.lead(TASK).await {
                 Ok(Some(lead)) => {
                     tracing::info!("this replica announces changes of verdicts");
-                    if let Err(error) = self.announce_while(&*lead).await {
+                    let Err(error) = self.announce_while(&*lead).await else { continue };
+                    if matches!(error, RegistryError::Stopping { .. }) {
+                        return;
+                    }
+                    {
                         tracing::warn!(%error, "this replica announces nothing any more");
                     }
                 }
@@ -56,7 +63,7 @@ impl Registry {
         }
     }
 
-    /// Whether this replica has the lead of nothing is not asked: its notes are refused once another one has it.
+    /// Announces until something goes wrong, which losing the lead is: notes are refused then.
     async fn announce_while(self: &Arc<Self>, lead: &dyn Lead) -> Result<(), RegistryError> {
         let mut position = Position::read(&lead.noted());
         let mut noted = Instant::now();
@@ -74,9 +81,11 @@ impl Registry {
             position = Some(from);
             let request = pb::WatchDeploymentsRequest {
                 start_revision: from.revision,
-                // Clocks of replicas differ.
-                start_time: (from.revision > 0)
-                    .then(|| prost_types::Timestamp { seconds: from.time.min(now), nanos: 0 }),
+                // Clocks of replicas differ, and nobody may ask for more than a year.
+                start_time: (from.revision > 0).then(|| prost_types::Timestamp {
+                    seconds: from.time.clamp(now - PAST_SECONDS_MAX, now),
+                    nanos: 0,
+                }),
                 ..Default::default()
             };
             let mut told = match self.watch_deployments(request).await {
@@ -103,6 +112,10 @@ impl Registry {
                     Err(RegistryError::WatchTooOld { .. } | RegistryError::WatchTooSlow { .. }) => break,
                     Err(error) => return Err(error),
                 };
+                if !response.changes.is_empty() {
+                    // Refused where another replica has the lead by now, and tells it.
+                    lead.note(position.unwrap_or(from).bytes()).await?;
+                }
                 for change in &response.changes {
                     self.tell(response.revision, change);
                 }

@@ -56,9 +56,9 @@ impl Registry {
         Call::decided(revision, decision.verdict);
     }
 
-    /// A lost overlay would let a milder record show through: what is left answers no check.
+    /// A lost overlay would let a milder record show through: what is left answers no check, nor does what is too old.
     pub(super) fn check_complete(&self) -> Result<(), RegistryError> {
-        if self.incomplete { Err(RegistryError::Incomplete) } else { Ok(()) }
+        if self.incomplete { Err(RegistryError::Incomplete) } else { self.check_fresh() }
     }
 
     /// When the use happens, in seconds since 1970.

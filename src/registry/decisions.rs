@@ -326,6 +326,17 @@ impl DecisionLog {
         }
     }
 
+    /// Refuses where what other replicas have added lately may not be known.
+    fn check_fresh(&self) -> Result<(), RegistryError> {
+        match &self.keeping {
+            Keeping::Generations { .. } => Ok(()),
+            Keeping::Shared { store, .. } => match store.staleness() {
+                Some(staleness) if staleness.is_too_old() => Err(RegistryError::Stale { staleness }),
+                _ => Ok(()),
+            },
+        }
+    }
+
     fn status(&self) -> LogStatus {
         LogStatus {
             settings: self.settings,
@@ -434,6 +445,7 @@ impl Registry {
     /// A bad name, not there, or no log is kept.
     pub fn decision(&self, name: &str) -> Result<pb::Decision, RegistryError> {
         let log = self.decision_log.as_ref().ok_or(RegistryError::NoDecisionLog)?;
+        log.check_fresh()?;
         let Some(id) = name.strip_prefix("decisions/").filter(|id| is_segment(id)) else {
             let description = format!("`{}` is no decision name: write `decisions/{{id}}`", shown(name));
             return Err(RegistryError::Invalid(vec![violation("name", description)]));
@@ -451,6 +463,7 @@ impl Registry {
     /// No log is kept.
     pub(super) fn newest_decisions(&self, most: usize) -> Result<Vec<pb::Decision>, RegistryError> {
         let log = self.decision_log.as_ref().ok_or(RegistryError::NoDecisionLog)?;
+        log.check_fresh()?;
         let payloads: Vec<Bytes> = {
             let entries = log.entries.read().unwrap_or_else(PoisonError::into_inner);
             entries.values().rev().take(most).map(|entry| entry.payload.clone()).collect()
@@ -469,6 +482,7 @@ impl Registry {
         page: &PageRequest,
     ) -> Result<pb::ListDecisionsResponse, RegistryError> {
         let log = self.decision_log.as_ref().ok_or(RegistryError::NoDecisionLog)?;
+        log.check_fresh()?;
         let size = page.size()?;
         let mut violations = Vec::new();
         if !model.is_empty()

@@ -188,9 +188,11 @@ impl Registry {
         if let Some(day) = day_of_ms(status.time_ms).filter(|_| status.revision > 0) {
             snapshot.set_made_on(day);
         }
+        let loaded_at = snapshot.revision();
         let (snapshot, published) = feed::start(snapshot, changes, requests.clone(), recent.clone());
         let started = clock();
-        let incomplete = status.problem.is_some();
+        // Where a store is shared a problem is one of the moment: what was loaded is whole.
+        let incomplete = status.problem.is_some() && status.staleness.is_none();
         let importing = Arc::default();
         let decision_log = None;
         let pinned = list::Pinned::default();
@@ -222,17 +224,22 @@ impl Registry {
             opened,
             fresh_us: AtomicU64::new(0),
         };
-        let mut built_in = built_in;
+        let (mut built_in, mut seen) = (built_in, loaded_at);
+        if registry.store.staleness().is_some() {
+            // Not without the others: another one may be about to write the same.
+            registry.catch_up().await?;
+        }
         let mut tries = 1;
         let is_newest = loop {
-            match registry.sync_builtin(&built_in).await {
+            match registry.sync_builtin(&built_in, seen).await {
                 Ok(is_newest) => break is_newest,
                 // Another replica was first, with the same or with an import: what is stored now is looked at.
                 Err(RegistryError::Store(StoreError::Conflict { .. })) if tries < TRIES_MAX => {
                     tries += 1;
                     registry.catch_up().await?;
-                    let records = registry.store.load().await?.records;
-                    let stored = records.into_iter().filter(|record| record.key.starts_with(Key::BUILT_IN));
+                    let contents = registry.store.load().await?;
+                    seen = contents.revision;
+                    let stored = contents.records.into_iter().filter(|record| record.key.starts_with(Key::BUILT_IN));
                     built_in = stored.map(|record| (record.key, record.value)).collect();
                 }
                 Err(error) => return Err(error),
@@ -244,16 +251,15 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Commits the difference between the stored built-in records and this release's as one change; `false`: they are of a newer
+    /// Commits the difference between the built-in records as they were stored at a revision and this release's as one change; `false`: they are of a newer
     /// release.
-    async fn sync_builtin(&self, stored: &HashMap<Bytes, Bytes>) -> Result<bool, RegistryError> {
-        if !self.store.status().writable {
+    async fn sync_builtin(&self, stored: &HashMap<Bytes, Bytes>, seen: Revision) -> Result<bool, RegistryError> {
+        let is_shared = self.store.staleness().is_some();
+        if !is_shared && !self.store.status().writable {
             return Ok(true);
         }
-        let seen = self.snapshot().revision();
         let now = (self.clock)();
         let actor = format!("builtin/{}", builtin::CATALOG_VERSION);
-        let is_shared = self.store.staleness().is_some();
         let mut kept: HashMap<Bytes, Kind> = HashMap::new();
         let mut writes = Vec::new();
         for (key, value) in stored {

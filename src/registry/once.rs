@@ -350,8 +350,10 @@ impl Registry {
                 Err(StoreError::Compacted { .. }) => return Ok(()),
                 commits => commits?,
             };
-            commits.iter().for_each(|commit| self.requests.enter(commit));
-            let found: usize = commits.iter().map(|commit| commit.writes.len()).sum();
+            // Where there are gaps, those after it were looked at already.
+            let commits = || commits.iter().filter(|commit| commit.revision <= end);
+            commits().for_each(|commit| self.requests.enter(commit));
+            let found: usize = commits().map(|commit| commit.writes.len()).sum();
             (looked_at, writes, end) = (looked_at + (end - start), writes + found, start);
             // Large commits are read one by one, small ones many at once.
             at_once = if found > 4_096 { 1 } else { (2 * at_once).min(512) };

@@ -62,11 +62,16 @@ impl Registry {
 
     /// How old the snapshot may be; `None`: nobody else writes the store.
     fn staleness(&self) -> Option<Staleness> {
-        let staleness = self.store.staleness()?;
+        // Before it is asked: what passes between the two makes it older, not younger.
         let now = self.opened.elapsed();
+        let staleness = self.store.staleness()?;
         if self.snapshot.load().revision() >= staleness.revision {
             let Some(fresh) = now.checked_sub(staleness.age) else { return Some(staleness) };
-            self.fresh_us.fetch_max(u64::try_from(fresh.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+            let fresh = u64::try_from(fresh.as_micros()).unwrap_or(u64::MAX);
+            // Looked at first: every call of every thread comes by here.
+            if fresh > self.fresh_us.load(Ordering::Relaxed) {
+                self.fresh_us.fetch_max(fresh, Ordering::Relaxed);
+            }
         }
         // What was delivered and is not in the snapshot yet does not count.
         let fresh = Duration::from_micros(self.fresh_us.load(Ordering::Relaxed));

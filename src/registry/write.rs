@@ -166,7 +166,7 @@ mod tests {
         let key = Key::UseProfile("one".into());
         let put = async |registry: &Registry, seen, id: &str| {
             let by = By::caller().at_request(id, b"digest");
-            registry.put(&key, Kind::UseProfile(pb::UseProfile::default()), seen, now, &by).await
+            registry.put(&key, Kind::UseProfile(pb::UseProfile::default()), seen, (now, now), &by).await
         };
         let done = put(&one, None, "first").await.unwrap();
         other.wait_for(done).await.unwrap();

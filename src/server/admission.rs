@@ -100,9 +100,6 @@ impl Admission {
         let Some(told) = self.told.load_full() else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "the catalog is being loaded\n");
         };
-        if let Err(stale) = told.registry.check_fresh() {
-            return text(StatusCode::SERVICE_UNAVAILABLE, &format!("{stale}\n"));
-        }
         let Ok(Ok(_turn)) = timeout(TURN_TIME, self.bodies.acquire()).await else {
             return text(StatusCode::SERVICE_UNAVAILABLE, "too many documents are on their way\n");
         };

@@ -70,7 +70,7 @@ pub(super) async fn restore(
     stream: Streaming<pb::RestoreRequest>,
 ) -> Answer<pb::RestoreResponse> {
     let Some(target) = target else {
-        let text = "the registry keeps its records in memory: there is nothing to restore into";
+        let text = "the registry keeps its records in no directory: there is nothing to restore into (into etcd: `weighbridge migrate`)";
         return Err(failed_precondition(text, "NO_DATA_DIRECTORY"));
     };
     // A task of its own: a client that goes away must not leave it half done.

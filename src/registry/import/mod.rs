@@ -131,7 +131,8 @@ impl Registry {
         let snapshot = self.snapshot();
         let seen = snapshot.revision();
         let nothing = snapshot.source_records().next().is_none() && snapshot.offering_counts().0 == 0;
-        if nothing || !self.store.status().writable {
+        let is_read_only = self.store.staleness().is_none() && !self.store.status().writable;
+        if nothing || is_read_only {
             return Ok(());
         }
         let builtin = self.builtin.clone();

@@ -134,6 +134,7 @@ impl<S: Scope> Watch<S> {
             // What was committed meanwhile stands before what time has brought.
             let (now, published) = (self.now(), self.published.borrow().revision);
             if published <= self.position {
+                self.registry.check_fresh()?;
                 self.pass(&at, now).await?;
             }
             if Instant::now() >= self.beat_at {
@@ -256,6 +257,8 @@ impl<S: Scope> Watch<S> {
 
     /// Says that it is alive, and how far everything has been told.
     async fn beat(&mut self) -> Result<(), End> {
+        // Not of a replica that does not know what is told elsewhere.
+        self.registry.check_fresh()?;
         let (revision, told_time) = (records::wire_revision(self.position), self.told_time);
         let head = Head { revision, told_time, ..Head::default() };
         self.send(Some(self.position), S::response(head, Vec::new())).await

@@ -208,6 +208,7 @@ impl Registry {
 
     /// When a revision was made, in seconds since 1970; of one whose commit is no longer kept, the oldest time that is.
     async fn time_of(&self, revision: Revision) -> Result<i64, RegistryError> {
+        let revision = self.store.commit_at(revision).await?;
         let commits = match self.store.changes_since(revision.saturating_sub(1), 1).await {
             Ok(commits) => commits,
             Err(crate::store::StoreError::Compacted { .. }) => Vec::new(),

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use bytes::Bytes;
-use etcd_client::{Event, EventType, GetOptions, WatchOptions};
+use etcd_client::{Event, EventType, GetOptions, Txn, TxnOp, TxnOpResponse, WatchOptions};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use super::layout::{Body, Head, Id, Keys, Row};
@@ -19,11 +19,13 @@ use crate::store::{Commit, Revision, StoreError, Write};
 /// How often it is asked how far the cluster has come.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// How long a watch may say nothing when it was asked to.
-pub(super) const SILENCE: Duration = Duration::from_secs(2);
+const SILENCE: Duration = Duration::from_secs(2);
 /// How often a watch is asked to say how far it is.
 const PROGRESS_EVERY: Duration = Duration::from_millis(500);
-/// How long a watch may lag behind what is known of the cluster.
+/// How long a watch may lag behind what is known of the cluster without coming further.
 const LAG: Duration = Duration::from_secs(1);
+/// The longest that such patience grows, where a watch comes no further again and again: etcd reads all that has changed first.
+pub(super) const PATIENCE_MAX: Duration = Duration::from_secs(60);
 /// Before a watch is opened again.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How often it is looked how far back history goes, and what is left over is cleared away.
@@ -37,7 +39,9 @@ pub(super) struct Change {
     pub(super) revision: Revision,
     pub(super) head: Option<Head>,
     rows: Vec<(Bytes, Option<Row>)>,
-    staged: bool,
+    /// How often the marks were written.
+    head_version: i64,
+    fold_version: i64,
     /// Rows were put elsewhere; of this commit those are all.
     fold: Option<Option<Id>>,
     serials: Vec<Bytes>,
@@ -60,12 +64,12 @@ pub(super) fn changes(inner: &Inner, events: &[Event]) -> Result<Vec<Change>, St
             }
         } else if kv.key() == keys.head() {
             let head = Head::decode(kv.key(), kv.value()).ok_or_else(|| inner.damaged("a commit"))?;
-            change.head = Some(head);
+            (change.head, change.head_version) = (Some(head), kv.version());
         } else if kv.key() == keys.staged() {
-            change.staged = true;
+            // With each commit that is staged.
         } else if kv.key() == keys.fold() {
             let bytes = super::layout::unseal(kv.key(), kv.value()).ok_or_else(|| inner.damaged("a mark"))?;
-            change.fold = Some(Id::read(bytes));
+            (change.fold, change.fold_version) = (Some(Id::read(bytes)), kv.version());
         } else if let Some(name) = kv.key().strip_prefix(keys.serials().as_slice()) {
             change.serials.push(Bytes::copy_from_slice(name));
         } else {
@@ -82,6 +86,19 @@ enum End {
     Again(String),
     /// History went before it was read.
     Compacted(Revision),
+    /// A change was left out: etcd before 3.4.31 does that to a watch that history overtakes while it waits.
+    Missed,
+}
+
+/// How far the cluster has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Marks {
+    /// The last revision that changed what is watched.
+    pub(super) newest: Revision,
+    /// That of the layout's own key.
+    pub(super) format: Revision,
+    pub(super) head_version: i64,
+    pub(super) fold_version: i64,
 }
 
 impl Inner {
@@ -92,29 +109,36 @@ impl Inner {
             return Err(self.damaged("a change that is no commit").into());
         };
         let bodies: Vec<(Bytes, Body)> = if parts > 0 {
-            self.stage_at(id, parts, revision, self.soon()).await?
+            self.stage_at(id, parts, revision).await?
         } else {
             rows.into_iter().map(|(key, row)| (key, row.map_or(Body::Deleted, |row| row.body))).collect()
         };
         let mut writes = Vec::with_capacity(bodies.len());
         for (key, body) in &bodies {
-            let value = self.value_at(body, revision, self.soon()).await?;
+            let value = self.value_at(body, revision).await?;
             writes.push(Write { key: key.clone(), value });
         }
         Ok((Commit { revision, time_ms, about, writes, gap: None }, bodies))
     }
 
-    /// Takes a change in, and tells of it where it is a commit.
-    async fn take_in(&self, change: Change) -> Result<(), Trouble> {
+    /// Takes a change in, and tells of it where it is a commit; `false`: it is not the next one.
+    async fn take_in(&self, change: Change) -> Result<bool, Trouble> {
         let revision = change.revision;
-        if revision <= self.mirror().applied {
-            return Ok(());
+        {
+            let mirror = self.mirror();
+            if revision <= mirror.applied {
+                return Ok(true);
+            }
+            let head_follows = change.head.is_none() || change.head_version == mirror.head_version + 1;
+            if !head_follows || change.fold.is_some() && change.fold_version != mirror.fold_version + 1 {
+                return Ok(false);
+            }
         }
         let Some(head) = &change.head else {
             self.take_in_rows(change);
-            return Ok(());
+            return Ok(true);
         };
-        let (id, parts, staged, serials) = (head.id, head.parts, change.staged, change.serials.clone());
+        let (id, parts, serials, head_version) = (head.id, head.parts, change.serials.clone(), change.head_version);
         let (commit, bodies) = self.commit_of(change).await?;
         let commit = Arc::new(commit);
         {
@@ -124,13 +148,12 @@ impl Inner {
                 mirror.note(key, body, revision, row, self.keeps_deleted);
             }
             (mirror.applied, mirror.revision, mirror.time_ms) = (revision, revision, commit.time_ms);
-            if staged {
-                mirror.staged = revision;
-            }
+            mirror.head_version = head_version;
             for name in serials {
                 mirror.serials.insert(name, revision);
             }
             if parts > 0 {
+                mirror.staged = revision;
                 let rows = Arc::new(bodies.into_iter().collect());
                 mirror.unfolded = Some(Unfolded { id, revision, rows });
             }
@@ -140,12 +163,12 @@ impl Inner {
             self.answer(id, revision);
         }
         self.reached(revision);
-        Ok(())
+        Ok(true)
     }
 
     /// Rows that are elsewhere now, or are cleared away.
     fn take_in_rows(&self, change: Change) {
-        let Change { revision, rows, fold, .. } = change;
+        let Change { revision, rows, fold, fold_version, .. } = change;
         {
             let mut mirror = self.mirror();
             for (key, row) in rows {
@@ -160,13 +183,15 @@ impl Inner {
                     None => {
                         if mirror.slots.get(&key).is_some_and(|slot| !slot.live) {
                             mirror.slots.remove(&key);
+                        } else if let Some(slot) = mirror.slots.get_mut(&key) {
+                            slot.row = 0;
                         }
                     }
                 }
             }
             mirror.applied = revision;
             if let Some(done) = fold {
-                mirror.fold = revision;
+                (mirror.fold, mirror.fold_version) = (revision, fold_version);
                 if mirror.unfolded.as_ref().is_some_and(|unfolded| Some(unfolded.id) == done) {
                     mirror.unfolded = None;
                 }
@@ -177,13 +202,17 @@ impl Inner {
 
     /// Follows the cluster until the store is closed.
     pub(super) async fn follow(self: Arc<Self>) {
+        let (mut patience, mut before) = (SILENCE, 0);
         loop {
-            let end = self.watch().await.unwrap_or_else(|trouble| {
+            let end = self.watch(patience).await.unwrap_or_else(|trouble| {
                 if let Trouble::Store(error) = &trouble {
                     tracing::error!(%error, "what etcd tells cannot be taken in: it is tried again");
                 }
                 End::Again(trouble.error().to_string())
             });
+            let applied = self.mirror().applied;
+            patience = if applied > before { SILENCE } else { (patience * 2).min(PATIENCE_MAX) };
+            before = applied;
             match end {
                 End::Again(why) => {
                     tracing::debug!(why, "the watch of etcd is opened again");
@@ -195,20 +224,37 @@ impl Inner {
                         revision = at,
                         "etcd let go of history before it was read: everything is read again"
                     );
-                    while let Err(trouble) = self.read_again(at).await {
-                        let again = matches!(&trouble, Trouble::Fault(Fault::Compacted));
-                        tracing::warn!(error = %trouble.error(), "etcd could not be read again yet");
-                        if again {
-                            break;
-                        }
-                        sleep(LAG).await;
-                    }
+                    self.begin_again(Some(at)).await;
+                }
+                End::Missed => {
+                    tracing::error!("etcd left out a change: everything is read again; it is to be 3.4.31 or later");
+                    self.begin_again(None).await;
                 }
             }
         }
     }
 
-    async fn watch(&self) -> Result<End, Trouble> {
+    /// Reads everything again, at a revision or the newest, until it is read or the watch is to be tried again.
+    async fn begin_again(&self, at: Option<Revision>) {
+        loop {
+            let read = match at {
+                Some(at) => self.read_again(at).await,
+                None => match self.newest().await {
+                    Ok(newest) => self.read_again(newest).await,
+                    Err(error) => Err(error.into()),
+                },
+            };
+            let Err(trouble) = read else { return };
+            let is_gone = matches!(&trouble, Trouble::Fault(Fault::Compacted));
+            tracing::warn!(error = %trouble.error(), "etcd could not be read again yet");
+            if is_gone || self.broken.load(Ordering::SeqCst) {
+                return;
+            }
+            sleep(LAG).await;
+        }
+    }
+
+    async fn watch(&self, patience: Duration) -> Result<End, Trouble> {
         let start = self.mirror().applied + 1;
         let prefix = self.keys.watched();
         let options = WatchOptions::new().with_range(Keys::end(&prefix)).with_start_revision(wire(start));
@@ -223,13 +269,14 @@ impl Inner {
             let message = tokio::select! {
                 message = stream.message() => message.map_err(|error| fault("etcd", &error))?,
                 _ = ask.tick() => {
-                    if heard.elapsed() > SILENCE {
+                    if heard.elapsed() > patience {
                         return Ok(End::Again("it says nothing".to_owned()));
                     }
                     stream.request_progress().await.map_err(|error| fault("etcd", &error))?;
                     continue;
                 }
                 () = self.lagging.notified() => return Ok(End::Again("it lags behind".to_owned())),
+                () = self.missed.notified() => return Ok(End::Missed),
             };
             let Some(message) = message else { return Ok(End::Again("it ended".to_owned())) };
             if message.compact_revision() > 0 {
@@ -239,7 +286,9 @@ impl Inner {
                 return Ok(End::Again(format!("it was ended: {}", message.cancel_reason())));
             }
             for change in changes(self, message.events())? {
-                self.take_in(change).await?;
+                if !self.take_in(change).await? {
+                    return Ok(End::Missed);
+                }
             }
             // Reading what is staged takes its time.
             heard = Instant::now();
@@ -248,9 +297,13 @@ impl Inner {
 
     /// Reads everything at the oldest revision there is, and tells what differs from what was known as one commit.
     async fn read_again(&self, at: Revision) -> Result<(), Trouble> {
-        let Beside { mirror: beside, about } = self.beside(at, self.soon()).await?;
+        let Beside { mirror: beside, about } = self.beside(at).await?;
         if beside.format != self.mirror().format {
             return Err(self.damaged("the store was begun anew: restart the replica").into());
+        }
+        if beside.revision < self.mirror().revision {
+            self.break_off("etcd has lost what it acknowledged, which is served still: restart the replica");
+            return Err(self.damaged("it is behind what was known").into());
         }
         let mut known: HashMap<Bytes, Revision> =
             self.mirror().slots.iter().filter(|(_, s)| s.live).map(|(key, slot)| (key.clone(), slot.written)).collect();
@@ -281,6 +334,7 @@ impl Inner {
                 next.bytes += if slot.live { key.len() as u64 + slot.size } else { 0 };
                 next.slots.insert(key, slot);
             }
+            // Nothing before it was told one by one.
             (next.compacted, next.floor, next.floor_time_ms) = (at, next.revision, next.time_ms);
             next.forget(revision);
             *mirror = next;
@@ -288,6 +342,7 @@ impl Inner {
             let commit = Arc::new(Commit { revision, time_ms, about, writes, gap: Some(written) });
             let commits = std::slice::from_ref(&commit);
             self.feed.publish(mirror.head(), if revision > before { commits } else { &[] });
+            self.answer_none();
         }
         self.reached(at);
         Ok(())
@@ -297,39 +352,50 @@ impl Inner {
     pub(super) async fn probe(self: Arc<Self>) {
         let mut ticks = interval(PROBE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut failed, mut behind) = (0, None::<Instant>);
+        let mut failed = 0;
+        // Since when the watch has come no further, how far that is, and how long that may last.
+        let (mut behind, mut last, mut patience) = (None::<Instant>, 0, LAG);
         loop {
             ticks.tick().await;
             let asked = Instant::now();
-            match self.newest_change(asked + LAG).await {
-                Ok((newest, format)) => {
+            // What the watch has told of is committed.
+            let known = {
+                let mirror = self.mirror();
+                mirror.revision.max(mirror.fold)
+            };
+            match self.marks(asked + LAG).await {
+                Ok(marks) => {
                     failed = 0;
-                    if format != self.mirror().format {
+                    if marks.format != self.mirror().format {
                         self.break_off("the store was begun anew: restart the replica");
-                        continue;
-                    }
-                    if newest < self.mirror().applied && !self.is_ahead(newest) {
+                    } else if marks.newest < known {
                         self.break_off(
                             "etcd has lost what it acknowledged, which is served still: restart the replica",
                         );
-                        continue;
                     }
-                    self.feed.recover_from_hang();
                     if self.broken.load(Ordering::SeqCst) {
                         continue;
                     }
-                    let (applied, revision) = {
+                    self.feed.recover_from_hang();
+                    let (applied, revision, missed) = {
                         let mirror = self.mirror();
-                        (mirror.applied, mirror.revision)
+                        let missed =
+                            mirror.head_version < marks.head_version || mirror.fold_version < marks.fold_version;
+                        (mirror.applied, mirror.revision, missed)
                     };
-                    if applied >= newest {
-                        behind = None;
+                    if applied >= marks.newest && missed {
+                        self.missed.notify_one();
+                    } else if applied >= marks.newest {
+                        (behind, patience) = (None, LAG);
                         self.fresh_as_of(asked, revision);
-                    } else if behind.get_or_insert(asked).elapsed() > LAG {
+                    } else if applied > last {
+                        (behind, patience) = (Some(asked), LAG);
+                    } else if behind.get_or_insert(asked).elapsed() > patience {
                         // A watch may be dead without knowing it.
                         self.lagging.notify_one();
-                        behind = None;
+                        (behind, patience) = (None, (patience * 2).min(PATIENCE_MAX));
                     }
+                    last = applied;
                 }
                 Err(fault) => {
                     failed += 1;
@@ -350,26 +416,36 @@ impl Inner {
         }
     }
 
-    /// Whether the watch is ahead of an answer, rather than the cluster behind what was watched: the marks never go back.
-    fn is_ahead(&self, newest: Revision) -> bool {
-        // A change may have come between the answer and the look at it.
-        self.probed.swap(newest, Ordering::Relaxed) <= newest
+    /// How far all members together know the cluster to have come.
+    pub(super) async fn marks(&self, deadline: Instant) -> Result<Marks, Fault> {
+        let options = GetOptions::new().with_keys_only();
+        let gets = [self.marks_op(), TxnOp::get(self.keys.format(), Some(options))];
+        let found = self.link.get_all(&Txn::new().and_then(gets), deadline).await?;
+        let mut marks = Marks::default();
+        for answer in found.op_responses() {
+            let TxnOpResponse::Get(get) = answer else { continue };
+            for kv in get.kvs() {
+                let revision = read(kv.mod_revision());
+                if kv.key() == self.keys.format() {
+                    marks.format = revision;
+                    continue;
+                }
+                marks.newest = marks.newest.max(revision);
+                if kv.key() == self.keys.head() {
+                    marks.head_version = kv.version();
+                } else if kv.key() == self.keys.fold() {
+                    marks.fold_version = kv.version();
+                }
+            }
+        }
+        Ok(marks)
     }
 
-    /// The last revision that changed what is watched, as all members together know it, and that of the layout's key.
-    pub(super) async fn newest_change(&self, deadline: Instant) -> Result<(Revision, Revision), Fault> {
-        let options = GetOptions::new().with_keys_only();
+    /// Reads the marks, without their values.
+    pub(super) fn marks_op(&self) -> TxnOp {
         let prefix = self.keys.marks();
-        let marks = options.clone().with_range(Keys::end(&prefix));
-        let gets =
-            [etcd_client::TxnOp::get(prefix, Some(marks)), etcd_client::TxnOp::get(self.keys.format(), Some(options))];
-        let found = self.link.get_all(&etcd_client::Txn::new().and_then(gets), deadline).await?;
-        let mut newest = found.op_responses().into_iter().map(|answer| match answer {
-            etcd_client::TxnOpResponse::Get(get) => get.kvs().iter().map(|kv| read(kv.mod_revision())).max(),
-            _ => None,
-        });
-        let (marks, format) = (newest.next().flatten(), newest.next().flatten());
-        Ok((marks.unwrap_or_default(), format.unwrap_or_default()))
+        let options = GetOptions::new().with_keys_only().with_range(Keys::end(&prefix));
+        TxnOp::get(prefix, Some(options))
     }
 
     /// Looks now and then how far back history goes, and clears away what is left over.

@@ -38,14 +38,10 @@ pub(super) struct Id([u8; 16]);
 impl Id {
     pub(super) fn new() -> Id {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        Id::at(i64::try_from(now.as_millis()).unwrap_or(i64::MAX))
-    }
-
-    fn at(time_ms: i64) -> Id {
         let mut bytes = [0; 16];
         // A source of chance that fails leaves the time, and a conflict that is seen.
         let _ = getrandom::fill(&mut bytes);
-        let time = u64::try_from(time_ms).unwrap_or_default().to_be_bytes();
+        let time = u64::try_from(now.as_millis()).unwrap_or_default().to_be_bytes();
         for (at, byte) in bytes.iter_mut().zip(time.iter().skip(2)) {
             *at = *byte;
         }
@@ -58,12 +54,6 @@ impl Id {
 
     pub(super) fn read(bytes: &[u8]) -> Option<Id> {
         bytes.try_into().ok().map(Id)
-    }
-
-    /// When it was made, in milliseconds since 1970.
-    pub(super) fn time_ms(&self) -> i64 {
-        let time = self.0.iter().take(6).fold(0_i64, |time, byte| time << 8 | i64::from(*byte));
-        time.max(0)
     }
 
     fn parse(text: &[u8]) -> Option<Id> {
@@ -403,8 +393,7 @@ mod tests {
 
     #[test]
     fn values_are_read_back_and_only_under_their_key() {
-        let id = Id::at(1_800_000_000_123);
-        assert_eq!(id.time_ms(), 1_800_000_000_123);
+        let id = Id::new();
         let bodies =
             [Body::Deleted, Body::Value(Bytes::new()), Body::Value("v".into()), Body::Split { id, parts: 3, size: 9 }];
         for body in bodies.clone() {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, interval, sleep};
 use super::Inner;
 use super::layout::{seal, unseal};
 use super::link::Fault;
-use super::mirror::read;
+use super::mirror::{read, wire};
 use crate::store::{BoxFuture, Lead, Revision, StoreError};
 
 /// After so long another process takes the task of one that is gone, in seconds.
@@ -85,8 +85,13 @@ async fn beat(inner: Arc<Inner>, lease: i64) {
         ticks.tick().await;
         // It is kept alive by opening a stream, at whichever member answers.
         let beat = async |mut client: LeaseClient| client.keep_alive(lease).await.map(|_| ());
-        if let Err(fault) = inner.link.lease(Instant::now() + BEAT_EVERY, beat).await {
-            tracing::debug!(error = %fault.error(), "a lease could not be kept alive");
+        match inner.link.lease(Instant::now() + BEAT_EVERY, beat).await {
+            Ok(()) | Err(Fault::Silent(_)) => {}
+            // It has run out: the next note is refused.
+            Err(fault) => {
+                tracing::warn!(error = %fault.error(), "a task is lost");
+                return;
+            }
         }
     }
 }
@@ -102,9 +107,8 @@ impl Lead for Held {
         let noting = handle.spawn(async move {
             let (holder, key) = (inner.keys.lead(task), inner.keys.note(task));
             let value = seal(&key, note.to_vec());
-            let since = i64::try_from(since).unwrap_or(i64::MAX);
             let txn = Txn::new()
-                .when([Compare::create_revision(holder, CompareOp::Equal, since)])
+                .when([Compare::create_revision(holder, CompareOp::Equal, wire(since))])
                 .and_then([TxnOp::put(key, value, None)]);
             let answer = inner.link.change_surely(&txn, inner.soon()).await.map_err(Fault::error)?;
             if answer.succeeded() {

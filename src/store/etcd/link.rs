@@ -16,6 +16,8 @@ use crate::store::StoreError;
 
 /// Longest wait for one member's answer to a question.
 const READ_TIME: Duration = Duration::from_secs(1);
+/// The same for an answer of megabytes.
+const BULK_TIME: Duration = Duration::from_secs(5);
 /// The same for a change, which takes a majority and its disks.
 const WRITE_TIME: Duration = Duration::from_secs(2);
 /// Between two rounds over the members.
@@ -86,22 +88,21 @@ impl Link {
         Link { members: options.endpoints.iter().map(member).collect(), options: connect, at: AtomicUsize::new(0) }
     }
 
-    /// The client of the member that is asked now, and its number.
-    async fn client(&self) -> Result<(usize, Client), Fault> {
-        let at = self.at.load(Ordering::Relaxed);
+    /// The client of a member.
+    async fn client(&self, at: usize) -> Result<Client, Fault> {
         let Some(member) = self.members.get(at % self.members.len().max(1)) else {
             return Err(Fault::Refused("no endpoint of etcd is given".to_owned()));
         };
         let mut client = member.client.lock().await;
         if let Some(client) = &*client {
-            return Ok((at, client.clone()));
+            return Ok(client.clone());
         }
         // Connects when it is used; with a user it asks for a token at once.
         let connecting = Client::connect([member.endpoint.as_str()], Some(self.options.clone()));
         match timeout(READ_TIME, connecting).await {
             Ok(Ok(connected)) => {
                 *client = Some(connected.clone());
-                Ok((at, connected))
+                Ok(connected)
             }
             Ok(Err(error)) => Err(fault(&member.endpoint, &error)),
             Err(_) => Err(Fault::Silent(format!("`{}` does not answer", member.endpoint))),
@@ -125,14 +126,12 @@ impl Link {
         call: impl FnOnce(Client) -> F,
     ) -> Result<T, Fault> {
         let at = self.at.load(Ordering::Relaxed);
-        let answered = match self.client().await {
-            Ok((_, client)) => match timeout(limit, call(client)).await {
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(error)) => Err(fault(self.endpoint(at), &error)),
-                Err(_) => Err(Fault::Silent(format!("`{}` does not answer", self.endpoint(at)))),
-            },
-            Err(fault) => Err(fault),
+        let calling = async {
+            let client = self.client(at).await?;
+            call(client).await.map_err(|error| fault(self.endpoint(at), &error))
         };
+        let silent = |_| Fault::Silent(format!("`{}` does not answer", self.endpoint(at)));
+        let answered = timeout(limit, calling).await.map_err(silent).flatten();
         if matches!(answered, Err(Fault::Silent(_))) {
             self.leave(at);
         }
@@ -146,13 +145,14 @@ impl Link {
     /// Makes a call that changes nothing, at one member after the other until one answers or it is too late.
     async fn ask<T, F: Future<Output = Result<T, Error>>>(
         &self,
+        limit: Duration,
         deadline: Instant,
         call: impl Fn(Client) -> F,
     ) -> Result<T, Fault> {
         let mut tries = 0;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let answered = self.call(left.min(READ_TIME), &call).await;
+            let answered = self.call(left.min(limit), &call).await;
             tries += 1;
             match answered {
                 Err(Fault::Silent(_)) if Instant::now() + PAUSE < deadline => {
@@ -168,12 +168,24 @@ impl Link {
     /// Reads a key or a range, as all members together know it now where no revision is given.
     pub(super) async fn get(&self, key: &[u8], options: &GetOptions, deadline: Instant) -> Result<GetResponse, Fault> {
         let get = async |client: Client| kv(&client).get(key, Some(options.clone())).await;
-        self.ask(deadline, get).await
+        self.ask(READ_TIME, deadline, get).await
     }
 
     /// Reads several at once.
     pub(super) async fn get_all(&self, txn: &Txn, deadline: Instant) -> Result<TxnResponse, Fault> {
-        self.ask(deadline, async |client: Client| kv(&client).txn(txn.clone()).await).await
+        self.ask(READ_TIME, deadline, async |client: Client| kv(&client).txn(txn.clone()).await).await
+    }
+
+    /// Reads a range that may be megabytes.
+    pub(super) async fn get_much(&self, key: &[u8], options: &GetOptions) -> Result<GetResponse, Fault> {
+        let get = async |client: Client| kv(&client).get(key, Some(options.clone())).await;
+        self.ask(BULK_TIME, Instant::now() + BULK_TIME * 3, get).await
+    }
+
+    /// Reads several values that may be megabytes.
+    pub(super) async fn get_all_of_much(&self, txn: &Txn) -> Result<TxnResponse, Fault> {
+        let get = async |client: Client| kv(&client).txn(txn.clone()).await;
+        self.ask(BULK_TIME, Instant::now() + BULK_TIME * 3, get).await
     }
 
     /// Makes a change, once, at one member.
@@ -194,14 +206,14 @@ impl Link {
     /// Lets go of history before a revision.
     pub(super) async fn compact(&self, revision: i64, deadline: Instant) -> Result<(), Fault> {
         let compact = async |client: Client| kv(&client).compact(revision, None).await.map(|_| ());
-        self.ask(deadline, compact).await
+        self.ask(READ_TIME, deadline, compact).await
     }
 
     /// A client for watching, of the member that is asked now.
     pub(super) async fn watcher(&self, deadline: Instant) -> Result<WatchClient, Fault> {
         let at = self.at.load(Ordering::Relaxed);
-        let client = match timeout_at(deadline, self.client()).await {
-            Ok(Ok((_, client))) => client,
+        let client = match timeout_at(deadline, self.client(at)).await {
+            Ok(Ok(client)) => client,
             Ok(Err(fault)) => {
                 self.leave(at);
                 return Err(fault);
@@ -220,7 +232,7 @@ impl Link {
         deadline: Instant,
         call: impl Fn(LeaseClient) -> F,
     ) -> Result<T, Fault> {
-        self.ask(deadline, |client: Client| call(client.lease_client())).await
+        self.ask(READ_TIME, deadline, |client: Client| call(client.lease_client())).await
     }
 }
 
@@ -238,6 +250,10 @@ pub(super) fn fault(endpoint: &str, error: &Error) -> Fault {
     const PERMISSION_DENIED: i32 = 7;
     const INVALID_ARGUMENT: i32 = 3;
     const FAILED_PRECONDITION: i32 = 9;
+    const NOT_FOUND: i32 = 5;
+    if let Error::LeaseKeepAliveError(reason) = error {
+        return Fault::Refused(format!("a lease has run out: {}", short(reason)));
+    }
     let Error::GRpcStatus(status) = error else {
         return Fault::Silent(format!("`{endpoint}` cannot be reached: {error}"));
     };
@@ -251,7 +267,9 @@ pub(super) fn fault(endpoint: &str, error: &Error) -> Fault {
             Fault::Refused(format!("etcd refuses the user: {message}; give it a role for the prefix"))
         }
         // A user that is not known, or a password that is not right.
-        INVALID_ARGUMENT | FAILED_PRECONDITION => Fault::Refused(format!("etcd refuses the call: {message}")),
+        INVALID_ARGUMENT | FAILED_PRECONDITION | NOT_FOUND => {
+            Fault::Refused(format!("etcd refuses the call: {message}"))
+        }
         DEADLINE_EXCEEDED => Fault::Silent(format!("`{endpoint}` does not answer")),
         _ => Fault::Silent(format!("`{endpoint}` does not answer: {}", short(message))),
     }

@@ -46,6 +46,9 @@ pub(super) struct Mirror {
     /// The revisions of the marks.
     pub(super) staged: Revision,
     pub(super) fold: Revision,
+    /// How often they were written: one more each time, unless a change was missed.
+    pub(super) head_version: i64,
+    pub(super) fold_version: i64,
     /// The revision of the layout's own key.
     pub(super) format: Revision,
     pub(super) serials: HashMap<Bytes, Revision>,

@@ -36,7 +36,8 @@ mod mirror;
 mod read;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -64,11 +65,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const COMMITS_AT_ONCE: usize = 64;
 /// Commits that may wait.
 const WAITING_MAX: usize = 4_096;
+/// Bytes of commits that may wait, beside one.
+const WAITING_BYTES_MAX: usize = 128 << 20;
 /// Commits that are at hand for who follows.
 const RECENT_MAX: usize = 1_024;
 
 /// How a store in etcd is reached.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct EtcdOptions {
     /// URLs of the members' client ports.
     pub endpoints: Vec<String>,
@@ -89,12 +92,24 @@ pub struct EtcdOptions {
 }
 
 /// Certificates, in PEM.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct EtcdTls {
     /// Who signs the members' certificates; `None`: the usual authorities.
     pub ca: Option<Vec<u8>>,
     /// This process's certificate and key, where members ask for them.
     pub identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl fmt::Debug for EtcdOptions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No password and no key.
+        let Self { endpoints, prefix, .. } = self;
+        formatter
+            .debug_struct("EtcdOptions")
+            .field("endpoints", endpoints)
+            .field("prefix", prefix)
+            .finish_non_exhaustive()
+    }
 }
 
 impl EtcdOptions {
@@ -141,10 +156,14 @@ struct Inner {
     expected: Mutex<HashMap<Id, oneshot::Sender<Revision>>>,
     /// The watch is to be opened again.
     lagging: Notify,
+    /// Everything is to be read again.
+    missed: Notify,
     /// What is known is not what the cluster holds, and will not be again.
     broken: AtomicBool,
-    /// What the cluster said last of how far it is.
-    probed: AtomicU64,
+    /// Held by who puts a staged commit's rows in their places.
+    folding: tokio::sync::Mutex<()>,
+    /// What was found unused when it was looked for last.
+    left_over: Mutex<HashSet<Id>>,
     /// What was committed until then is known: microseconds since `begun`.
     fresh_us: AtomicU64,
     /// It is what was committed up to this revision.
@@ -152,6 +171,7 @@ struct Inner {
     begun: std::time::Instant,
     max_staleness: Duration,
     waiting: AtomicUsize,
+    waiting_bytes: AtomicUsize,
     timings: Timings,
     keeps_deleted: bool,
     recent_max: usize,
@@ -189,13 +209,16 @@ impl EtcdStore {
             applied: watch::channel(0).0,
             expected: Mutex::default(),
             lagging: Notify::new(),
+            missed: Notify::new(),
             broken: AtomicBool::new(false),
-            probed: AtomicU64::new(0),
+            folding: tokio::sync::Mutex::new(()),
+            left_over: Mutex::default(),
             fresh_us: AtomicU64::new(0),
             fresh_revision: AtomicU64::new(0),
             begun,
             max_staleness: options.max_staleness,
             waiting: AtomicUsize::new(0),
+            waiting_bytes: AtomicUsize::new(0),
             timings: Timings::default(),
             keeps_deleted: options.keeps_deleted,
             recent_max: options.recent_max,
@@ -254,9 +277,15 @@ impl Store for EtcdStore {
     fn commit(&self, batch: Batch) -> BoxFuture<'_, Result<Revision, StoreError>> {
         self.start();
         let (inner, turns) = (self.inner.clone(), self.turns.clone());
+        let size = batch.size_bytes();
         let waiting = inner.waiting.fetch_add(1, Ordering::Relaxed);
-        if waiting >= WAITING_MAX {
+        let bytes = inner.waiting_bytes.fetch_add(size, Ordering::Relaxed);
+        let done = move |inner: &Inner| {
             inner.waiting.fetch_sub(1, Ordering::Relaxed);
+            inner.waiting_bytes.fetch_sub(size, Ordering::Relaxed);
+        };
+        if waiting >= WAITING_MAX || bytes > 0 && bytes.saturating_add(size) > WAITING_BYTES_MAX {
+            done(&inner);
             return Box::pin(std::future::ready(Err(StoreError::Busy { waiting })));
         }
         self.run(async move {
@@ -264,7 +293,7 @@ impl Store for EtcdStore {
                 Ok(_turn) => write::commit(&inner, batch).await,
                 Err(_) => Err(StoreError::Closed),
             };
-            inner.waiting.fetch_sub(1, Ordering::Relaxed);
+            done(&inner);
             committed
         })
     }
@@ -354,9 +383,19 @@ impl Store for EtcdStore {
     }
 
     fn lead(&self, task: &'static str) -> BoxFuture<'_, Result<Option<Box<dyn Lead>>, StoreError>> {
-        let inner = self.inner.clone();
-        self.run(async move {
-            let held: Box<dyn Lead> = Box::new(lead::take(&inner, task).await?);
+        let (inner, handle) = (self.inner.clone(), self.inner.handle.clone());
+        let (reply, answer) = oneshot::channel();
+        handle.spawn(async move {
+            let mut reply: oneshot::Sender<Result<lead::Held, StoreError>> = reply;
+            let taken = tokio::select! {
+                taken = lead::take(&inner, task) => taken,
+                // Nobody wants it any more; a lease that was just granted runs out.
+                () = reply.closed() => return,
+            };
+            let _ = reply.send(taken);
+        });
+        Box::pin(async move {
+            let held: Box<dyn Lead> = Box::new(answer.await.map_err(|_| StoreError::Closed)??);
             Ok(Some(held))
         })
     }
@@ -388,7 +427,7 @@ impl Inner {
             }
         }
         let at = revision_of(answer.header().map_or(0, |header| header.revision()));
-        let Beside { mut mirror, .. } = self.beside(at, self.soon()).await?;
+        let Beside { mut mirror, .. } = self.beside(at).await?;
         let unfolded = mirror.unfolded.clone();
         let mut giving = Giving::new(take);
         let mut each = |key: Bytes, slot: mirror::Slot, value: Bytes| {
@@ -441,10 +480,24 @@ impl Inner {
         }
     }
 
+    /// Waits until what a transaction did not hold against is known.
+    async fn overtaken(&self, newest: Revision, deadline: Instant) -> Result<(), StoreError> {
+        if newest <= self.mirror().applied {
+            // It is known already: then it is something else, and not to be tried again at once.
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.reach(newest, deadline).await
+    }
+
     /// Waits until everything that was acknowledged anywhere before is known.
+    async fn catch_up(&self, deadline: Instant) -> Result<(), StoreError> {
+        let marks = self.marks(deadline).await.map_err(Fault::error)?;
+        self.reach(marks.newest, deadline).await
+    }
+
+    /// The same, and the revision that is known then.
     async fn sync(&self, deadline: Instant) -> Result<Revision, StoreError> {
-        let (newest, _) = self.newest_change(deadline).await.map_err(Fault::error)?;
-        self.reach(newest, deadline).await?;
+        self.catch_up(deadline).await?;
         Ok(self.mirror().revision)
     }
 
@@ -459,6 +512,12 @@ impl Inner {
         self.fresh_revision.fetch_max(revision, Ordering::AcqRel);
         let at = asked.into_std().saturating_duration_since(self.begun);
         self.fresh_us.fetch_max(u64::try_from(at.as_micros()).unwrap_or(u64::MAX), Ordering::AcqRel);
+    }
+
+    /// Tells all who wait for a commit that they will not be told of it: it may be among those that were not delivered one by
+    /// one.
+    fn answer_none(&self) {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// Waits for a commit.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse, WatchOptions};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 
 use super::Inner;
 use super::follow::{self, Change};
@@ -21,7 +21,7 @@ const PAGE_ROWS: i64 = 1_000;
 /// Records that are read as of a revision at once: each may be as long as a row can be.
 const AT_ONCE: usize = 32;
 /// Parts of a commit or a value that are read at once.
-const PARTS_AT_ONCE: u32 = 8;
+const PARTS_AT_ONCE: usize = 4;
 
 /// Takes a row's record with its value, in the order of their keys; `false`: no more is wanted.
 type Each<'a> = &'a mut (dyn FnMut(Bytes, Slot, Bytes) -> bool + Send);
@@ -38,75 +38,71 @@ impl Inner {
     }
 
     /// Reads all that stands beside the rows at a revision of etcd.
-    pub(super) async fn beside(&self, at: Revision, deadline: Instant) -> Result<Beside, Trouble> {
+    pub(super) async fn beside(&self, at: Revision) -> Result<Beside, Trouble> {
         let keys = &self.keys;
         let mut mirror = Mirror { applied: at, ..Mirror::default() };
         let mut about = Bytes::new();
         let options = GetOptions::new().with_revision(wire(at));
-        let format = self.link.get(&keys.format(), &options, deadline).await?;
+        let format = self.link.get(&keys.format(), &options, self.soon()).await?;
         mirror.format = format.kvs().first().map_or(0, |kv| read(kv.mod_revision()));
         let prefix = keys.marks();
-        let marks = self.link.get(&prefix, &options.clone().with_range(Keys::end(&prefix)), deadline).await?;
+        let marks = self.link.get(&prefix, &options.clone().with_range(Keys::end(&prefix)), self.soon()).await?;
         for kv in marks.kvs() {
             let revision = read(kv.mod_revision());
             if kv.key() == keys.head() {
                 let head = Head::decode(kv.key(), kv.value()).ok_or_else(|| self.damaged("its last commit"))?;
                 (mirror.revision, mirror.time_ms, about) = (revision, head.time_ms, head.about);
+                mirror.head_version = kv.version();
             } else if kv.key() == keys.staged() {
                 mirror.staged = revision;
             } else if kv.key() == keys.fold() {
                 mirror.fold = revision;
+                mirror.fold_version = kv.version();
             }
         }
         let prefix = keys.serials();
-        let serials = self.link.get(&prefix, &options.clone().with_range(Keys::end(&prefix)), deadline).await?;
+        let serials = self.link.get(&prefix, &options.clone().with_range(Keys::end(&prefix)), self.soon()).await?;
         for kv in serials.kvs() {
             if let Some(name) = kv.key().strip_prefix(prefix.as_slice()) {
                 mirror.serials.insert(Bytes::copy_from_slice(name), read(kv.mod_revision()));
             }
         }
-        mirror.unfolded = self.unfolded_at(at, deadline).await?;
+        mirror.unfolded = self.unfolded_at(at).await?;
         mirror.recent_after = mirror.revision;
         Ok(Beside { mirror, about })
     }
 
     /// The staged commit whose rows were not yet where the others are at a revision. There is one at most.
-    async fn unfolded_at(&self, at: Revision, deadline: Instant) -> Result<Option<Unfolded>, Trouble> {
+    async fn unfolded_at(&self, at: Revision) -> Result<Option<Unfolded>, Trouble> {
         let prefix = self.keys.all_unfolded();
         let options = GetOptions::new().with_revision(wire(at)).with_range(Keys::end(&prefix));
-        let found = self.link.get(&prefix, &options, deadline).await?;
+        let found = self.link.get(&prefix, &options, self.soon()).await?;
         let Some(kv) = found.kvs().first() else { return Ok(None) };
         let parts = unseal(kv.key(), kv.value()).and_then(|bytes| bytes.try_into().ok()).map(u32::from_be_bytes);
         let (Some(parts), Some(id)) = (parts, self.keys.id_of(kv.key())) else {
             return Err(self.damaged("a commit that is staged").into());
         };
-        let rows = Arc::new(self.stage_at(id, parts, at, deadline).await?.into_iter().collect());
+        let rows = Arc::new(self.stage_at(id, parts, at).await?.into_iter().collect());
         Ok(Some(Unfolded { id, revision: read(kv.mod_revision()), rows }))
     }
 
     /// The rows of a staged commit, in the order in which they were written.
-    pub(super) async fn stage_at(
-        &self,
-        id: Id,
-        parts: u32,
-        at: Revision,
-        deadline: Instant,
-    ) -> Result<Vec<(Bytes, Body)>, Trouble> {
+    pub(super) async fn stage_at(&self, id: Id, parts: u32, at: Revision) -> Result<Vec<(Bytes, Body)>, Trouble> {
         let mut rows = Vec::new();
         let names = (0..parts).map(|number| self.keys.stage_part(id, number)).collect();
-        self.parts_at(names, at, deadline, |part| decode_part(part, &mut rows)).await?;
+        self.parts_at(names, at, |part| decode_part(part, &mut rows)).await?;
         Ok(rows)
     }
 
-    /// A value that lies in parts.
-    async fn blob_at(&self, body: &Body, at: Revision, deadline: Instant) -> Result<Option<Bytes>, Trouble> {
+    /// The value of a row.
+    pub(super) async fn value_at(&self, body: &Body, at: Revision) -> Result<Option<Bytes>, Trouble> {
         match body {
             Body::Deleted => Ok(None),
             Body::Value(value) => Ok(Some(value.clone())),
             Body::Split { id, parts, size } => {
                 let mut value = Vec::with_capacity(usize::try_from(*size).unwrap_or_default());
                 let names = (0..*parts).map(|number| self.keys.blob_part(*id, number)).collect();
-                self.parts_at(names, at, deadline, |part| {
+                self.parts_at(names, at, |part| {
                     value.extend_from_slice(part);
                     Some(())
                 })
@@ -123,13 +119,12 @@ impl Inner {
         &self,
         names: Vec<Vec<u8>>,
         at: Revision,
-        deadline: Instant,
         mut take: impl FnMut(&[u8]) -> Option<()>,
     ) -> Result<(), Trouble> {
         let options = GetOptions::new().with_revision(wire(at));
-        for some in names.chunks(PARTS_AT_ONCE as usize) {
+        for some in names.chunks(PARTS_AT_ONCE) {
             let gets: Vec<TxnOp> = some.iter().map(|key| TxnOp::get(key.clone(), Some(options.clone()))).collect();
-            let found = self.link.get_all(&Txn::new().and_then(gets), deadline).await?;
+            let found = self.link.get_all_of_much(&Txn::new().and_then(gets)).await?;
             for (key, answer) in some.iter().zip(found.op_responses()) {
                 let TxnOpResponse::Get(get) = answer else { continue };
                 let value = get.kvs().first().and_then(|kv| unseal(key, kv.value()));
@@ -137,16 +132,6 @@ impl Inner {
             }
         }
         Ok(())
-    }
-
-    /// The value of a row.
-    pub(super) async fn value_at(
-        &self,
-        body: &Body,
-        at: Revision,
-        deadline: Instant,
-    ) -> Result<Option<Bytes>, Trouble> {
-        self.blob_at(body, at, deadline).await
     }
 
     pub(super) fn row(&self, kv: &KeyValue) -> Result<(Bytes, Row), StoreError> {
@@ -170,7 +155,7 @@ impl Inner {
         let revision = unfolded.map_or(0, |unfolded| unfolded.revision);
         loop {
             let options = GetOptions::new().with_revision(wire(at)).with_range(end.clone()).with_limit(PAGE_ROWS);
-            let page = self.link.get(&from, &options, self.soon()).await?;
+            let page = self.link.get_much(&from, &options).await?;
             for kv in page.kvs() {
                 let (key, row) = self.row(kv)?;
                 let kept = read(kv.mod_revision());
@@ -210,14 +195,14 @@ impl Inner {
         each: Each<'_>,
     ) -> Result<bool, Trouble> {
         let slot = Slot { written, row, live: body.is_live(), size: body.size(), blob: body.blob() };
-        let value = self.value_at(body, at, self.soon()).await?;
+        let value = self.value_at(body, at).await?;
         Ok(each(key.clone(), slot, value.unwrap_or_default()))
     }
 
     /// Reads all live records as they are now, a part at a time.
     pub(super) async fn load_each(&self, take: Take) -> Result<Revision, StoreError> {
         let at = self.newest().await?;
-        let Beside { mirror, .. } = self.beside(at, self.soon()).await?;
+        let Beside { mirror, .. } = self.beside(at).await?;
         let mut giving = Giving::new(take);
         self.rows_at(at, mirror.unfolded.as_ref(), &mut |key, slot, value| giving.add(key, &slot, value)).await?;
         giving.finish();
@@ -240,16 +225,15 @@ impl Inner {
         Ok(revision.min(mirror.applied).max(mirror.compacted).max(mirror.format))
     }
 
-    /// What a read of history failed with.
-    pub(super) async fn lost(&self, asked: Option<Revision>, trouble: Trouble) -> StoreError {
-        match trouble {
-            Trouble::Fault(Fault::Compacted) => {
-                self.look_for_floor().await;
-                StoreError::Compacted { asked, oldest: self.mirror().floor }
-            }
-            Trouble::Fault(fault) => fault.error(),
-            Trouble::Store(error) => error,
+    /// Looks at what a read of history failed with: `Ok` where it is to be tried again, since etcd has let go of what lies before
+    /// the floor.
+    pub(super) async fn lost(&self, asked: Revision, at: Revision, trouble: Trouble) -> Result<(), StoreError> {
+        if !matches!(trouble, Trouble::Fault(Fault::Compacted)) {
+            return Err(trouble.error());
         }
+        self.look_for_floor().await;
+        let again = self.readable(asked)?;
+        if again > at { Ok(()) } else { Err(StoreError::Compacted { asked: Some(asked), oldest: self.mirror().floor }) }
     }
 
     /// Reads records as they were at a revision, in the order of `keys`.
@@ -259,21 +243,23 @@ impl Inner {
         revision: Revision,
     ) -> Result<Vec<Option<Record>>, StoreError> {
         keys.iter().try_for_each(|key| check_key(key))?;
-        let at = self.readable(revision)?;
-        match self.records_at(&keys, at).await {
-            Ok(records) => Ok(records),
-            Err(trouble) => Err(self.lost(Some(revision), trouble).await),
+        loop {
+            let at = self.readable(revision)?;
+            match self.records_at(&keys, at).await {
+                Ok(records) => return Ok(records),
+                Err(trouble) => self.lost(revision, at, trouble).await?,
+            }
         }
     }
 
     async fn records_at(&self, keys: &[Bytes], at: Revision) -> Result<Vec<Option<Record>>, Trouble> {
-        let unfolded = self.unfolded_at(at, self.soon()).await?;
+        let unfolded = self.unfolded_at(at).await?;
         let options = GetOptions::new().with_revision(wire(at));
         let mut records = Vec::with_capacity(keys.len());
         for some in keys.chunks(AT_ONCE) {
             let get = |key: &Bytes| TxnOp::get(self.keys.row(key), Some(options.clone()));
             let txn = Txn::new().and_then(some.iter().map(get).collect::<Vec<_>>());
-            let found = self.link.get_all(&txn, self.soon()).await?;
+            let found = self.link.get_all_of_much(&txn).await?;
             for (key, answer) in some.iter().zip(found.op_responses()) {
                 let staged = unfolded.as_ref().and_then(|u| u.rows.get(key).map(|body| (u.revision, body.clone())));
                 let (revision, body) = match (staged, answer) {
@@ -287,7 +273,7 @@ impl Inner {
                     },
                     _ => return Err(self.damaged("an answer").into()),
                 };
-                let value = self.value_at(&body, at, self.soon()).await?;
+                let value = self.value_at(&body, at).await?;
                 records.push(value.map(|value| Record { key: key.clone(), value, revision }));
             }
         }
@@ -331,7 +317,7 @@ impl Inner {
     }
 
     async fn version_at(&self, key: &Bytes, at: Revision, floor: Revision) -> Result<Option<Version>, Trouble> {
-        let unfolded = self.unfolded_at(at, self.soon()).await?;
+        let unfolded = self.unfolded_at(at).await?;
         let staged = unfolded.and_then(|unfolded| unfolded.rows.get(key).map(|body| (unfolded.revision, body.clone())));
         let (revision, body) = match staged {
             Some(staged) => staged,
@@ -343,7 +329,7 @@ impl Inner {
                 (row.written.unwrap_or_else(|| read(kv.mod_revision())), row.body)
             }
         };
-        let value = self.value_at(&body, at, self.soon()).await?;
+        let value = self.value_at(&body, at).await?;
         let origin = if revision > floor {
             self.head_at(revision).await?.map(|(_, head)| (head.time_ms, head.about))
         } else {
@@ -363,10 +349,12 @@ impl Inner {
 
     /// The last commit at or before a revision.
     pub(super) async fn commit_at(&self, revision: Revision) -> Result<Revision, StoreError> {
-        let at = self.readable(revision)?;
-        match self.head_at(at).await {
-            Ok(found) => Ok(found.map_or(0, |(found, _)| found)),
-            Err(trouble) => Err(self.lost(Some(revision), trouble).await),
+        loop {
+            let at = self.readable(revision)?;
+            match self.head_at(at).await {
+                Ok(found) => return Ok(found.map_or(0, |(found, _)| found)),
+                Err(trouble) => self.lost(revision, at, trouble).await?,
+            }
         }
     }
 
@@ -407,23 +395,27 @@ impl Inner {
 
     /// Reads the commits after a revision, oldest first.
     pub(super) async fn changes_since(&self, after: Revision, limit: usize) -> Result<Vec<Arc<Commit>>, StoreError> {
-        let (start, target) = {
-            let mirror = self.mirror();
-            if after < mirror.floor {
-                return Err(StoreError::Compacted { asked: Some(after), oldest: mirror.floor });
+        loop {
+            let (start, target) = {
+                let mirror = self.mirror();
+                if after < mirror.floor {
+                    return Err(StoreError::Compacted { asked: Some(after), oldest: mirror.floor });
+                }
+                if after >= mirror.revision || limit == 0 {
+                    return Ok(Vec::new());
+                }
+                if after >= mirror.recent_after {
+                    let recent = mirror.recent.iter().filter(|commit| commit.revision > after);
+                    return Ok(recent.take(limit).cloned().collect());
+                }
+                (after.saturating_add(1).max(mirror.compacted).max(mirror.format), mirror.revision)
+            };
+            match self.replay(start, after, target, limit).await {
+                Ok(commits) => return Ok(commits),
+                Err(trouble) => {
+                    self.lost(after, start, trouble).await?;
+                }
             }
-            if after >= mirror.revision || limit == 0 {
-                return Ok(Vec::new());
-            }
-            if after >= mirror.recent_after {
-                let recent = mirror.recent.iter().filter(|commit| commit.revision > after);
-                return Ok(recent.take(limit).cloned().collect());
-            }
-            (after.saturating_add(1).max(mirror.compacted).max(mirror.format), mirror.revision)
-        };
-        match self.replay(start, after, target, limit).await {
-            Ok(commits) => Ok(commits),
-            Err(trouble) => Err(self.lost(Some(after), trouble).await),
         }
     }
 
@@ -435,16 +427,15 @@ impl Inner {
         target: Revision,
         limit: usize,
     ) -> Result<Vec<Arc<Commit>>, Trouble> {
-        let deadline = Instant::now() + follow::SILENCE * 5;
         let prefix = self.keys.watched();
         let options = WatchOptions::new().with_range(Keys::end(&prefix)).with_start_revision(wire(start.max(1)));
-        let mut client = self.link.watcher(deadline).await?;
-        let watching = timeout_at(deadline, client.watch(prefix, Some(options))).await;
+        let mut client = self.link.watcher(self.soon()).await?;
+        let watching = timeout(follow::PATIENCE_MAX, client.watch(prefix, Some(options))).await;
         let silent = || Fault::Silent("etcd does not answer".to_owned());
         let mut stream = watching.map_err(|_| silent())?.map_err(|error| fault("etcd", &error))?;
         let mut commits = Vec::new();
         loop {
-            let message = timeout_at(deadline, stream.message()).await.map_err(|_| silent())?;
+            let message = timeout(follow::PATIENCE_MAX, stream.message()).await.map_err(|_| silent())?;
             let Some(message) = message.map_err(|error| fault("etcd", &error))? else { return Err(silent().into()) };
             if message.compact_revision() > 0 {
                 return Err(Fault::Compacted.into());
@@ -469,7 +460,7 @@ impl Inner {
     /// Writes what is current now as the section of a backup: a store without history.
     pub(super) async fn backup(&self, sink: Sink) -> Result<Revision, StoreError> {
         let at = self.newest().await?;
-        let Beside { mirror, .. } = self.beside(at, self.soon()).await?;
+        let Beside { mirror, .. } = self.beside(at).await?;
         let (revision, time_ms) = (mirror.revision, mirror.time_ms);
         let mut totals = Totals { revision, floor: revision, time_ms, floor_time_ms: time_ms, ..Totals::default() };
         let mut parts = Parts::new(sink);

@@ -1,12 +1,15 @@
 //! Commits: as transactions where they fit into one, and staged where they do not.
 
+use std::collections::HashSet;
 use std::ops::Bound;
-use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
 use tokio::sync::oneshot;
+use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::layout::{Body, Head, Id, Keys, Row, encode_parts, seal};
@@ -29,8 +32,8 @@ const BYTES_MAX: usize = 1 << 20;
 const VALUE_BYTES_MAX: usize = 900 << 10;
 /// Parts that are written at the same time.
 const STAGED_AT_ONCE: usize = 4;
-/// After so long what was staged and never committed is cleared away.
-const LEFT_OVER_MS: i64 = 3_600_000;
+/// How often it is looked for what was written and never committed. No commit takes as long.
+const SWEEP_EVERY: Duration = Duration::from_secs(1_800);
 /// Rows that are cleared away at once.
 const CLEARED_MAX: usize = 2_000;
 
@@ -43,22 +46,24 @@ pub(super) async fn commit(inner: &Arc<Inner>, batch: Batch) -> Result<Revision,
         return Err(StoreError::Unavailable { reason });
     }
     if batch.writes.is_empty() {
-        let revision = inner.sync(deadline).await?;
-        let next = inner.mirror().next(&batch, &inner.keys, false);
-        return match next {
+        inner.catch_up(deadline).await?;
+        let mirror = inner.mirror();
+        return match mirror.next(&batch, &inner.keys, false) {
             Next::Refuse(error) => Err(error),
-            Next::Try { .. } | Next::Fold => Ok(revision),
+            Next::Try { .. } | Next::Fold => Ok(mirror.revision),
         };
-    }
-    if !inner.keeps_deleted && batch.writes.len() > ROWS_MAX && batch.writes.iter().any(|w| w.value.is_none()) {
-        let reason = format!("a log lets go of at most {ROWS_MAX} entries at once");
-        return Err(StoreError::Unavailable { reason });
     }
     let began = Instant::now();
     let id = Id::new();
     let rows = bodies(inner, &batch, deadline).await?;
     let size: usize = rows.iter().map(|(key, body)| key.len() + inner_size(body) + 64).sum();
-    let parts = if rows.len() > ROWS_MAX || size > BYTES_MAX { stage(inner, id, &rows, deadline).await? } else { 0 };
+    let is_large = rows.len() > ROWS_MAX || size > BYTES_MAX;
+    if is_large && !inner.keeps_deleted && rows.iter().any(|(_, body)| !body.is_live()) {
+        // Where deleted rows leave nothing, nothing would tell which of them are in their places.
+        let reason = format!("a log lets go of at most {ROWS_MAX} entries at once");
+        return Err(StoreError::Unavailable { reason });
+    }
+    let parts = if is_large { stage(inner, id, &rows, deadline).await? } else { 0 };
     let committed = try_commit(inner, &batch, id, &rows, parts, deadline).await;
     if parts > 0 {
         let inner = inner.clone();
@@ -151,27 +156,38 @@ async fn try_commit(
     let keys = &inner.keys;
     let mut delivered = inner.expect(id);
     let _forget = Forget { inner, id };
-    // A second time it would not hold, so it can be tried again when it is not known whether it was made.
-    let is_once = batch.serial.is_some() || batch.writes.iter().any(|w| batch.expect.iter().any(|e| e.key == w.key));
     let mut is_current = false;
+    // Of a change that was tried it is not known whether it was made, and why not.
+    let mut tried: Option<String> = None;
     loop {
-        if let Ok(revision) = delivered.try_recv() {
-            return Ok(revision);
+        match (delivered.try_recv(), &tried) {
+            (Ok(revision), _) => return Ok(revision),
+            (Err(TryRecvError::Closed), Some(reason)) => return Err(unknown(reason)),
+            (Err(TryRecvError::Closed), None) => delivered = inner.expect(id),
+            (Err(TryRecvError::Empty), _) => {}
+        }
+        if Instant::now() >= deadline || inner.broken.load(Ordering::SeqCst) {
+            let reason = "others changed what it is about again and again".to_owned();
+            return Err(tried.map_or(StoreError::Unavailable { reason }, |reason| unknown(&reason)));
         }
         let next = inner.mirror().next(batch, keys, parts > 0);
         let (conditions, time_ms) = match next {
             Next::Try { conditions, time_ms } => (conditions, time_ms),
             Next::Refuse(error) if is_current => {
                 // It may be this commit itself that is in the way.
-                return delivered.try_recv().map_err(|_| error);
+                return match (delivered.try_recv(), tried) {
+                    (Ok(revision), _) => Ok(revision),
+                    (Err(TryRecvError::Closed), Some(reason)) => Err(unknown(&reason)),
+                    (Err(_), _) => Err(error),
+                };
             }
             Next::Refuse(_) => {
-                inner.sync(deadline).await?;
+                inner.catch_up(deadline).await.map_err(|error| tried.as_deref().map_or(error, unknown))?;
                 is_current = true;
                 continue;
             }
             Next::Fold => {
-                fold(inner, deadline).await?;
+                fold(inner, deadline).await.map_err(|error| tried.as_deref().map_or(error, unknown))?;
                 continue;
             }
         };
@@ -179,31 +195,43 @@ async fn try_commit(
         let blobs = replaced(inner, rows);
         match inner.link.change(&txn).await {
             Ok(answer) if answer.succeeded() => {
-                let revision = wait(&mut delivered, deadline).await?;
+                let revision = read(answer.header().map_or(0, |header| header.revision()));
+                let reached = inner.reach(revision, deadline).await;
+                reached.map_err(|_| unknown("what was committed is not delivered"))?;
                 discard_blobs(inner, blobs);
                 return Ok(revision);
             }
             Ok(answer) => {
-                inner.reach(newest(&answer), deadline).await?;
+                let reason = "what others have committed is not delivered";
+                let reached = inner.overtaken(newest(&answer), deadline).await;
+                reached.map_err(|error| if tried.is_some() { unknown(reason) } else { error })?;
                 is_current = true;
             }
             Err(Fault::Silent(reason)) => {
+                if !is_once(batch) {
+                    return wait(&mut delivered, deadline).await.map_err(|_| unknown(&reason));
+                }
                 // In a moment the watch may tell that it was made.
                 let moment = Instant::now() + Duration::from_millis(100);
                 if let Ok(Ok(revision)) = timeout_at(moment.min(deadline), &mut delivered).await {
                     return Ok(revision);
                 }
-                if !is_once {
-                    return wait(&mut delivered, deadline).await.map_err(|_| unknown(&reason));
-                }
-                if Instant::now() >= deadline {
-                    return Err(unknown(&reason));
-                }
+                tried = Some(reason);
                 is_current = false;
             }
-            Err(fault) => return Err(fault.error()),
+            Err(fault) => return Err(tried.as_deref().map_or_else(|| fault.error(), unknown)),
         }
     }
+}
+
+/// Whether a batch would not hold a second time, so that it can be tried again when it is not known whether it was made.
+fn is_once(batch: &Batch) -> bool {
+    batch.serial.is_some()
+        || batch.writes.iter().any(|write| {
+            // What is expected not to be there and is deleted holds a second time.
+            let changes = |revision: Option<Revision>| write.value.is_some() || revision.is_some();
+            batch.expect.iter().any(|expect| expect.key == write.key && changes(expect.revision))
+        })
 }
 
 fn unknown(reason: &str) -> StoreError {
@@ -254,7 +282,7 @@ fn transaction(
         ops.push(put(staged, value));
         let value = seal(&unfolded, parts.to_be_bytes().to_vec());
         ops.push(put(unfolded, value));
-        // What lies about for too long is cleared away.
+        // Not after it was given up on.
         for number in [0, parts - 1] {
             conditions.push(Compare::create_revision(keys.stage_part(id, number), CompareOp::Greater, 0));
         }
@@ -269,16 +297,7 @@ fn transaction(
             });
         }
     }
-    for (_, body) in rows.iter().take(ROWS_MAX) {
-        if let Body::Split { id, .. } = body
-            && conditions.len() < ROWS_MAX + 20
-        {
-            conditions.push(Compare::create_revision(keys.blob_part(*id, 0), CompareOp::Greater, 0));
-        }
-    }
-    let prefix = keys.marks();
-    let marks = GetOptions::new().with_keys_only().with_range(Keys::end(&prefix));
-    Txn::new().when(conditions).and_then(ops).or_else([TxnOp::get(prefix, Some(marks))])
+    Txn::new().when(conditions).and_then(ops).or_else([inner.marks_op()])
 }
 
 /// The long values that a commit is about to replace.
@@ -318,10 +337,15 @@ async fn discard(inner: &Arc<Inner>, id: Id) -> Result<(), StoreError> {
 /// Puts the rows of the staged commit where the others are. Everybody may do that, and at the same time.
 pub(super) async fn fold(inner: &Arc<Inner>, deadline: Instant) -> Result<(), StoreError> {
     let keys = &inner.keys;
+    // One at a time here: others would only try the same.
+    let _alone = inner.folding.lock().await;
     // The rows up to there are done, as far as is known.
     let mut done = None::<(Id, Bytes)>;
     loop {
         let Some(unfolded) = inner.mirror().unfolded.clone() else { return Ok(()) };
+        if Instant::now() >= deadline || inner.broken.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable { reason: "a large commit is not in its place yet".to_owned() });
+        }
         let after = done.take().filter(|(id, _)| *id == unfolded.id).map(|(_, key)| key);
         let some = next_rows(inner, &unfolded, after.as_ref());
         if some.is_empty() && after.is_some() {
@@ -332,13 +356,9 @@ pub(super) async fn fold(inner: &Arc<Inner>, deadline: Instant) -> Result<(), St
         let mut ops = Vec::new();
         for (key, body, row) in &some {
             let row_key = keys.row(key);
-            if body.is_live() || inner.keeps_deleted {
-                conditions.push(Compare::mod_revision(row_key.clone(), CompareOp::Equal, wire(*row)));
-                let value = Row { written: Some(unfolded.revision), body: body.clone() }.encode(&row_key);
-                ops.push(TxnOp::put(row_key, value, None));
-            } else {
-                ops.push(TxnOp::delete(row_key, None));
-            }
+            conditions.push(Compare::mod_revision(row_key.clone(), CompareOp::Equal, wire(*row)));
+            let value = Row { written: Some(unfolded.revision), body: body.clone() }.encode(&row_key);
+            ops.push(TxnOp::put(row_key, value, None));
         }
         let is_last = some.is_empty();
         let mark = if is_last { unfolded.id.bytes().to_vec() } else { Vec::new() };
@@ -348,9 +368,7 @@ pub(super) async fn fold(inner: &Arc<Inner>, deadline: Instant) -> Result<(), St
             ops.push(TxnOp::delete(keys.unfolded(unfolded.id), None));
             ops.push(all_below(&keys.stage(unfolded.id)));
         }
-        let prefix = keys.marks();
-        let marks = GetOptions::new().with_keys_only().with_range(Keys::end(&prefix));
-        let txn = Txn::new().when(conditions).and_then(ops).or_else([TxnOp::get(prefix, Some(marks))]);
+        let txn = Txn::new().when(conditions).and_then(ops).or_else([inner.marks_op()]);
         match inner.link.change(&txn).await {
             Ok(answer) if answer.succeeded() => {
                 let revision = read(answer.header().map_or(0, |header| header.revision()));
@@ -358,13 +376,13 @@ pub(super) async fn fold(inner: &Arc<Inner>, deadline: Instant) -> Result<(), St
                 done = some.last().map(|(key, _, _)| (unfolded.id, key.clone()));
             }
             // Somebody else does the same.
-            Ok(answer) => inner.reach(newest(&answer), inner.soon()).await?,
-            Err(Fault::Silent(reason)) => {
-                if Instant::now() >= deadline {
-                    return Err(StoreError::Unavailable { reason });
-                }
+            Ok(answer) => {
+                inner.overtaken(newest(&answer), inner.soon()).await?;
+                done = after.map(|key| (unfolded.id, key));
+            }
+            Err(Fault::Silent(_)) => {
                 sleep(Duration::from_millis(50)).await;
-                inner.sync(deadline).await?;
+                inner.catch_up(inner.soon()).await?;
             }
             Err(fault) => return Err(fault.error()),
         }
@@ -379,8 +397,8 @@ fn next_rows(inner: &Inner, unfolded: &Unfolded, after: Option<&Bytes>) -> Vec<(
     let mut size = 0;
     for (key, body) in unfolded.rows.range::<Bytes, _>((start, Bound::Unbounded)) {
         let row = mirror.slots.get(key).map_or(0, |slot| slot.row);
-        // Those that are in their places are newer than the commit; those of a log that are deleted are in none.
-        if row >= unfolded.revision || !mirror.slots.contains_key(key) {
+        // Those that are in their places are newer than the commit.
+        if row >= unfolded.revision {
             continue;
         }
         size += key.len() + inner_size(body) + 64;
@@ -404,18 +422,24 @@ fn newest(answer: &TxnResponse) -> Revision {
 /// Lets go of history.
 pub(super) async fn compact(inner: &Arc<Inner>, oldest: Revision) -> Result<Revision, StoreError> {
     let deadline = inner.soon();
-    let (target, floor) = {
-        let mirror = inner.mirror();
-        (oldest.min(mirror.revision), mirror.floor)
+    let head = loop {
+        let (target, floor, compacted) = {
+            let mirror = inner.mirror();
+            (oldest.min(mirror.revision), mirror.floor, mirror.compacted)
+        };
+        if target <= floor.max(compacted) {
+            return Ok(floor);
+        }
+        match inner.head_at(target).await {
+            Ok(head) => break head,
+            // Somebody else let go of more.
+            Err(trouble) => match inner.lost(target, target, trouble).await {
+                Ok(()) | Err(StoreError::Compacted { .. }) => {}
+                Err(error) => return Err(error),
+            },
+        }
     };
-    if target <= floor {
-        return Ok(floor);
-    }
-    let head = match inner.head_at(target).await {
-        Ok(head) => head,
-        // Somebody else let go of more.
-        Err(trouble) => return Err(inner.lost(Some(target), trouble).await),
-    };
+    let floor = inner.mirror().floor;
     let Some((revision, head)) = head.filter(|(revision, _)| *revision > floor) else { return Ok(floor) };
     match inner.link.compact(wire(revision), deadline).await {
         Ok(()) => inner.raise_floor(revision, Some((revision, head.time_ms))),
@@ -431,7 +455,7 @@ pub(super) async fn compact(inner: &Arc<Inner>, oldest: Revision) -> Result<Revi
 /// Clears away rows of deleted records to which history does not reach back, and what was staged and never committed.
 pub(super) async fn clear_away(inner: &Arc<Inner>) -> Result<(), StoreError> {
     let keys = &inner.keys;
-    let spent: Vec<(Bytes, Revision)> = {
+    let (spent, staged): (Vec<(Bytes, Revision)>, Revision) = {
         let mirror = inner.mirror();
         let unfolded = mirror.unfolded.as_ref();
         let spent = mirror.slots.iter().filter(|(key, slot)| {
@@ -440,60 +464,61 @@ pub(super) async fn clear_away(inner: &Arc<Inner>) -> Result<(), StoreError> {
                 && slot.row.max(slot.written) <= mirror.floor.max(mirror.compacted)
                 && unfolded.is_none_or(|unfolded| !unfolded.rows.contains_key(*key))
         });
-        spent.take(CLEARED_MAX).map(|(key, slot)| (key.clone(), slot.row)).collect()
+        (spent.take(CLEARED_MAX).map(|(key, slot)| (key.clone(), slot.row)).collect(), mirror.staged)
     };
     for some in spent.chunks(EXPECT_MAX) {
         let row = |(key, row): &(Bytes, Revision)| Compare::mod_revision(keys.row(key), CompareOp::Equal, wire(*row));
-        let conditions: Vec<Compare> = some.iter().map(row).collect();
+        let mut conditions: Vec<Compare> = some.iter().map(row).collect();
+        // A commit that was staged meanwhile may write them without touching their rows yet.
+        conditions.push(Compare::mod_revision(keys.staged(), CompareOp::Equal, wire(staged)));
         let mut ops: Vec<TxnOp> = some.iter().map(|(key, _)| TxnOp::delete(keys.row(key), None)).collect();
         ops.push(TxnOp::put(keys.fold(), seal(&keys.fold(), Vec::new()), None));
         let txn = Txn::new().when(conditions).and_then(ops);
         inner.link.change(&txn).await.map_err(Fault::error)?;
     }
     let due = {
-        let mut next = inner.sweep_at.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut next = inner.sweep_at.lock().unwrap_or_else(PoisonError::into_inner);
         let due = *next <= Instant::now();
         if due {
-            *next = Instant::now() + Duration::from_secs(600);
+            *next = Instant::now() + SWEEP_EVERY;
         }
         due
     };
     if due { sweep(inner).await } else { Ok(()) }
 }
 
-/// Removes what was written for commits that were never made, once it is old.
+/// Removes what was written for commits that were never made: what nobody used when it was looked for before, and does not now.
 async fn sweep(inner: &Arc<Inner>) -> Result<(), StoreError> {
     if inner.age() > PATIENCE {
         // Of what was written lately it does not know whether it is used.
         return Ok(());
     }
     let keys = &inner.keys;
-    let now_ms = i64::try_from(unix_time().as_millis()).unwrap_or(i64::MAX);
+    let mut found = Vec::new();
     for prefix in [keys.all_stages(), keys.all_blobs()] {
         let options = GetOptions::new().with_keys_only().with_range(Keys::end(&prefix));
-        let found = inner.link.get(&prefix, &options, inner.soon()).await.map_err(Fault::error)?;
-        let mut ids: Vec<Id> = found.kvs().iter().filter_map(|kv| keys.id_of(kv.key())).collect();
-        ids.dedup();
-        for id in ids {
-            let is_used = {
-                let mirror = inner.mirror();
-                let unfolded = mirror.unfolded.as_ref();
-                unfolded.is_some_and(|u| u.id == id || u.rows.values().any(|body| body.blob() == Some(id)))
-                    || mirror.slots.values().any(|slot| slot.blob == Some(id))
-            };
-            if is_used || now_ms.saturating_sub(id.time_ms()) < LEFT_OVER_MS {
-                continue;
-            }
-            let first = if prefix == keys.all_stages() { keys.stage(id) } else { keys.blob(id) };
-            let txn = Txn::new()
-                .when([Compare::create_revision(keys.unfolded(id), CompareOp::Equal, 0)])
-                .and_then([all_below(&first)]);
-            inner.link.change(&txn).await.map_err(Fault::error)?;
-        }
+        let listed = inner.link.get_much(&prefix, &options).await.map_err(Fault::error)?;
+        let is_stage = prefix == keys.all_stages();
+        found.extend(listed.kvs().iter().filter_map(|kv| keys.id_of(kv.key()).map(|id| (id, is_stage))));
+    }
+    found.dedup();
+    let used: HashSet<Id> = {
+        let mirror = inner.mirror();
+        let unfolded = mirror.unfolded.iter();
+        let staged = unfolded.flat_map(|u| u.rows.values().filter_map(Body::blob).chain([u.id]));
+        mirror.slots.values().filter_map(|slot| slot.blob).chain(staged).collect()
+    };
+    found.retain(|(id, _)| !used.contains(id));
+    let before = {
+        let unused = found.iter().map(|(id, _)| *id).collect();
+        std::mem::replace(&mut *inner.left_over.lock().unwrap_or_else(PoisonError::into_inner), unused)
+    };
+    for (id, is_stage) in found.into_iter().filter(|(id, _)| before.contains(id)) {
+        let all = if is_stage { keys.stage(id) } else { keys.blob(id) };
+        let txn = Txn::new()
+            .when([Compare::create_revision(keys.unfolded(id), CompareOp::Equal, 0)])
+            .and_then([all_below(&all)]);
+        inner.link.change(&txn).await.map_err(Fault::error)?;
     }
     Ok(())
-}
-
-fn unix_time() -> Duration {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
