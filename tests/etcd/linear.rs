@@ -1026,7 +1026,7 @@ mod tests {
                 wrong.len(),
                 before.elapsed() - took
             );
-            assert!(before.elapsed() < Duration::from_secs(30));
+            assert!(before.elapsed() < Duration::from_secs(60));
         }
     }
 
@@ -1052,6 +1052,6 @@ mod tests {
         history.push(call(0, 1100, 1200, READ, Told::Saw(Some(2))));
         broken(&history);
         println!("{:?}", before.elapsed());
-        assert!(before.elapsed() < Duration::from_secs(10));
+        assert!(before.elapsed() < Duration::from_secs(60));
     }
 }
