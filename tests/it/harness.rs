@@ -160,6 +160,13 @@ impl TestServer {
         Self::run(store, LogSettings::default(), log, limits, ServerOptions::default())
     }
 
+    /// One on any store, run otherwise.
+    #[cfg(feature = "etcd")]
+    pub fn on_with_options(store: Arc<dyn Store>, options: ServerOptions) -> Self {
+        let log = Log::beside(&*store);
+        Self::run(store, LogSettings::default(), log, WatchLimits::default(), options)
+    }
+
     /// One that forgets everything, run otherwise.
     pub fn with_options(options: ServerOptions) -> Self {
         Self::with_options_and_watch_limits(options, WatchLimits::default())

@@ -42,6 +42,8 @@ mod policies;
 mod query;
 mod reasons;
 mod records;
+#[cfg(feature = "etcd")]
+mod replicas;
 mod revisions;
 mod service;
 mod settings;
