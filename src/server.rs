@@ -61,7 +61,7 @@ use limits::{
 };
 pub use loading::Loading;
 use metrics::Metrics;
-pub use tls::{Tls, TlsError, TlsFiles};
+pub use tls::{Tls, TlsError, TlsFiles, certificates, key};
 pub use traces::{TraceSettings, Traces};
 
 /// Connections that wait to be accepted.

@@ -1,5 +1,7 @@
 //! What of the command line is about a store in etcd.
 
+#[cfg(feature = "etcd")]
+use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 #[cfg(feature = "etcd")]
@@ -8,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 
 #[cfg(feature = "etcd")]
-use crate::server::read_bounded;
+use crate::server::{certificates, key, read_bounded};
 #[cfg(feature = "etcd")]
 use crate::store::{EtcdOptions, EtcdStore, EtcdTls};
 use crate::store::{Revision, Store, StoreError, Take};
@@ -144,15 +146,16 @@ impl EtcdArguments {
     /// The options of the store, with the files that are named; every problem at once.
     fn options(&self) -> Result<EtcdOptions, Vec<String>> {
         let mut problems = Vec::new();
-        let mut file = |path: &Option<PathBuf>, option: &str| {
+        let mut file = |path: &Option<PathBuf>, option: &str, check: fn(&Path) -> Result<(), String>| {
             let path = path.as_deref()?;
-            let read = read_bounded(path, FILE_BYTES_MAX);
+            let read = read_bounded(path, FILE_BYTES_MAX).and_then(|bytes| check(path).map(|()| bytes));
             read.map_err(|error| problems.push(format!("{option}: {error}"))).ok()
         };
-        let ca = file(&self.etcd_ca_cert, "--etcd-ca-cert");
-        let certificate = file(&self.etcd_client_cert, "--etcd-client-cert");
-        let key = file(&self.etcd_client_key, "--etcd-client-key");
-        let password = file(&self.etcd_password_file, "--etcd-password-file");
+        let certified: fn(&Path) -> Result<(), String> = |path| certificates(path).map(drop);
+        let ca = file(&self.etcd_ca_cert, "--etcd-ca-cert", certified);
+        let certificate = file(&self.etcd_client_cert, "--etcd-client-cert", certified);
+        let key = file(&self.etcd_client_key, "--etcd-client-key", |path| key(path).map(drop));
+        let password = file(&self.etcd_password_file, "--etcd-password-file", |_| Ok(()));
         if !problems.is_empty() {
             return Err(problems);
         }

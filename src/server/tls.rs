@@ -152,7 +152,11 @@ fn config(
     })
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+/// The certificates of a file.
+///
+/// # Errors
+/// It cannot be read, or holds none.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let pem = read_bounded(path, PEM_BYTES_MAX)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&pem).collect();
     match found {
@@ -162,7 +166,11 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     }
 }
 
-fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+/// The private key of a file.
+///
+/// # Errors
+/// It cannot be read, or holds none.
+pub fn key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let pem = read_bounded(path, PEM_BYTES_MAX)?;
     PrivateKeyDer::from_pem_slice(&pem).map_err(|error| format!("`{}` holds no private key: {error}", path.display()))
 }

@@ -246,16 +246,21 @@ pub(super) fn fault(endpoint: &str, error: &Error) -> Fault {
     const DEADLINE_EXCEEDED: i32 = 4;
     const RESOURCE_EXHAUSTED: i32 = 8;
     const OUT_OF_RANGE: i32 = 11;
+    const UNAVAILABLE: i32 = 14;
     const UNAUTHENTICATED: i32 = 16;
     const PERMISSION_DENIED: i32 = 7;
     const INVALID_ARGUMENT: i32 = 3;
     const FAILED_PRECONDITION: i32 = 9;
     const NOT_FOUND: i32 = 5;
-    if let Error::LeaseKeepAliveError(reason) = error {
-        return Fault::Refused(format!("a lease has run out: {}", short(reason)));
-    }
-    let Error::GRpcStatus(status) = error else {
-        return Fault::Silent(format!("`{endpoint}` cannot be reached: {error}"));
+    let status = match error {
+        Error::GRpcStatus(status) => status,
+        Error::LeaseKeepAliveError(reason) => {
+            return Fault::Refused(format!("a lease has run out: {}", short(reason)));
+        }
+        Error::TransportError(error) => {
+            return Fault::Silent(format!("`{endpoint}` cannot be reached: {}", short(&cause(error))));
+        }
+        error => return Fault::Silent(format!("`{endpoint}` cannot be reached: {error}")),
     };
     let message = status.message();
     match i32::from(status.code()) {
@@ -271,8 +276,23 @@ pub(super) fn fault(endpoint: &str, error: &Error) -> Fault {
             Fault::Refused(format!("etcd refuses the call: {message}"))
         }
         DEADLINE_EXCEEDED => Fault::Silent(format!("`{endpoint}` does not answer")),
-        _ => Fault::Silent(format!("`{endpoint}` does not answer: {}", short(message))),
+        _ => {
+            let cause = std::error::Error::source(status).map_or_else(|| message.to_owned(), cause);
+            // It is only after the handshake that a client's certificate is refused.
+            let is_refused = endpoint.starts_with("https://") && i32::from(status.code()) != UNAVAILABLE;
+            let perhaps = if is_refused { "; it may refuse this process's certificate" } else { "" };
+            Fault::Silent(format!("`{endpoint}` does not answer: {}{perhaps}", short(&cause)))
+        }
     }
+}
+
+/// What is at the bottom of an error: above it is said that a connection failed, which is known.
+fn cause(error: &dyn std::error::Error) -> String {
+    let mut bottom = error;
+    while let Some(source) = bottom.source() {
+        bottom = source;
+    }
+    bottom.to_string()
 }
 
 /// The first words of a message of another program.

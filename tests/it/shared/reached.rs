@@ -99,8 +99,8 @@ async fn members_and_replicas_know_each_other_by_certificates() {
     for said in [&unknown, &usual, &nobody, &stranger, &no_pem, &torn, &in_the_clear] {
         assert!(said.contains("127.0.0.1:"), "{said}");
     }
-    for said in [&unknown, &usual] {
-        assert!(said.to_lowercase().contains("certificate"), "{said}");
+    for said in [&unknown, &usual, &nobody, &stranger, &torn] {
+        assert!(said.to_lowercase().contains("certificate") || said.contains("key"), "{said}");
     }
 
     // By the command, too: it answers, and what is in etcd is there.
@@ -241,6 +241,30 @@ fn settings_that_do_not_fit_together_are_told_all_at_once() {
     ]);
     for file in ["/nowhere/ca.pem", "/nowhere/own.pem", "/nowhere/own.key"] {
         assert!(said.contains(file), "{file} is not in {said}");
+    }
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    // And files that hold something else.
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = Authority::new().certificate("replica");
+    let (certificate, key) = (written(folder.path(), "cert", &certificate), written(folder.path(), "key", &key));
+    let (output, said) = serve(&[
+        "--store",
+        "etcd",
+        "--etcd-endpoints",
+        "https://127.0.0.1:2",
+        "--etcd-ca-cert",
+        &key,
+        "--etcd-client-cert",
+        &key,
+        "--etcd-client-key",
+        &certificate,
+    ]);
+    for words in [
+        ["--etcd-ca-cert", "no certificate"],
+        ["--etcd-client-cert", "no certificate"],
+        ["--etcd-client-key", "no private key"],
+    ] {
+        assert!(says(&said, &words), "{words:?} is not in {said}");
     }
     assert_eq!(output.status.code(), Some(2), "{said}");
 }
