@@ -13,6 +13,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::Message as _;
+use tokio::sync::watch;
 
 use super::call::Call;
 use super::page::{PageRequest, token};
@@ -22,7 +23,7 @@ use crate::domain::eligibility::Verdict;
 use crate::domain::name::{ModelName, is_segment, shown};
 use crate::domain::words::words;
 use crate::pb::weighbridge::v1 as pb;
-use crate::store::{Batch, Beginning, Expect, Store, StoreError, Write};
+use crate::store::{Batch, Beginning, Expect, Revision, Store, StoreError, Write};
 
 words! {
     /// Which decisions the log keeps whether they ask for it or not.
@@ -76,8 +77,16 @@ type Entries = BTreeMap<Box<str>, Entry>;
 
 /// Where entries are kept.
 enum Keeping {
-    Generations { open: OpenGeneration, generations: tokio::sync::RwLock<Generations> },
-    Shared { store: Arc<dyn Store>, trimming: tokio::sync::Mutex<()> },
+    Generations {
+        open: OpenGeneration,
+        generations: tokio::sync::RwLock<Generations>,
+    },
+    /// What was added to and taken from it is noted in the order in which it was, by one thread, which tells how far it has come.
+    Shared {
+        store: Arc<dyn Store>,
+        noted: watch::Receiver<Revision>,
+        trimming: tokio::sync::Mutex<()>,
+    },
 }
 
 /// Entries that a shared log lets go of at once.
@@ -158,22 +167,28 @@ impl DecisionLog {
         let mut entries = BTreeMap::new();
         // Before it is loaded, so that none falls between the two.
         let mut commits = store.subscribe();
-        for record in store.load().await?.records {
+        let loaded = store.load().await?;
+        for record in loaded.records {
             let (id, entry) = entry(&record.key, record.value)?;
             entries.insert(id, entry);
         }
         let entries = Arc::new(RwLock::new(entries));
         let told = entries.clone();
+        let (tell, noted) = watch::channel(loaded.revision);
         let follow = move || {
             while let Some(commit) = commits.blocking_recv() {
                 let mut entries = told.write().unwrap_or_else(PoisonError::into_inner);
-                for write in &commit.writes {
+                // Loaded already: it may have been taken away since.
+                let writes = if commit.revision > *tell.borrow() { &*commit.writes } else { &[] };
+                for write in writes {
                     match write.value.clone().map(|value| entry(&write.key, value)) {
                         None => drop(entries.remove(&*String::from_utf8_lossy(&write.key))),
                         Some(Ok((id, entry))) => drop(entries.insert(id, entry)),
                         Some(Err(error)) => tracing::error!(%error, "an entry of the decision log cannot be read"),
                     }
                 }
+                drop(entries);
+                tell.send_if_modified(|noted| std::mem::replace(noted, commit.revision.max(*noted)) < commit.revision);
             }
         };
         let started = std::thread::Builder::new().name("weighbridge-log".into()).spawn(follow);
@@ -181,7 +196,7 @@ impl DecisionLog {
             tracing::error!(%error, "a thread for the decision log could not be started");
             RegistryError::Closed
         })?;
-        Ok(Self::on(settings, Keeping::Shared { store, trimming: tokio::sync::Mutex::new(()) }, entries))
+        Ok(Self::on(settings, Keeping::Shared { store, noted, trimming: tokio::sync::Mutex::new(()) }, entries))
     }
 
     fn on(settings: LogSettings, keeping: Keeping, entries: Arc<RwLock<Entries>>) -> Self {
@@ -227,14 +242,12 @@ impl DecisionLog {
         let key = Bytes::from(id.clone().into_bytes());
         let (open, generations) = match &self.keeping {
             Keeping::Generations { open, generations } => (open, generations),
-            Keeping::Shared { store, trimming } => {
+            Keeping::Shared { store, noted, trimming } => {
                 let expect = vec![Expect { key: key.clone(), revision: None }];
                 let write = Write { key, value: Some(payload.clone()) };
-                store.commit(Batch { expect, ..Batch::of([write]) }).await?;
-                let (verdict, model) = (decision.verdict, decision.model.as_str().into());
-                let entry = Entry { generation: 0, verdict, model, payload };
-                self.entries.write().unwrap_or_else(PoisonError::into_inner).insert(id.into(), entry);
-                self.trim(store, trimming).await;
+                let revision = store.commit(Batch { expect, ..Batch::of([write]) }).await?;
+                reach(noted, revision).await?;
+                self.trim(store, noted, trimming).await;
                 return Ok(());
             }
         };
@@ -300,7 +313,7 @@ impl DecisionLog {
     }
 
     /// Lets go of the oldest entries of a shared log, once there are too many. Whoever else does so lets go of the same.
-    async fn trim(&self, store: &Arc<dyn Store>, trimming: &tokio::sync::Mutex<()>) {
+    async fn trim(&self, store: &Arc<dyn Store>, noted: &watch::Receiver<Revision>, trimming: &tokio::sync::Mutex<()>) {
         let Ok(_alone) = trimming.try_lock() else { return };
         let oldest: Vec<Box<str>> = {
             let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
@@ -315,11 +328,10 @@ impl DecisionLog {
         let count = oldest.len() as u64;
         let writes = oldest.iter().map(|id| Write { key: Bytes::copy_from_slice(id.as_bytes()), value: None });
         match store.commit(Batch::of(writes)).await {
-            Ok(_) => {
+            Ok(revision) => {
                 self.evicted.fetch_add(count, Ordering::Relaxed);
-                // What another replica let go of while it was added here would be the oldest for ever.
-                let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-                oldest.iter().for_each(|id| drop(entries.remove(id)));
+                // Fails with the store, of which the next entry hears.
+                let _ = reach(noted, revision).await;
             }
             // The next entry comes soon.
             Err(error) => tracing::warn!(%error, "the oldest decisions could not be let go of"),
@@ -345,6 +357,12 @@ impl DecisionLog {
             evicted: self.evicted.load(Ordering::Relaxed),
         }
     }
+}
+
+/// Waits until what was committed has been noted.
+async fn reach(noted: &watch::Receiver<Revision>, revision: Revision) -> Result<(), RegistryError> {
+    let mut noted = noted.clone();
+    noted.wait_for(|noted| *noted >= revision).await.map(|_| ()).map_err(|_| RegistryError::Closed)
 }
 
 /// What is kept in memory of an entry.

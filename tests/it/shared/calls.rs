@@ -75,8 +75,12 @@ async fn the_log_stays_within_its_bound_over_all_replicas() {
             names.extend(asked.join_all().await.into_iter().map(|answer| answer.decision.unwrap().name));
         }
         assert_eq!(names.len(), 200);
-        // What came at the same time is let go of with the next one.
-        let last = replicas[0].decide(check(LLAMA, true)).await;
+        // What came at the same time elsewhere is let go of with one of the next, once it is known.
+        until("the log has grown beyond its bound", async || {
+            replicas[0].decide(check(LLAMA, true)).await;
+            replicas[0].log.load().await.unwrap().records.len() <= decisions_max
+        })
+        .await;
         let kept: Vec<_> = replicas[0].log.load().await.unwrap().records;
         assert!(kept.len() <= decisions_max && kept.len() * 2 >= decisions_max, "{} of {decisions_max}", kept.len());
         let newest = || kept.iter().rev().map(|record| format!("decisions/{}", String::from_utf8_lossy(&record.key)));
@@ -86,7 +90,6 @@ async fn the_log_stays_within_its_bound_over_all_replicas() {
             })
             .await;
         }
-        assert_eq!(replicas[1].decisions().await[0], last);
     }
 }
 
