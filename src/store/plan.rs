@@ -79,6 +79,11 @@ impl Serials {
         }
     }
 
+    /// Whatever was committed up to a revision may have been of any kind.
+    pub(super) fn raise(&mut self, revision: Revision) {
+        self.0.values_mut().for_each(|last| *last = revision);
+    }
+
     pub(super) fn note(&mut self, serial: Option<Serial>, revision: Revision) {
         if let Some(serial) = serial {
             self.0.insert(serial.name, revision);

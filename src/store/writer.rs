@@ -277,7 +277,9 @@ impl Writer {
     }
 
     /// Publishes what turned out to be durable of the group that failed.
-    fn catch_up(&self) -> Result<(), StoreError> {
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        // Of which kind they were is not known any more.
+        self.serials.raise(self.totals.revision);
         let known = self.reader.feed.head().revision;
         let commits = self.reader.commits(known, self.totals.revision, usize::MAX)?;
         self.reader.feed.publish(self.totals.head(), &commits);
