@@ -109,6 +109,8 @@ pub struct Registry {
     builtin: Arc<Builtin>,
     clock: Clock,
     started: Timestamp,
+    /// Other processes write the store as well.
+    is_shared: bool,
     /// Records were missing when the store was opened.
     incomplete: bool,
     /// Held by the import that is under way.
@@ -192,7 +194,8 @@ impl Registry {
         let (snapshot, published) = feed::start(snapshot, changes, requests.clone(), recent.clone());
         let started = clock();
         // Where a store is shared a problem is one of the moment: what was loaded is whole.
-        let incomplete = status.problem.is_some() && status.staleness.is_none();
+        let is_shared = status.staleness.is_some();
+        let incomplete = status.problem.is_some() && !is_shared;
         let importing = Arc::default();
         let decision_log = None;
         let pinned = list::Pinned::default();
@@ -207,6 +210,7 @@ impl Registry {
             builtin,
             clock,
             started,
+            is_shared,
             incomplete,
             importing,
             decision_log,
@@ -225,7 +229,7 @@ impl Registry {
             fresh_us: AtomicU64::new(0),
         };
         let (mut built_in, mut seen) = (built_in, loaded_at);
-        if registry.store.staleness().is_some() {
+        if is_shared {
             // Not without the others: another one may be about to write the same.
             registry.catch_up().await?;
         }
@@ -254,8 +258,7 @@ impl Registry {
     /// Commits the difference between the built-in records as they were stored at a revision and this release's as one change; `false`: they are of a newer
     /// release.
     async fn sync_builtin(&self, stored: &HashMap<Bytes, Bytes>, seen: Revision) -> Result<bool, RegistryError> {
-        let is_shared = self.store.staleness().is_some();
-        if !is_shared && !self.store.status().writable {
+        if !self.is_shared && !self.store.status().writable {
             return Ok(true);
         }
         let now = (self.clock)();
@@ -271,7 +274,9 @@ impl Registry {
             }
             // One by one replicas are brought to a newer release: those that still run the older one, and are started again
             // meanwhile, must not take it back.
-            if is_shared && let Some(newer) = builtin::newer_release(&convert::decode(value)?.actor) {
+            if self.is_shared
+                && let Some(newer) = builtin::newer_release(&convert::decode(value)?.actor)
+            {
                 tracing::warn!(
                     stored = newer,
                     own = builtin::CATALOG_VERSION,

@@ -62,6 +62,9 @@ impl Registry {
 
     /// How old the snapshot may be; `None`: nobody else writes the store.
     fn staleness(&self) -> Option<Staleness> {
+        if !self.is_shared {
+            return None;
+        }
         // Before it is asked: what passes between the two makes it older, not younger.
         let now = self.opened.elapsed();
         let staleness = self.store.staleness()?;

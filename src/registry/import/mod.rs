@@ -131,7 +131,7 @@ impl Registry {
         let snapshot = self.snapshot();
         let seen = snapshot.revision();
         let nothing = snapshot.source_records().next().is_none() && snapshot.offering_counts().0 == 0;
-        let is_read_only = self.store.staleness().is_none() && !self.store.status().writable;
+        let is_read_only = !self.is_shared && !self.store.status().writable;
         if nothing || is_read_only {
             return Ok(());
         }
