@@ -135,7 +135,7 @@ async fn a_replica_that_was_stopped_answers_nothing_that_is_too_old() {
     for round in 0..4 {
         until("writes", async || acknowledged.count() > 20).await;
         reach(&channel, acknowledged.newest()).await;
-        stopped.signal("-STOP");
+        stopped.stop().await;
         let pause = if round % 2 == 0 { ALLOWED + Duration::from_millis(500) } else { Duration::from_secs(1) };
         let asked_at = Instant::now();
         let waiting: Vec<_> = (0..8)

@@ -165,6 +165,20 @@ impl Process {
     fn signal(&self, signal: &str) {
         assert!(Command::new("kill").args([signal, &self.child.id().to_string()]).status().unwrap().success());
     }
+
+    /// Stops it (SIGSTOP), and returns when none of its threads goes on with what it was about.
+    async fn stop(&self) {
+        self.signal("-STOP");
+        let tasks = format!("/proc/{}/task", self.child.id());
+        until("the process is stopped", async || {
+            std::fs::read_dir(&tasks).unwrap().all(|task| {
+                let status = std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default();
+                // "ID (NAME) STATE ..."
+                status.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('T'))
+            })
+        })
+        .await;
+    }
 }
 
 impl Drop for Process {
