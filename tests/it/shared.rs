@@ -1,8 +1,10 @@
 //! Several replicas on one store in etcd: what each of them does is what one process would have done.
 
+mod announced;
 mod calls;
 mod catalog;
 mod compacted;
+mod moved;
 mod reached;
 mod watches;
 
