@@ -59,11 +59,9 @@ fn main() {
     let seconds = Duration::from_secs(number("--seconds", 5));
 
     let cluster = Cluster::start_durable(3);
-    let endpoints = cluster.endpoints();
-    fill(models, endpoints.clone());
-    println!("etcd: {}", sizes(&cluster));
+    fill(models, &cluster);
 
-    let endpoints = endpoints.join(",");
+    let endpoints = cluster.endpoints().join(",");
     let options = ["--store", "etcd", "--etcd-endpoints", &endpoints, "--max-staleness-s", "3600"];
     let mut started = Vec::new();
     let replicas: Vec<Server> = (0..3)
@@ -96,9 +94,9 @@ fn main() {
 }
 
 /// Imports drawn models, as `weighbridge import records` does.
-fn fill(models: u64, endpoints: Vec<String>) {
+fn fill(models: u64, cluster: &Cluster) {
     drawn::runtime().block_on(async {
-        let store = EtcdStore::open(&EtcdOptions::new(endpoints, "weighbridge")).unwrap();
+        let store = EtcdStore::open(&EtcdOptions::new(cluster.endpoints(), "weighbridge")).unwrap();
         let store = Arc::new(store);
         let registry = Registry::open(store.clone(), Arc::new(jiff::Timestamp::now)).await.unwrap();
         let templates = drawn::templates(&registry);
@@ -115,7 +113,14 @@ fn fill(models: u64, endpoints: Vec<String>) {
             stored / models
         );
         // What was staged is put in its place behind the answer.
-        std::thread::sleep(Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        println!("etcd with the history of the import: {}", sizes(cluster));
+        store.compact(u64::MAX).await.unwrap();
+        for endpoint in cluster.endpoints() {
+            let client = etcd_client::Client::connect([endpoint], None).await.unwrap();
+            client.maintenance_client().defragment().await.unwrap();
+        }
+        println!("etcd without it, defragmented: {}", sizes(cluster));
     });
 }
 
