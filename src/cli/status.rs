@@ -26,7 +26,10 @@ pub(super) async fn run(arguments: StatusArguments, out: &Output) -> Result<u8, 
         .map_err(|s| failed(&s))?
         .into_inner();
     let store = status.store.clone().unwrap_or_default();
-    let code = u8::from(!store.problem.is_empty());
+    let seconds = |time: &prost_types::Duration| time.seconds as f64 + f64::from(time.nanos) / 1e9;
+    let age = store.staleness.as_ref().map(seconds).zip(store.max_staleness.as_ref().map(seconds));
+    let is_stale = age.is_some_and(|(age, most)| age > most);
+    let code = u8::from(!store.problem.is_empty() || is_stale);
     if out.is_json() {
         return out.json("weighbridge.v1.GetStatusResponse", &status).map(|()| code);
     }
@@ -43,18 +46,19 @@ pub(super) async fn run(arguments: StatusArguments, out: &Output) -> Result<u8, 
     ))?;
     let place = if store.path.is_empty() { String::new() } else { format!(" at {}", store.path) };
     let writes = if store.writable { "takes writes" } else { "takes no writes" };
+    let size = if store.size_bytes > 0 { format!("{} bytes on disk, ", store.size_bytes) } else { String::new() };
     out.line(&format!(
-        "store: {}{place}, revision {}, {} records, {} bytes on disk, {writes}",
-        store.backend, store.revision, store.records, store.size_bytes
+        "store: {}{place}, revision {}, {} records, {size}{writes}",
+        store.backend, store.revision, store.records
     ))?;
     let history = match store.oldest_revision {
         0 => "all of it".to_owned(),
         oldest => format!("since revision {oldest}"),
     };
     out.line(&format!("history: {history}, {} bytes with the records", store.data_size_bytes))?;
-    if let (Some(age), Some(most)) = (&store.staleness, &store.max_staleness) {
-        let seconds = |time: &prost_types::Duration| time.seconds as f64 + f64::from(time.nanos) / 1e9;
-        out.line(&format!("replica: current as of {:.1} s ago, {:.0} s are allowed", seconds(age), seconds(most)))?;
+    if let Some((age, most)) = age {
+        let text = format!("replica: current as of {age:.1} s ago, {most:.0} s are allowed");
+        out.line(&if is_stale { out.styled(Style::Bad, &text) } else { text })?;
     }
     let security = status.security.unwrap_or_default();
     let encrypted = if security.tls { "TLS" } else { "no TLS" };

@@ -402,6 +402,7 @@ impl Inner {
                     let reason = fault.error().to_string();
                     if failed >= FAILED_PROBES_MAX && self.feed.hang(format!("no commit is accepted: {reason}")) {
                         tracing::error!(reason, "etcd does not answer: reads go on with what is known");
+                        self.hung.notify_waiters();
                     }
                 }
             }

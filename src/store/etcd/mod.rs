@@ -158,6 +158,8 @@ struct Inner {
     lagging: Notify,
     /// Everything is to be read again.
     missed: Notify,
+    /// The cluster does not answer: nobody need wait for it.
+    hung: Notify,
     /// What is known is not what the cluster holds, and will not be again.
     broken: AtomicBool,
     /// Held by who puts a staged commit's rows in their places.
@@ -210,6 +212,7 @@ impl EtcdStore {
             expected: Mutex::default(),
             lagging: Notify::new(),
             missed: Notify::new(),
+            hung: Notify::new(),
             broken: AtomicBool::new(false),
             folding: tokio::sync::Mutex::new(()),
             left_over: Mutex::default(),
@@ -370,10 +373,17 @@ impl Store for EtcdStore {
         self.start();
         let inner = self.inner.clone();
         self.run(async move {
-            if let Some(reason) = inner.feed.problem() {
-                return Err(StoreError::Unavailable { reason });
+            let mut hung = std::pin::pin!(inner.hung.notified());
+            // Before it is looked for a problem, so that none comes between the two.
+            hung.as_mut().enable();
+            if inner.feed.problem().is_none() {
+                tokio::select! {
+                    synced = inner.sync(inner.soon()) => return synced,
+                    () = hung => {}
+                }
             }
-            inner.sync(inner.soon()).await
+            let reason = inner.feed.problem().unwrap_or_else(|| "etcd does not answer".to_owned());
+            Err(StoreError::Unavailable { reason })
         })
     }
 
