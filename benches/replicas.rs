@@ -116,6 +116,8 @@ fn fill(models: u64, cluster: &Cluster) {
         tokio::time::sleep(Duration::from_secs(10)).await;
         println!("etcd with the history of the import: {}", sizes(cluster));
         store.compact(u64::MAX).await.unwrap();
+        // It is removed behind the answer.
+        tokio::time::sleep(Duration::from_secs(5)).await;
         for endpoint in cluster.endpoints() {
             let client = etcd_client::Client::connect([endpoint], None).await.unwrap();
             client.maintenance_client().defragment().await.unwrap();
