@@ -1,6 +1,7 @@
 //! Announcing: where several replicas serve one registry, one of them follows the deployments, says in its log when a verdict
 //! changes, and counts it. Whoever takes its place goes on where it was.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -48,13 +49,11 @@ impl Registry {
             match self.store.lead(TASK).await {
                 Ok(Some(lead)) => {
                     tracing::info!("this replica announces changes of verdicts");
-                    let Err(error) = self.announce_while(&*lead).await else { continue };
+                    let Err(error) = self.announce_while(&*lead).await;
                     if matches!(error, RegistryError::Stopping { .. }) {
                         return;
                     }
-                    {
-                        tracing::warn!(%error, "this replica announces nothing any more");
-                    }
+                    tracing::warn!(%error, "this replica announces nothing any more");
                 }
                 Ok(None) => return,
                 Err(error) => tracing::debug!(%error, "the lead could not be taken yet"),
@@ -64,7 +63,7 @@ impl Registry {
     }
 
     /// Announces until something goes wrong, which losing the lead is: notes are refused then.
-    async fn announce_while(self: &Arc<Self>, lead: &dyn Lead) -> Result<(), RegistryError> {
+    async fn announce_while(self: &Arc<Self>, lead: &dyn Lead) -> Result<Infallible, RegistryError> {
         let mut position = Position::read(&lead.noted());
         let mut noted = Instant::now();
         loop {

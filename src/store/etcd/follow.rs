@@ -238,9 +238,9 @@ impl Inner {
     async fn begin_again(&self, at: Option<Revision>) {
         loop {
             let read = match at {
-                Some(at) => self.read_again(at).await,
+                Some(at) => self.read_again(at, true).await,
                 None => match self.newest().await {
-                    Ok(newest) => self.read_again(newest).await,
+                    Ok(newest) => self.read_again(newest, false).await,
                     Err(error) => Err(error.into()),
                 },
             };
@@ -295,8 +295,9 @@ impl Inner {
         }
     }
 
-    /// Reads everything at the oldest revision there is, and tells what differs from what was known as one commit.
-    async fn read_again(&self, at: Revision) -> Result<(), Trouble> {
+    /// Reads everything at a revision, and tells what differs from what was known as one commit. Where history has gone it is the
+    /// oldest that there is.
+    async fn read_again(&self, at: Revision, history_is_gone: bool) -> Result<(), Trouble> {
         let Beside { mirror: beside, about } = self.beside(at).await?;
         if beside.format != self.mirror().format {
             return Err(self.damaged("the store was begun anew: restart the replica").into());
@@ -334,8 +335,11 @@ impl Inner {
                 next.bytes += if slot.live { key.len() as u64 + slot.size } else { 0 };
                 next.slots.insert(key, slot);
             }
-            // Nothing before it was told one by one.
-            (next.compacted, next.floor, next.floor_time_ms) = (at, next.revision, next.time_ms);
+            (next.compacted, next.floor, next.floor_time_ms) = if history_is_gone {
+                (at, next.revision, next.time_ms)
+            } else {
+                (mirror.compacted, mirror.floor, mirror.floor_time_ms)
+            };
             next.forget(revision);
             *mirror = next;
             let time_ms = mirror.time_ms;

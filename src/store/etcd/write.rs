@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use etcd_client::{Compare, CompareOp, DeleteOptions, GetOptions, Txn, TxnOp, TxnOpResponse, TxnResponse};
-use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -56,7 +55,7 @@ pub(super) async fn commit(inner: &Arc<Inner>, batch: Batch) -> Result<Revision,
     let began = Instant::now();
     let id = Id::new();
     let rows = bodies(inner, &batch, deadline).await?;
-    let size: usize = rows.iter().map(|(key, body)| key.len() + inner_size(body) + 64).sum();
+    let size: usize = rows.iter().map(|(key, body)| key.len() + inline_size(body) + 64).sum();
     let is_large = rows.len() > ROWS_MAX || size > BYTES_MAX;
     if is_large && !inner.keeps_deleted && rows.iter().any(|(_, body)| !body.is_live()) {
         // Where deleted rows leave nothing, nothing would tell which of them are in their places.
@@ -82,7 +81,7 @@ pub(super) async fn commit(inner: &Arc<Inner>, batch: Batch) -> Result<Revision,
     committed
 }
 
-fn inner_size(body: &Body) -> usize {
+fn inline_size(body: &Body) -> usize {
     if let Body::Value(value) = body { value.len() } else { 32 }
 }
 
@@ -209,7 +208,8 @@ async fn try_commit(
             }
             Err(Fault::Silent(reason)) => {
                 if !is_once(batch) {
-                    return wait(&mut delivered, deadline).await.map_err(|_| unknown(&reason));
+                    let delivered = timeout_at(deadline, &mut delivered).await;
+                    return delivered.ok().and_then(Result::ok).ok_or_else(|| unknown(&reason));
                 }
                 // In a moment the watch may tell that it was made.
                 let moment = Instant::now() + Duration::from_millis(100);
@@ -247,14 +247,6 @@ struct Forget<'a> {
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         self.inner.forget(self.id);
-    }
-}
-
-async fn wait(delivered: &mut oneshot::Receiver<Revision>, deadline: Instant) -> Result<Revision, StoreError> {
-    match timeout_at(deadline, delivered).await {
-        Ok(Ok(revision)) => Ok(revision),
-        Ok(Err(_)) => Err(StoreError::Closed),
-        Err(_) => Err(unknown("what was committed is not delivered")),
     }
 }
 
@@ -401,7 +393,7 @@ fn next_rows(inner: &Inner, unfolded: &Unfolded, after: Option<&Bytes>) -> Vec<(
         if row >= unfolded.revision {
             continue;
         }
-        size += key.len() + inner_size(body) + 64;
+        size += key.len() + inline_size(body) + 64;
         if some.len() >= ROWS_MAX || size > BYTES_MAX && !some.is_empty() {
             break;
         }
