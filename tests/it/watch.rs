@@ -414,9 +414,10 @@ async fn a_watch_that_has_lasted_long_is_gone_on_with() {
     while next(&mut stream).await.revision < second {}
 }
 
-#[tokio::test]
-async fn the_end_of_the_server_ends_watches_at_once() {
+/// Stops servers of which something is watched, and answers how long the slowest of them took.
+async fn stop_watched_servers() -> Duration {
     let folder = tempfile::tempdir().unwrap();
+    let mut longest = Duration::ZERO;
     for (_, server) in each_store(folder.path()) {
         let channel = server.connect().await;
         let mut models = Models::new(channel.clone());
@@ -437,9 +438,22 @@ async fn the_end_of_the_server_ends_watches_at_once() {
         assert_eq!(reason(&end(&mut licenses).await), "STOPPING");
         drop((models, stream, licenses));
         stopping.await.unwrap().unwrap();
-        // The drain time of tests is 300 ms.
-        assert!(begun.elapsed() < Duration::from_millis(250), "{:?}", begun.elapsed());
+        longest = longest.max(begun.elapsed());
     }
+    longest
+}
+
+#[tokio::test]
+async fn the_end_of_the_server_ends_watches_at_once() {
+    // The drain time of tests is 300 ms: if it were waited for, none would be quicker. A busy machine may make one slower.
+    let mut took = Vec::new();
+    while took.len() < 10 {
+        took.push(stop_watched_servers().await);
+        if took.iter().any(|took| *took < Duration::from_millis(250)) {
+            return;
+        }
+    }
+    panic!("watches are waited for: {took:?}");
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ const LONG: Duration = Duration::from_secs(3_600);
 /// As long as a write may take until it is refused, where it is not known yet that it cannot be made.
 const UNKNOWN_YET: Duration = Duration::from_secs(12);
 /// The same where it is known.
-const KNOWN: Duration = Duration::from_secs(2);
+const KNOWN: Duration = Duration::from_secs(5);
 const CHECKS: usize = 2_000;
 const OTHERS: usize = 300;
 

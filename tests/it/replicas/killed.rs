@@ -246,11 +246,14 @@ async fn killing_a_replica_or_a_member_loses_nothing_and_reads_go_on() {
         let reads: u64 = places.iter().map(|place| place.reads.load(Ordering::Relaxed)).sum();
         say(&format!("round {round}: {writes} writes, {reads} reads"));
     }
+    until("enough is written and read", async || {
+        places.iter().all(|place| place.acknowledged.count() > 50 && place.reads.load(Ordering::Relaxed) > 100)
+    })
+    .await;
     stop.store(true, Ordering::Relaxed);
     while let Some(ended) = tasks.join_next().await {
         ended.unwrap();
     }
-    assert!(places.iter().all(|place| place.acknowledged.count() > 50 && place.reads.load(Ordering::Relaxed) > 100));
 
     // What was not acknowledged may still come; what comes after it does not.
     let newest = super::write(&places[1].channel(), "last", "last").await.unwrap();

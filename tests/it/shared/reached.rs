@@ -9,7 +9,7 @@ use etcd_client::{Client, Permission};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
 };
-use weighbridge::store::{Batch, EtcdOptions, EtcdStore, EtcdTls, Store as _, StoreError, Write};
+use weighbridge::store::{Batch, EtcdOptions, EtcdStore, EtcdTls, Store as _, Write};
 
 use crate::cli::weighbridge;
 use crate::cluster::Cluster;
@@ -46,18 +46,19 @@ fn written(folder: &Path, name: &str, bytes: &[u8]) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// Opens a store within a short time.
-fn open(options: &EtcdOptions) -> Result<EtcdStore, StoreError> {
+/// What is said where it cannot be opened in a short time.
+fn problem(options: &EtcdOptions) -> String {
     let options = EtcdOptions { start_within: Duration::from_secs(3), ..options.clone() };
-    let begun = Instant::now();
-    let opened = EtcdStore::open(&options);
-    assert!(begun.elapsed() < Duration::from_secs(6), "{:?}", begun.elapsed());
-    opened
+    EtcdStore::open(&options).map(drop).unwrap_err().to_string()
 }
 
-/// What is said where it cannot be opened.
-fn problem(options: &EtcdOptions) -> String {
-    open(options).map(drop).unwrap_err().to_string()
+/// What is said at once, though there is time to try again.
+fn problem_at_once(options: &EtcdOptions) -> String {
+    let options = EtcdOptions { start_within: Duration::from_secs(120), ..options.clone() };
+    let begun = Instant::now();
+    let said = EtcdStore::open(&options).map(drop).unwrap_err().to_string();
+    assert!(begun.elapsed() < super::PATIENCE, "{:?}", begun.elapsed());
+    said
 }
 
 async fn writes(store: &EtcdStore) {
@@ -84,7 +85,7 @@ async fn members_and_replicas_know_each_other_by_certificates() {
     let with = |tls: EtcdTls| EtcdOptions { tls: Some(tls), ..EtcdOptions::new(cluster.endpoints(), "weighbridge") };
     let own = || Some(authority.certificate("replica"));
     let right = EtcdTls { ca: Some(authority.pem()), identity: own() };
-    let store = open(&with(right.clone())).unwrap();
+    let store = EtcdStore::open(&with(right.clone())).unwrap();
     writes(&store).await;
 
     let unknown = problem(&with(EtcdTls { ca: Some(other.pem()), identity: own() }));
@@ -142,9 +143,9 @@ async fn a_user_needs_a_password_and_a_role_for_the_prefix() {
         user: user.map(|(name, password)| (name.to_owned(), password.to_owned())),
         ..EtcdOptions::new(cluster.endpoints(), prefix)
     };
-    let store = open(&with(Some(("replica", "right")), "weighbridge")).unwrap();
+    let store = EtcdStore::open(&with(Some(("replica", "right")), "weighbridge")).unwrap();
     writes(&store).await;
-    let log = open(&with(Some(("replica", "right")), "weighbridge").log("decisions")).unwrap();
+    let log = EtcdStore::open(&with(Some(("replica", "right")), "weighbridge").log("decisions")).unwrap();
     writes(&log).await;
 
     for (user, prefix, wanted) in [
@@ -155,10 +156,8 @@ async fn a_user_needs_a_password_and_a_role_for_the_prefix() {
         (Some(("replica", "right")), "another", "permission denied"),
         (None, "weighbridge", "user name is empty"),
     ] {
-        let begun = Instant::now();
-        let said = problem(&with(user, prefix));
+        let said = problem_at_once(&with(user, prefix));
         assert!(said.contains(wanted), "{user:?} below {prefix}: {said}");
-        assert!(begun.elapsed() < Duration::from_secs(2), "{user:?} below {prefix}: {:?}", begun.elapsed());
     }
     // The right is taken away while it runs: what it writes is refused, and what it knows is answered.
     let root = etcd_client::ConnectOptions::new().with_user("root", "r");
