@@ -17,7 +17,14 @@ pub(super) struct StatusArguments {
     server: ServerArguments,
 }
 
-/// Prints the status; exits with 1 when the store has a problem, so that it serves as a health check.
+/// Whether a replica knows less of the cluster than it may, so that it refuses to answer. One process alone never does.
+fn is_stale(store: &pb::StoreStatus) -> bool {
+    let time = |time: &prost_types::Duration| (time.seconds, time.nanos);
+    let ages = store.staleness.as_ref().map(time).zip(store.max_staleness.as_ref().map(time));
+    ages.is_some_and(|(age, allowed)| age > allowed)
+}
+
+/// Prints the status; exits with 1 when the store has a problem or is older than allowed, so that it serves as a health check.
 pub(super) async fn run(arguments: StatusArguments, out: &Output) -> Result<u8, Failure> {
     let mut client = AdminServiceClient::new(arguments.server.connect().await?);
     let status = client
@@ -26,9 +33,7 @@ pub(super) async fn run(arguments: StatusArguments, out: &Output) -> Result<u8, 
         .map_err(|s| failed(&s))?
         .into_inner();
     let store = status.store.clone().unwrap_or_default();
-    let seconds = |time: &prost_types::Duration| time.seconds as f64 + f64::from(time.nanos) / 1e9;
-    let age = store.staleness.as_ref().map(seconds).zip(store.max_staleness.as_ref().map(seconds));
-    let is_stale = age.is_some_and(|(age, most)| age > most);
+    let is_stale = is_stale(&store);
     let code = u8::from(!store.problem.is_empty() || is_stale);
     if out.is_json() {
         return out.json("weighbridge.v1.GetStatusResponse", &status).map(|()| code);
@@ -56,8 +61,9 @@ pub(super) async fn run(arguments: StatusArguments, out: &Output) -> Result<u8, 
         oldest => format!("since revision {oldest}"),
     };
     out.line(&format!("history: {history}, {} bytes with the records", store.data_size_bytes))?;
-    if let Some((age, most)) = age {
-        let text = format!("replica: current as of {age:.1} s ago, {most:.0} s are allowed");
+    if let (Some(age), Some(most)) = (&store.staleness, &store.max_staleness) {
+        let seconds = |time: &prost_types::Duration| time.seconds as f64 + f64::from(time.nanos) / 1e9;
+        let text = format!("replica: current as of {:.1} s ago, {:.0} s are allowed", seconds(age), seconds(most));
         out.line(&if is_stale { out.styled(Style::Bad, &text) } else { text })?;
     }
     let security = status.security.unwrap_or_default();
@@ -123,4 +129,21 @@ fn percent(part: i32, of: i32) -> String {
         return "-".to_owned();
     }
     format!("{:.1} %", f64::from(part) * 100.0 / f64::from(of))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn older_than_allowed_is_stale() {
+        let time = |seconds, nanos| Some(prost_types::Duration { seconds, nanos });
+        let of =
+            |staleness, max_staleness| is_stale(&pb::StoreStatus { staleness, max_staleness, ..Default::default() });
+        assert!(of(time(10, 1), time(10, 0)));
+        assert!(of(time(11, 0), time(10, 999_999_999)));
+        assert!(!of(time(10, 0), time(10, 0)));
+        assert!(!of(time(0, 999_999_999), time(1, 0)));
+        assert!(!of(None, None));
+    }
 }

@@ -90,8 +90,7 @@ impl Registry {
             let mut told = match self.watch_deployments(request).await {
                 Ok(watching) => watching,
                 Err(error) if is_compacted(&error) => {
-                    tracing::error!(since = from.revision, "history is gone before changes of verdicts were announced");
-                    position = None;
+                    position = skipped(from);
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -100,11 +99,7 @@ impl Registry {
                 let response = match response {
                     Ok(response) => response,
                     Err(error) if is_compacted(&error) => {
-                        tracing::error!(
-                            since = from.revision,
-                            "history is gone before changes of verdicts were announced"
-                        );
-                        position = None;
+                        position = skipped(from);
                         break;
                     }
                     // One that lasted long enough is gone on with.
@@ -155,6 +150,12 @@ impl Registry {
     pub fn announced(&self) -> u64 {
         self.announced.load(Ordering::Relaxed)
     }
+}
+
+/// Says that changes were not announced; from where it goes on is not known.
+fn skipped(from: Position) -> Option<Position> {
+    tracing::error!(since = from.revision, "history is gone before changes of verdicts were announced");
+    None
 }
 
 fn is_compacted(error: &RegistryError) -> bool {

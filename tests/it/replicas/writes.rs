@@ -16,7 +16,9 @@ use weighbridge::store::Store as _;
 
 use super::linear::{self, Asked, Operation, Told};
 use super::proxy::{Cable, Proxy};
-use super::{DEADLINE, Dice, PATIENCE, Replica, check, cluster_of_three, profiles, reach, say, status, with_deadline};
+use super::{
+    DEADLINE, Dice, PATIENCE, Replica, check, cluster_of_three, profiles, reach, say, status, until, with_deadline,
+};
 use crate::cluster::Cluster;
 use crate::harness::reason;
 
@@ -341,6 +343,16 @@ async fn writes_are_linearizable_while_members_are_killed_and_paused() {
         say(&format!("  {count} times {error}"));
     }
 
+    // Undisturbed, nothing is refused.
+    until("all is taken again", async || {
+        for turn in 0..60 {
+            if super::write(&channels[turn % channels.len()], "calm", &turn.to_string()).await.is_err() {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
     let last = super::write(&channels[0], "last", "last").await.unwrap();
     for channel in &channels {
         reach(channel, last).await;
