@@ -6,6 +6,7 @@ use super::key::Key;
 use super::list::{ListRequest, scan};
 use super::models::timestamp;
 use super::once::{Begun, RequestId, Turn};
+use super::write::expect;
 use super::{Registry, RegistryError, check_etag, records, violation};
 use crate::catalog::fields::LicenseField;
 use crate::catalog::{Entry, Layer, LicenseRow, Snapshot};
@@ -15,6 +16,7 @@ use crate::domain::license::{License, Listed, compare};
 use crate::domain::name::{LicenseId, shown};
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
+use crate::store::Expect;
 
 /// A record as callers get it.
 pub(super) fn message(entry: &Entry<License>) -> Result<pb::License, RecordError> {
@@ -158,7 +160,7 @@ impl Registry {
         if snapshot.license_in(Layer::Operator, &id).is_some() {
             return Err(RegistryError::AlreadyExists { name: id.resource_name() });
         }
-        self.write_license(&snapshot, id, message, None, begun).await
+        self.write_license(&snapshot, id, message, begun).await
     }
 
     /// Changes a license; a built-in one is overlaid.
@@ -203,8 +205,7 @@ impl Registry {
             convert::merge(&descriptor, &written(base), &written(update), &paths).map_err(RegistryError::Invalid)?;
         let merged = pb::License { name: id.resource_name(), ..merged };
         validate(&snapshot, &merged)?;
-        let seen = snapshot.license_in(Layer::Operator, &id).map(|entry| entry.revision);
-        self.write_license(&snapshot, id, merged, seen, begun).await
+        self.write_license(&snapshot, id, merged, begun).await
     }
 
     async fn write_license(
@@ -212,7 +213,6 @@ impl Registry {
         snapshot: &Snapshot,
         id: LicenseId,
         message: pb::License,
-        seen: Option<u64>,
         begun: &Begun,
     ) -> Result<pb::License, RegistryError> {
         let now = (self.clock)();
@@ -231,7 +231,8 @@ impl Registry {
         let created = previous.map(|entry| records::stored(&entry.payload)).transpose()?;
         let created = created.and_then(|(_, times)| times.created).map_or(now, |t| timestamp(&t, now));
         let key = Key::License(Layer::Operator, id.clone());
-        let revision = self.put(&key, Kind::License(message.clone()), seen, (created, now), &begun.by).await?;
+        let expect = unchanged(snapshot, &id);
+        let revision = self.put(&key, Kind::License(message.clone()), expect, (created, now), &begun.by).await?;
         // As it was written: somebody may have changed or deleted it since.
         Ok(pb::License {
             origin: records::origin(Layer::Operator),
@@ -270,10 +271,18 @@ impl Registry {
             check_unused(&snapshot, &id)?;
         }
         if !begun.validate_only {
-            self.delete(&Key::License(Layer::Operator, id), entry.revision, &begun.by).await?;
+            let expect = unchanged(&snapshot, &id);
+            self.delete(&Key::License(Layer::Operator, id), expect, &begun.by).await?;
         }
         Ok(())
     }
+}
+
+/// That a license stands in each layer as a snapshot has it: an overlay is made of what is shown.
+fn unchanged(snapshot: &Snapshot, id: &LicenseId) -> Vec<Expect> {
+    let layers = [Layer::Operator, Layer::BuiltIn].into_iter();
+    let seen = |layer| snapshot.license_in(layer, id).map(|entry| entry.revision);
+    layers.map(|layer| expect(&Key::License(layer, id.clone()), seen(layer))).collect()
 }
 
 fn parse(name: &str) -> Result<LicenseId, RegistryError> {
@@ -340,5 +349,35 @@ fn check_unused(snapshot: &Snapshot, id: &LicenseId) -> Result<(), RegistryError
             models: 1 + users.count(),
             example: first.record.name.to_string(),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Batch, MemoryStore, Store as _, StoreError, Write};
+
+    #[tokio::test]
+    async fn an_overlay_holds_only_on_what_it_was_made_of() {
+        let store = Arc::new(MemoryStore::new());
+        let registry = Registry::open(store.clone(), Arc::new(jiff::Timestamp::now)).await.unwrap();
+        let id = LicenseId::parse("licenses/LicenseRef-Llama-3.3-Community").unwrap();
+        let before = registry.snapshot();
+        let entry = before.license_entry(&id).unwrap();
+        assert_eq!(entry.layer, Layer::BuiltIn);
+        // As a release does that comes with other terms.
+        let key = Key::License(Layer::BuiltIn, id.clone()).bytes();
+        let write = Write { key, value: Some(entry.payload.to_vec().into()) };
+        let revision = store.commit(Batch::of([write])).await.unwrap();
+        registry.wait_for(revision).await.unwrap();
+
+        let overlay = pb::License { display_name: "ours".into(), ..written(message(entry).unwrap()) };
+        let request = pb::UpdateLicenseRequest { license: Some(overlay.clone()), ..Default::default() };
+        let Ok(Turn::Now(begun)) = registry.begin::<pb::License>(&RequestId::of(&request), false).await else {
+            panic!()
+        };
+        let late = registry.write_license(&before, id.clone(), overlay.clone(), &begun).await;
+        assert!(matches!(late, Err(RegistryError::Store(StoreError::Conflict { .. }))), "{late:?}");
+        registry.write_license(&registry.snapshot(), id, overlay, &begun).await.unwrap();
     }
 }

@@ -295,7 +295,7 @@ impl Registry {
         if writes.is_empty() {
             return Ok(true);
         }
-        self.commit_serial(writes, seen, &By::of(actor)).await?;
+        self.commit_serial(writes, Vec::new(), seen, &By::of(actor)).await?;
         Ok(true)
     }
 

@@ -8,6 +8,7 @@ use roaring::RoaringBitmap;
 use super::key::Key;
 use super::list::{ListRequest, read_filter};
 use super::once::{Begun, RequestId, Turn};
+use super::write::expect;
 use super::{Registry, RegistryError, check_etag, lineage, records, resolve, violation};
 use crate::catalog::fields::{ModelField, OwnField};
 use crate::catalog::filter::{Query, Schema as _, Test, Value, Wanted};
@@ -18,6 +19,7 @@ use crate::domain::model::{BaseRef, Model};
 use crate::domain::name::{ModelName, is_segment, shown};
 use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
+use crate::store::Expect;
 
 const BATCH_MAX: usize = 1_000;
 /// Most fields that are counted at once.
@@ -307,7 +309,7 @@ impl Registry {
         }
         check_aliases(&snapshot, record)?;
         check_lineage(&snapshot, record)?;
-        self.write_model(&snapshot, name, message, None, begun).await
+        self.write_model(&snapshot, name, message, begun).await
     }
 
     /// Changes a model; a built-in one is overlaid.
@@ -355,8 +357,7 @@ impl Registry {
         let record = convert::model(merged.clone(), "model").map_err(RegistryError::Invalid)?;
         check_aliases(&snapshot, &record)?;
         check_lineage(&snapshot, &record)?;
-        let seen = snapshot.model_in(Layer::Operator, &name).map(|entry| entry.revision);
-        self.write_model(&snapshot, name, merged, seen, begun).await
+        self.write_model(&snapshot, name, merged, begun).await
     }
 
     async fn write_model(
@@ -364,7 +365,6 @@ impl Registry {
         snapshot: &Snapshot,
         name: ModelName,
         message: pb::Model,
-        seen: Option<u64>,
         begun: &Begun,
     ) -> Result<pb::Model, RegistryError> {
         let now = (self.clock)();
@@ -383,7 +383,8 @@ impl Registry {
         let ids = |snapshot: &Snapshot| snapshot.model_entry(&name).map(|entry| entry.record.aliases.clone());
         let before = ids(snapshot);
         let key = Key::Model(Layer::Operator, name.clone());
-        let revision = self.put(&key, Kind::Model(message.clone()), seen, (created, now), &begun.by).await?;
+        let revision =
+            self.put(&key, Kind::Model(message.clone()), unchanged(snapshot, &name), (created, now), &begun.by).await?;
         // New ids may be those of offerings and of what sources state.
         if ids(&self.snapshot()) != before {
             self.remerge().await?;
@@ -432,11 +433,19 @@ impl Registry {
             }
         }
         if !begun.validate_only {
-            self.delete(&Key::Model(Layer::Operator, name.clone()), entry.revision, &begun.by).await?;
+            self.delete(&Key::Model(Layer::Operator, name.clone()), unchanged(&snapshot, &name), &begun.by).await?;
             self.remerge().await?;
         }
         Ok(())
     }
+}
+
+/// That a model stands in each layer as a snapshot has it. An overlay is made of what is shown, and an etag is that of what is
+/// shown, which may come from any of them.
+fn unchanged(snapshot: &Snapshot, name: &ModelName) -> Vec<Expect> {
+    let layers = [Layer::Operator, Layer::Imported, Layer::BuiltIn].into_iter();
+    let seen = |layer| snapshot.model_in(layer, name).map(|entry| entry.revision);
+    layers.map(|layer| expect(&Key::Model(layer, name.clone()), seen(layer))).collect()
 }
 
 /// What a write would answer.
@@ -505,5 +514,55 @@ fn check_lineage(snapshot: &Snapshot, record: &Model) -> Result<(), RegistryErro
     match lineage::cycle(record, |name| snapshot.model_entry(name).map(|entry| &entry.record)) {
         Some(path) => Err(RegistryError::LineageCycle { path }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Batch, MemoryStore, Store as _, StoreError, Write};
+
+    #[tokio::test]
+    async fn an_overlay_holds_only_on_what_it_was_made_of() {
+        let store = Arc::new(MemoryStore::new());
+        let now = Timestamp::from_millisecond(1_800_000_000_123).unwrap();
+        let registry = Registry::open(store.clone(), Arc::new(move || now)).await.unwrap();
+        let name = ModelName::parse("publishers/acme/models/one").unwrap();
+        let model = |license: &str| pb::Model {
+            name: name.to_string(),
+            license_expression: license.to_owned(),
+            ..Default::default()
+        };
+        for layer in [Layer::BuiltIn, Layer::Imported] {
+            let key = Key::Model(layer, name.clone());
+            let source = async |license: &str| {
+                let value = records::record(Kind::Model(model(license)), "import/test", now, now);
+                let revision = store.commit(Batch::of([Write { key: key.bytes(), value: Some(value) }])).await.unwrap();
+                registry.wait_for(revision).await.unwrap();
+            };
+            source("Apache-2.0").await;
+            let before = registry.snapshot();
+            let etag = |snapshot: &Snapshot| {
+                let entry = snapshot.model_entry(&name).unwrap();
+                records::etag(entry.layer, entry.revision)
+            };
+            let seen = etag(&before);
+            source("CC-BY-NC-4.0").await;
+            assert_ne!(etag(&registry.snapshot()), seen);
+
+            let overlay = pb::Model { description: "ours".into(), ..model("Apache-2.0") };
+            let request = pb::UpdateModelRequest { model: Some(overlay.clone()), ..Default::default() };
+            let Ok(Turn::Now(begun)) = registry.begin::<pb::Model>(&RequestId::of(&request), false).await else {
+                panic!()
+            };
+            let late = registry.write_model(&before, name.clone(), overlay.clone(), &begun).await;
+            assert!(matches!(late, Err(RegistryError::Store(StoreError::Conflict { .. }))), "{layer:?}: {late:?}");
+            assert_eq!(etag(&before), seen);
+
+            // Made of what stands there now, it holds.
+            let written = registry.write_model(&registry.snapshot(), name.clone(), overlay, &begun).await.unwrap();
+            let delete = pb::DeleteModelRequest { name: name.to_string(), etag: written.etag, ..Default::default() };
+            registry.delete_model(delete).await.unwrap();
+        }
     }
 }

@@ -8,6 +8,7 @@ use super::key::Key;
 use super::models::timestamp;
 use super::once::{Again, Begun, RequestId, Turn};
 use super::page::{PageRequest, token};
+use super::write::expect;
 use super::{Registry, RegistryError, check_etag, records, violation};
 use crate::catalog::{Layer, Payload, Snapshot};
 use crate::convert::{self, text};
@@ -273,8 +274,9 @@ impl Registry {
         }
         let created = previous.as_ref().map(|found| records::stored(found.payload)).transpose()?;
         let created = created.and_then(|(_, times)| times.created).map_or(now, |t| timestamp(&t, now));
-        let seen = previous.map(|found| found.revision);
-        let revision = self.put(&T::key(id), message.clone().kind(), seen, (created, now), &begun.by).await?;
+        let key = T::key(id);
+        let expect = vec![expect(&key, previous.map(|found| found.revision))];
+        let revision = self.put(&key, message.clone().kind(), expect, (created, now), &begun.by).await?;
         // As it was written: somebody may have changed or deleted it since.
         message.set_output(Some(Output {
             revision: records::wire_revision(revision),
@@ -312,7 +314,9 @@ impl Registry {
         check_etag(name, etag, Layer::Operator, found.revision)?;
         T::check_unused(&snapshot, name)?;
         if !begun.validate_only {
-            self.delete(&T::key(&id), found.revision, &begun.by).await?;
+            let key = T::key(&id);
+            let expect = vec![expect(&key, Some(found.revision))];
+            self.delete(&key, expect, &begun.by).await?;
         }
         Ok(())
     }

@@ -1,6 +1,5 @@
 //! Commits: every change of the registry is made here, with its time and a note of who made it.
 
-use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::call::Call;
@@ -44,6 +43,11 @@ impl By {
     }
 }
 
+/// That a record stands as it was seen; `None`: it was not there.
+pub(super) fn expect(key: &Key, seen: Option<Revision>) -> Expect {
+    Expect { key: key.bytes(), revision: seen }
+}
+
 impl Registry {
     /// Commits and waits until the change can be read.
     pub(super) async fn commit(
@@ -55,16 +59,17 @@ impl Registry {
         self.commit_batch(Batch { writes, expect, ..Batch::default() }, by).await
     }
 
-    /// Commits what was made of the whole catalog as it stood at a revision, unless another such change has been made since:
-    /// then [`StoreError::Conflict`].
+    /// Commits what was made of the whole catalog as it stood at a revision, unless another such change has been made since, or
+    /// what is expected does not hold: then [`StoreError::Conflict`].
     pub(super) async fn commit_serial(
         &self,
         writes: Vec<Write>,
+        expect: Vec<Expect>,
         seen: Revision,
         by: &By,
     ) -> Result<Revision, RegistryError> {
         let serial = Some(Serial { name: CATALOG, seen });
-        self.commit_batch(Batch { writes, serial, ..Batch::default() }, by).await
+        self.commit_batch(Batch { writes, expect, serial, ..Batch::default() }, by).await
     }
 
     async fn commit_batch(&self, batch: Batch, by: &By) -> Result<Revision, RegistryError> {
@@ -85,34 +90,23 @@ impl Registry {
         Ok(revision)
     }
 
-    /// Writes one record of the operator's layer, if nobody changed it since `seen`. The times are when it was first written and
-    /// when it is now.
+    /// Writes one record of the operator's layer, if what is expected holds. The times are when it was first written and when it is
+    /// now.
     pub(super) async fn put(
         &self,
         key: &Key,
         kind: Kind,
-        seen: Option<Revision>,
+        expect: Vec<Expect>,
         (created, now): (Timestamp, Timestamp),
         by: &By,
     ) -> Result<Revision, RegistryError> {
         let value = records::record(kind, &by.note.actor, created, now);
-        self.write(key.bytes(), Some(value), seen, by).await
+        self.commit(vec![Write { key: key.bytes(), value: Some(value) }], expect, by).await
     }
 
-    /// Deletes one record of the operator's layer, if nobody changed it since `seen`.
-    pub(super) async fn delete(&self, key: &Key, seen: Revision, by: &By) -> Result<Revision, RegistryError> {
-        self.write(key.bytes(), None, Some(seen), by).await
-    }
-
-    async fn write(
-        &self,
-        key: Bytes,
-        value: Option<Bytes>,
-        seen: Option<Revision>,
-        by: &By,
-    ) -> Result<Revision, RegistryError> {
-        let expect = vec![Expect { key: key.clone(), revision: seen }];
-        self.commit(vec![Write { key, value }], expect, by).await
+    /// Deletes one record of the operator's layer, if what is expected holds.
+    pub(super) async fn delete(&self, key: &Key, expect: Vec<Expect>, by: &By) -> Result<Revision, RegistryError> {
+        self.commit(vec![Write { key: key.bytes(), value: None }], expect, by).await
     }
 }
 
@@ -166,7 +160,8 @@ mod tests {
         let key = Key::UseProfile("one".into());
         let put = async |registry: &Registry, seen, id: &str| {
             let by = By::caller().at_request(id, b"digest");
-            registry.put(&key, Kind::UseProfile(pb::UseProfile::default()), seen, (now, now), &by).await
+            let expect = vec![expect(&key, seen)];
+            registry.put(&key, Kind::UseProfile(pb::UseProfile::default()), expect, (now, now), &by).await
         };
         let done = put(&one, None, "first").await.unwrap();
         other.wait_for(done).await.unwrap();

@@ -24,7 +24,7 @@ use crate::ingest::document::{File, Reading};
 use crate::ingest::source::DataSource;
 use crate::ingest::{Limits, comparia, epoch, hub, model_card, models_dev, mot, osai};
 use crate::pb::weighbridge::v1 as pb;
-use crate::store::{StoreError, Write};
+use crate::store::{Expect, StoreError, Write};
 
 pub(super) use known::KnownModels;
 use rebuild::{Incoming, Rebuild};
@@ -60,7 +60,7 @@ impl Registry {
         loop {
             tries += 1;
             match self.import_once(source, &config, &files, &one_at_a_time).await {
-                // Another replica has imported meanwhile.
+                // Another replica has imported meanwhile, or an operator has changed one of the records.
                 Err(RegistryError::Store(StoreError::Conflict { .. })) if tries < TRIES_MAX => {}
                 imported => return imported,
             }
@@ -90,10 +90,10 @@ impl Registry {
             drop(turn);
             planned
         });
-        let (mut report, writes, actor) = planned.await??;
+        let Planned { mut report, writes, expect, actor } = planned.await??;
         report.revision = stored::wire_revision(self.snapshot().revision());
         if !validate_only && !writes.is_empty() {
-            let revision = self.commit_serial(writes, seen, &By::of(actor)).await?;
+            let revision = self.commit_serial(writes, expect, seen, &By::of(actor)).await?;
             report.revision = stored::wire_revision(revision);
             if source == pb::ImportSource::Records {
                 self.remerge_in_turn().await?;
@@ -144,13 +144,20 @@ impl Registry {
         });
         let (writes, actor) = planned.await.map_err(|_| RegistryError::Closed)??;
         if !writes.is_empty() {
-            self.commit_serial(writes, seen, &By::of(actor)).await?;
+            self.commit_serial(writes, Vec::new(), seen, &By::of(actor)).await?;
         }
         Ok(())
     }
 }
 
-/// What would be written and by which actor, and what is to be said of it.
+/// What would be written and by which actor, on which conditions, and what is to be said of it.
+struct Planned {
+    report: pb::ImportReport,
+    writes: Vec<Write>,
+    expect: Vec<Expect>,
+    actor: String,
+}
+
 fn plan(
     snapshot: &Arc<Snapshot>,
     builtin: &Builtin,
@@ -158,12 +165,13 @@ fn plan(
     config: &pb::ImportConfig,
     files: &[File],
     now: Timestamp,
-) -> Result<(pb::ImportReport, Vec<Write>, String), RegistryError> {
+) -> Result<Planned, RegistryError> {
     let limits = Limits { document_bytes_max: DOCUMENT_BYTES_MAX, ..Limits::default() };
     let rebuild = |data_source: DataSource, incoming: Incoming| {
         let actor = format!("import/{data_source}");
         let (report, writes) = Rebuild::new(snapshot, builtin, &actor, now).run(incoming)?;
-        Ok((report, writes, actor))
+        // All of it is of imports, which follow one another.
+        Ok(Planned { report, writes, expect: Vec::new(), actor })
     };
     let of_models = |data_source: DataSource, reading: Reading| {
         if reading.records.is_empty() {
@@ -191,9 +199,6 @@ fn plan(
             let repository = hub::repository_of(given).map_or_else(|| given.clone(), Into::into);
             of_models(DataSource::ModelCard, model_card::read(files, &repository, &limits)?)
         }
-        pb::ImportSource::Records => {
-            let (report, writes) = records::plan(snapshot, files, &limits, now)?;
-            Ok((report, writes, records::ACTOR.to_owned()))
-        }
+        pb::ImportSource::Records => records::plan(snapshot, files, &limits, now),
     }
 }

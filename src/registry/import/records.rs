@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::Planned;
 use crate::catalog::{Layer, Snapshot};
 use crate::convert::text::{self, Syntax};
 use crate::convert::{self, Violation};
@@ -17,11 +18,12 @@ use crate::pb::weighbridge::storage::v1::record::Record as Kind;
 use crate::pb::weighbridge::v1 as pb;
 use crate::registry::key::Key;
 use crate::registry::models::timestamp;
+use crate::registry::write::expect;
 use crate::registry::{RegistryError, licenses, lineage, models, records};
-use crate::store::Write;
+use crate::store::{Expect, Revision, Write};
 
 /// Who wrote what came from a file of records.
-pub(super) const ACTOR: &str = "import/records";
+const ACTOR: &str = "import/records";
 /// Lists that an answer of the list RPCs holds, and what stands beside them.
 const LISTS: &[&str] = &["licenses", "models"];
 const BESIDE_LISTS: &[&str] = &["next_page_token", "nextPageToken", "total_size", "totalSize"];
@@ -35,9 +37,10 @@ pub(super) fn plan(
     files: &[File],
     limits: &Limits,
     now: Timestamp,
-) -> Result<(pb::ImportReport, Vec<Write>), RegistryError> {
+) -> Result<Planned, RegistryError> {
     check_size(files, limits)?;
-    let mut plan = Plan { snapshot, now, report: pb::ImportReport::default(), writes: Vec::new(), entries: Vec::new() };
+    let report = pb::ImportReport::default();
+    let mut plan = Plan { snapshot, now, report, writes: Vec::new(), expect: Vec::new(), entries: Vec::new() };
     let mut found = Vec::new();
     for file in files {
         plan.trees(file, limits, &mut found);
@@ -56,7 +59,7 @@ pub(super) fn plan(
     }
     plan.models(&models)?;
     convert::add_entries(&mut plan.report, &Reading::default(), &plan.entries);
-    Ok((plan.report, plan.writes))
+    Ok(Planned { report: plan.report, writes: plan.writes, expect: plan.expect, actor: ACTOR.to_owned() })
 }
 
 struct Plan<'a> {
@@ -64,6 +67,7 @@ struct Plan<'a> {
     now: Timestamp,
     report: pb::ImportReport,
     writes: Vec<Write>,
+    expect: Vec<Expect>,
     entries: Vec<Entry>,
 }
 
@@ -165,8 +169,8 @@ impl Plan<'_> {
             self.reject(&id.resource_name(), said(error));
             return Ok(());
         }
-        let old = self.snapshot.license_in(Layer::Operator, id).map(|entry| entry.payload.clone());
-        self.put(&Key::License(Layer::Operator, id.clone()), Kind::License(message), old.as_ref())
+        let old = self.snapshot.license_in(Layer::Operator, id).map(|entry| (entry.revision, &entry.payload));
+        self.put(&Key::License(Layer::Operator, id.clone()), Kind::License(message), old)
     }
 
     fn models(&mut self, found: &BTreeMap<ModelName, (pb::Model, Model)>) -> Result<(), RegistryError> {
@@ -199,8 +203,8 @@ impl Plan<'_> {
                 problems.push(format!("its lineage goes in a circle: {}", path.join(" → ")));
             }
             if problems.is_empty() {
-                let old = self.snapshot.model_in(Layer::Operator, name).map(|entry| entry.payload.clone());
-                self.put(&Key::Model(Layer::Operator, name.clone()), Kind::Model(message), old.as_ref())?;
+                let old = self.snapshot.model_in(Layer::Operator, name).map(|entry| (entry.revision, &entry.payload));
+                self.put(&Key::Model(Layer::Operator, name.clone()), Kind::Model(message), old)?;
             } else {
                 self.reject(name.as_str(), problems);
             }
@@ -208,11 +212,16 @@ impl Plan<'_> {
         Ok(())
     }
 
-    fn put(&mut self, key: &Key, kind: Kind, old: Option<&crate::catalog::Payload>) -> Result<(), RegistryError> {
+    fn put(
+        &mut self,
+        key: &Key,
+        kind: Kind,
+        old: Option<(Revision, &crate::catalog::Payload)>,
+    ) -> Result<(), RegistryError> {
         let mut created = self.now;
         let count = match old {
             None => &mut self.report.created,
-            Some(old) => {
+            Some((_, old)) => {
                 let (stored, times) = records::stored(old)?;
                 if stored == kind {
                     self.report.unchanged = self.report.unchanged.saturating_add(1);
@@ -224,6 +233,8 @@ impl Plan<'_> {
         };
         *count = count.saturating_add(1);
         let value = records::record(kind, ACTOR, created, self.now);
+        // Over what an operator has written meanwhile it would be a change that nobody asked for.
+        self.expect.push(expect(key, old.map(|(revision, _)| revision)));
         self.writes.push(Write { key: key.bytes(), value: Some(value) });
         Ok(())
     }
