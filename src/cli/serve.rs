@@ -282,7 +282,7 @@ async fn serve_once(
     if !std::mem::replace(greeted, true) {
         note(&banner(bound, status.models, status.licenses, security));
     }
-    let retaining = tokio::spawn(retain(registry.clone(), arguments.retention()));
+    let tidying = tokio::spawn(tidy(registry.clone(), arguments.retention()));
     let announcing = tokio::spawn(registry.clone().announce());
     let restarting = Box::pin(async move {
         let mut restarting = restarting;
@@ -304,7 +304,7 @@ async fn serve_once(
     let served = server::run(listeners, registry, options, end).await;
     served.map_err(|e| Failure::new(format!("the server failed: {e}")))?;
     // What the tasks held is free only once they have ended.
-    for task in [retaining, announcing] {
+    for task in [tidying, announcing] {
         task.abort();
         let _ = task.await;
     }
@@ -313,15 +313,19 @@ async fn serve_once(
     Ok(restarts.load(Ordering::SeqCst))
 }
 
-/// Lets go of old history every minute.
-async fn retain(registry: Arc<Registry>, retention: Retention) {
-    if retention == Retention::default() {
-        return;
-    }
+/// Does every minute what no call does: makes good what could not be merged, and lets go of old history.
+async fn tidy(registry: Arc<Registry>, retention: Retention) {
     let mut ticks = tokio::time::interval(Duration::from_secs(60));
     let mut failing = false;
     loop {
         ticks.tick().await;
+        if let Err(error) = registry.merge_left_over().await {
+            // That it is to be done was said when it failed first.
+            tracing::debug!(%error, "merged models and offerings could not be made anew");
+        }
+        if retention == Retention::default() {
+            continue;
+        }
         match registry.retain(&retention).await {
             Ok(_) => failing = false,
             // Said once: it is tried each minute.

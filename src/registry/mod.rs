@@ -73,7 +73,7 @@ pub use write::OPERATOR;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -132,6 +132,8 @@ pub struct Registry {
     counts: tally::Counts,
     /// Changes of verdicts that were announced.
     announced: AtomicU64,
+    /// What was merged could not be made anew after a write.
+    is_unmerged: AtomicBool,
     /// When it was opened, by a clock that only goes forward.
     opened: Instant,
     /// What was committed anywhere until then is in the snapshot: microseconds since `opened`.
@@ -225,6 +227,7 @@ impl Registry {
             watches,
             counts: tally::Counts::default(),
             announced: AtomicU64::new(0),
+            is_unmerged: AtomicBool::new(false),
             opened,
             fresh_us: AtomicU64::new(0),
         };

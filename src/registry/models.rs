@@ -387,7 +387,7 @@ impl Registry {
             self.put(&key, Kind::Model(message.clone()), unchanged(snapshot, &name), (created, now), &begun.by).await?;
         // New ids may be those of offerings and of what sources state.
         if ids(&self.snapshot()) != before {
-            self.remerge().await?;
+            self.remerge_after_write().await;
         }
         // As it was written: somebody may have changed or deleted it since.
         Ok(pb::Model {
@@ -434,7 +434,7 @@ impl Registry {
         }
         if !begun.validate_only {
             self.delete(&Key::Model(Layer::Operator, name.clone()), unchanged(&snapshot, &name), &begun.by).await?;
-            self.remerge().await?;
+            self.remerge_after_write().await;
         }
         Ok(())
     }
@@ -519,7 +519,10 @@ fn check_lineage(snapshot: &Snapshot, record: &Model) -> Result<(), RegistryErro
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering;
+
     use super::*;
+    use crate::pb::weighbridge::storage::v1::SourceRecord;
     use crate::store::{Batch, MemoryStore, Store as _, StoreError, Write};
 
     #[tokio::test]
@@ -564,5 +567,35 @@ mod tests {
             let delete = pb::DeleteModelRequest { name: name.to_string(), etag: written.etag, ..Default::default() };
             registry.delete_model(delete).await.unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_made_is_answered_as_made_when_merging_fails_after_it() {
+        let store = Arc::new(MemoryStore::new());
+        let registry = Registry::open(store.clone(), Arc::new(Timestamp::now)).await.unwrap();
+        // Of a release that reads another source.
+        let key = Key::SourceRecord(("unheard-of".into(), "one".into()));
+        let message = SourceRecord { source: "unheard-of".into(), id: "one".into(), ..Default::default() };
+        let value = records::record(Kind::SourceRecord(message), "import/test", Timestamp::now(), Timestamp::now());
+        let write = |value| Batch::of([Write { key: key.bytes(), value }]);
+        let revision = store.commit(write(Some(value))).await.unwrap();
+        registry.wait_for(revision).await.unwrap();
+
+        let request = pb::CreateModelRequest {
+            parent: "publishers/acme".into(),
+            model_id: "one".into(),
+            model: Some(pb::Model { aliases: vec!["Acme/One".into()], ..Default::default() }),
+            ..Default::default()
+        };
+        let created = registry.create_model(request).await.unwrap();
+        assert!(registry.snapshot().model_entry(&ModelName::parse(&created.name).unwrap()).is_some());
+        // It is not forgotten until it is done.
+        for _ in 0..2 {
+            registry.merge_left_over().await.unwrap_err();
+        }
+        let revision = store.commit(write(None)).await.unwrap();
+        registry.wait_for(revision).await.unwrap();
+        registry.merge_left_over().await.unwrap();
+        assert!(!registry.is_unmerged.load(Ordering::Relaxed));
     }
 }

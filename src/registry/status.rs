@@ -85,6 +85,9 @@ impl Registry {
     #[must_use]
     pub fn status(&self) -> Status {
         let snapshot = self.snapshot();
+        // Who follows the store says so when it ends, unless it cannot.
+        let ended =
+            self.published.has_changed().is_err().then(|| "changes of the store are followed no more".to_owned());
         let (offerings, resolved_offerings) = snapshot.offering_counts();
         Status {
             catalog_version: builtin::CATALOG_VERSION,
@@ -97,7 +100,7 @@ impl Registry {
             aliases: snapshot.aliases().len(),
             store: StoreStatus { staleness: self.staleness(), ..self.store.status() },
             incomplete: self.incomplete,
-            feed_problem: self.published.borrow().failed.clone(),
+            feed_problem: self.published.borrow().failed.clone().or(ended),
             started: self.started,
             attributions: self.builtin.attributions.clone(),
         }

@@ -11,6 +11,7 @@ mod records;
 mod shared_data;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use jiff::Timestamp;
 use tokio::sync::OwnedMutexGuard;
@@ -113,6 +114,26 @@ impl Registry {
     pub(super) async fn remerge(&self) -> Result<(), RegistryError> {
         let _one_at_a_time = self.importing.clone().lock_owned().await;
         self.remerge_in_turn().await
+    }
+
+    /// The same after a write that is made, which its caller is told whatever becomes of this.
+    pub(super) async fn remerge_after_write(&self) {
+        if let Err(error) = self.remerge().await {
+            // What was merged stands as before the write until then.
+            tracing::warn!(%error, "merged models and offerings could not be made anew after a change of ids; it is tried again");
+            self.is_unmerged.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Makes good what could not be merged after a write.
+    ///
+    /// # Errors
+    /// It could not be, again.
+    pub async fn merge_left_over(&self) -> Result<(), RegistryError> {
+        if self.is_unmerged.swap(false, Ordering::Relaxed) {
+            self.remerge().await.inspect_err(|_| self.is_unmerged.store(true, Ordering::Relaxed))?;
+        }
+        Ok(())
     }
 
     /// The same for who holds up other imports already.
