@@ -55,9 +55,12 @@ pub(super) struct EtcdArguments {
 }
 
 impl EtcdArguments {
-    /// The same with other endpoints.
-    pub(super) fn with_endpoints(self, etcd_endpoints: Vec<String>) -> Self {
-        Self { etcd_endpoints, ..self }
+    /// The same with endpoints that stand elsewhere; `Err` where others are given here.
+    pub(super) fn with_endpoints(self, etcd_endpoints: Vec<String>) -> Result<Self, String> {
+        if !self.etcd_endpoints.is_empty() && self.etcd_endpoints != etcd_endpoints {
+            return Err("--etcd-endpoints (WEIGHBRIDGE_ETCD_ENDPOINTS) names other members: leave it out".to_owned());
+        }
+        Ok(Self { etcd_endpoints, ..self })
     }
 
     /// Says what does not fit together; `wanted`: the store is in etcd.
@@ -92,20 +95,22 @@ impl EtcdArguments {
                 open += 1;
                 rest
             } else {
-                say(&format!("--etcd-endpoints: `{endpoint}` is no URL: write http://HOST:2379 or https://HOST:2379"));
+                say(&format!(
+                    "`{endpoint}` is no URL of a member of etcd: write http://HOST:2379 or https://HOST:2379"
+                ));
                 continue;
             };
             if rest.contains('@') {
-                say("--etcd-endpoints hold no user and no password: write --etcd-user and --etcd-password-file");
+                say("URLs of members of etcd hold no user and no password: write --etcd-user and --etcd-password-file");
             } else if rest.is_empty() || rest.contains(|c: char| c.is_whitespace() || c == '/') {
-                say(&format!("--etcd-endpoints: `{endpoint}` is not a host and a port: write http://HOST:2379"));
+                say(&format!("`{endpoint}` is not a host and a port: write http://HOST:2379"));
             }
         }
         if open > 0 && tls > 0 {
-            say("--etcd-endpoints are all https:// or all http://");
+            say("URLs of members of etcd are all https:// or all http://");
         }
         if open > 0 && (self.etcd_ca_cert.is_some() || self.etcd_client_cert.is_some()) {
-            say("--etcd-ca-cert and --etcd-client-cert need https:// in --etcd-endpoints");
+            say("--etcd-ca-cert and --etcd-client-cert need members of etcd with https://");
         }
         if self.etcd_client_cert.is_some() != self.etcd_client_key.is_some() {
             say("--etcd-client-cert and --etcd-client-key are given together");
@@ -115,7 +120,7 @@ impl EtcdArguments {
         }
         let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/');
         if self.etcd_prefix.trim_matches('/').is_empty() || !self.etcd_prefix.chars().all(fits) {
-            say("--etcd-prefix has letters, digits, `.`, `_`, `-` and `/`");
+            say(&format!("--etcd-prefix `{}`: it has letters, digits, `.`, `_`, `-` and `/`", self.etcd_prefix));
         }
         #[cfg(feature = "etcd")]
         problems.extend(self.options().err().unwrap_or_default());
@@ -128,9 +133,9 @@ type Opened = (Arc<dyn Store>, Option<Revision>);
 
 #[cfg(feature = "etcd")]
 impl EtcdArguments {
-    /// Opens the store of the registry.
-    pub(super) fn open(&self, take: Take) -> Result<Opened, StoreError> {
-        let (store, revision) = EtcdStore::open_loading(&self.read()?, take)?;
+    /// Opens the store of the registry; where there is none it is begun, or that is an error.
+    pub(super) fn open(&self, take: Take, begins: bool) -> Result<Opened, StoreError> {
+        let (store, revision) = EtcdStore::open_loading(&EtcdOptions { begins, ..self.read()? }, take)?;
         Ok((Arc::new(store), Some(revision)))
     }
 
@@ -174,7 +179,7 @@ impl EtcdArguments {
 #[cfg(not(feature = "etcd"))]
 impl EtcdArguments {
     /// Not in this build, which [`EtcdArguments::problems`] has said.
-    pub(super) fn open(&self, _take: Take) -> Result<Opened, StoreError> {
+    pub(super) fn open(&self, _take: Take, _begins: bool) -> Result<Opened, StoreError> {
         Err(StoreError::Unavailable { reason: NOT_BUILT.to_owned() })
     }
 

@@ -25,7 +25,7 @@ const CLEAR: &str = "Remove what was written (the directory, or the keys of the 
 /// Decisions of a commit.
 const DECISIONS_AT_ONCE: usize = 1_000;
 
-/// Copy the current records and the decisions of one store to another one that is empty, and hold both against each other.
+/// Copy the current records and decisions of a data directory to etcd, or back, into an empty store, and compare both ends.
 ///
 /// Stop the service on the first one before. History is not copied: revisions and etags are new afterwards, and page tokens,
 /// `as_of_revision` and revisions to resume from are not those of before.
@@ -72,7 +72,7 @@ pub(super) async fn run(arguments: MigrateArguments, out: &Output) -> Result<u8,
     let MigrateArguments { from, to, etcd } = arguments;
     let etcd = match (&from, &to) {
         (Place::Sled(_), Place::Etcd(endpoints)) | (Place::Etcd(endpoints), Place::Sled(_)) => {
-            etcd.with_endpoints(endpoints.clone())
+            etcd.with_endpoints(endpoints.clone()).map_err(Failure::usage)?
         }
         _ => return Err(Failure::usage("one of --from and --to is sled:DIRECTORY, and the other one etcd:URL,URL,…")),
     };
@@ -143,7 +143,7 @@ impl Stores {
 
 fn source(place: &Place, etcd: &EtcdArguments) -> Result<Stores, Failure> {
     match place {
-        Place::Etcd(_) => in_etcd(etcd),
+        Place::Etcd(_) => in_etcd(etcd, false),
         Place::Sled(directory) => {
             if !holds_a_store(directory) {
                 return Err(Failure::new(format!("`{}` holds no store", directory.display())));
@@ -162,7 +162,7 @@ fn source(place: &Place, etcd: &EtcdArguments) -> Result<Stores, Failure> {
 
 fn target(place: &Place, etcd: &EtcdArguments) -> Result<Stores, Failure> {
     match place {
-        Place::Etcd(_) => in_etcd(etcd),
+        Place::Etcd(_) => in_etcd(etcd, true),
         Place::Sled(directory) => {
             let registry = opened(SledStore::open(SledOptions::new(directory)))?;
             let log = opened(SledStore::open_generation(&log_of(directory), 0, Beginning::OrNew))?;
@@ -172,8 +172,8 @@ fn target(place: &Place, etcd: &EtcdArguments) -> Result<Stores, Failure> {
     }
 }
 
-fn in_etcd(etcd: &EtcdArguments) -> Result<Stores, Failure> {
-    let (registry, _) = opened(etcd.open(Box::new(|_| true)))?;
+fn in_etcd(etcd: &EtcdArguments, begins: bool) -> Result<Stores, Failure> {
+    let (registry, _) = opened(etcd.open(Box::new(|_| true), begins))?;
     Ok(Stores { registry, decisions: vec![opened(etcd.open_log())?] })
 }
 

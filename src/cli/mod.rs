@@ -128,15 +128,10 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-    /// Write a backup of a running server.
     Backup(backup::BackupArguments),
-    /// Restore a backup.
     Restore(restore::RestoreArguments),
-    /// Say whether a data directory or a backup is whole.
     Verify(verify::VerifyArguments),
-    /// Copy everything from a data directory to etcd, or back.
     Migrate(Box<migrate::MigrateArguments>),
-    /// Write a data directory anew, in as little room as it needs.
     Compact(compact::CompactArguments),
     /// Follow changes of models or licenses as they are made, one line a change. Goes on by itself when the server goes away for
     /// a while; Ctrl-C ends it.

@@ -270,6 +270,8 @@ async fn serve_once(
     tracing::info!(
         server.address = %bound,
         server.workers = listeners.len(),
+        store.backend = status.store.backend,
+        store.place = status.store.place.as_deref(),
         registry.revision = status.revision,
         registry.models = status.models,
         registry.licenses = status.licenses,
@@ -379,7 +381,7 @@ impl ServeArguments {
 fn open(arguments: &ServeArguments, take: Take) -> Result<(Arc<dyn Store>, Option<Revision>), StoreError> {
     match arguments.store {
         StoreKind::Memory => return Ok((Arc::new(MemoryStore::new()), None)),
-        StoreKind::Etcd => return arguments.etcd.open(take),
+        StoreKind::Etcd => return arguments.etcd.open(take, true),
         StoreKind::Sled => {}
     }
     let options = SledOptions {

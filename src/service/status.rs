@@ -37,7 +37,7 @@ pub(super) fn get_status(
         aliases: count(aliases),
         store: Some(pb::StoreStatus {
             backend: store.backend.to_owned(),
-            path: store.path.map_or_else(String::new, |path| path.display().to_string()),
+            path: store.place.unwrap_or_default(),
             revision: wide(store.revision),
             records: wide(store.record_count),
             writable: store.writable && feed_problem.is_none(),

@@ -265,7 +265,7 @@ impl Store for SledStore {
         let engine = self.reader.engine.load_full();
         StoreStatus {
             backend: "sled",
-            path: Some(self.path.clone()),
+            place: Some(self.path.display().to_string()),
             revision: head.revision,
             time_ms: head.time_ms,
             oldest_revision: head.floor,

@@ -175,7 +175,7 @@ impl Store for MemoryStore {
         let head = self.feed.head();
         StoreStatus {
             backend: "memory",
-            path: None,
+            place: None,
             revision: head.revision,
             time_ms: head.time_ms,
             oldest_revision: head.floor,

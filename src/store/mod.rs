@@ -76,7 +76,6 @@ mod faults;
 mod suite;
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -209,8 +208,8 @@ pub struct Contents {
 pub struct StoreStatus {
     /// The backend's name.
     pub backend: &'static str,
-    /// Where the data is, for backends that keep it in a directory.
-    pub path: Option<PathBuf>,
+    /// Where the data is, for people: a directory, or a cluster and a prefix; `None` in memory.
+    pub place: Option<String>,
     /// The last acknowledged revision.
     pub revision: Revision,
     /// When that was committed, in milliseconds since 1970.

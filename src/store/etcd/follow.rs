@@ -86,7 +86,7 @@ enum End {
     Again(String),
     /// History went before it was read.
     Compacted(Revision),
-    /// A change was left out: etcd before 3.4.31 does that to a watch that history overtakes while it waits.
+    /// A change was left out: etcd before 3.4.36 and 3.5.18 may do that to a watch that history overtakes while it waits.
     Missed,
 }
 
@@ -227,7 +227,9 @@ impl Inner {
                     self.begin_again(Some(at)).await;
                 }
                 End::Missed => {
-                    tracing::error!("etcd left out a change: everything is read again; it is to be 3.4.31 or later");
+                    tracing::error!(
+                        "etcd left out a change: everything is read again; it is to be 3.4.36, 3.5.18 or later"
+                    );
                     self.begin_again(None).await;
                 }
             }

@@ -77,16 +77,21 @@ impl fmt::Debug for Id {
 /// Names of keys.
 #[derive(Clone, Debug)]
 pub(super) struct Keys {
-    root: Vec<u8>,
+    root: String,
 }
 
 impl Keys {
     pub(super) fn new(prefix: &str) -> Keys {
-        Keys { root: format!("{}/", prefix.trim_end_matches('/')).into_bytes() }
+        Keys { root: format!("{}/", prefix.trim_end_matches('/')) }
+    }
+
+    /// What all keys begin with.
+    pub(super) fn root(&self) -> &str {
+        &self.root
     }
 
     fn below(&self, rest: &[u8]) -> Vec<u8> {
-        [self.root.as_slice(), rest].concat()
+        [self.root.as_bytes(), rest].concat()
     }
 
     /// All that replicas watch.
@@ -133,7 +138,7 @@ impl Keys {
 
     /// The record that a row is of.
     pub(super) fn record(&self, row_key: &[u8]) -> Option<Bytes> {
-        let key = row_key.strip_prefix(self.root.as_slice())?.strip_prefix(b"w/r/")?;
+        let key = row_key.strip_prefix(self.root.as_bytes())?.strip_prefix(b"w/r/")?;
         (!key.is_empty()).then(|| Bytes::copy_from_slice(key))
     }
 
@@ -163,7 +168,7 @@ impl Keys {
 
     /// The id in the key of a part.
     pub(super) fn id_of(&self, key: &[u8]) -> Option<Id> {
-        let rest = key.strip_prefix(self.root.as_slice())?.split(|byte| *byte == b'/').nth(1)?;
+        let rest = key.strip_prefix(self.root.as_bytes())?.split(|byte| *byte == b'/').nth(1)?;
         Id::parse(rest)
     }
 

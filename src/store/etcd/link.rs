@@ -34,6 +34,8 @@ pub(super) enum Fault {
     Silent(String),
     /// The revision lies before the history that etcd keeps.
     Compacted,
+    /// The user may not, with what etcd says of it.
+    Denied(String),
     /// Refused, and so would the next one be.
     Refused(String),
 }
@@ -43,6 +45,7 @@ impl Fault {
     pub(super) fn error(self) -> StoreError {
         let reason = match self {
             Self::Silent(reason) | Self::Refused(reason) => reason,
+            Self::Denied(message) => format!("etcd refuses the user: {message}; give it a role for the prefix"),
             Self::Compacted => "etcd let go of history while it was read: try again".to_owned(),
         };
         StoreError::Unavailable { reason }
@@ -86,6 +89,11 @@ impl Link {
         }
         let member = |endpoint: &String| Member { endpoint: endpoint.clone(), client: Mutex::new(None) };
         Link { members: options.endpoints.iter().map(member).collect(), options: connect, at: AtomicUsize::new(0) }
+    }
+
+    /// The members' URLs.
+    pub(super) fn endpoints(&self) -> Vec<&str> {
+        self.members.iter().map(|member| member.endpoint.as_str()).collect()
     }
 
     /// The client of a member.
@@ -206,7 +214,13 @@ impl Link {
     /// Lets go of history before a revision.
     pub(super) async fn compact(&self, revision: i64, deadline: Instant) -> Result<(), Fault> {
         let compact = async |client: Client| kv(&client).compact(revision, None).await.map(|_| ());
-        self.ask(READ_TIME, deadline, compact).await
+        self.ask(READ_TIME, deadline, compact).await.map_err(|fault| match fault {
+            Fault::Denied(message) => Fault::Refused(format!(
+                "etcd refuses the user: {message}; of newer releases only `root` may compact: leave out --history-days, and set \
+                 etcd's own --auto-compaction-mode and --auto-compaction-retention"
+            )),
+            fault => fault,
+        })
     }
 
     /// A client for watching, of the member that is asked now.
@@ -268,9 +282,7 @@ pub(super) fn fault(endpoint: &str, error: &Error) -> Fault {
         RESOURCE_EXHAUSTED if message.contains("space") => Fault::Refused(
             "etcd has used up its quota: let it go of history, defragment it, and disarm its alarm".to_owned(),
         ),
-        UNAUTHENTICATED | PERMISSION_DENIED => {
-            Fault::Refused(format!("etcd refuses the user: {message}; give it a role for the prefix"))
-        }
+        UNAUTHENTICATED | PERMISSION_DENIED => Fault::Denied(message.to_owned()),
         // A user that is not known, or a password that is not right.
         INVALID_ARGUMENT | FAILED_PRECONDITION | NOT_FOUND => {
             Fault::Refused(format!("etcd refuses the call: {message}"))

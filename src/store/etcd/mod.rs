@@ -89,6 +89,8 @@ pub struct EtcdOptions {
     pub keeps_deleted: bool,
     /// Commits that are at hand without asking etcd.
     pub recent_max: usize,
+    /// A store that is not there is begun; without it that is an error, and nothing is written.
+    pub begins: bool,
 }
 
 /// Certificates, in PEM.
@@ -125,6 +127,7 @@ impl EtcdOptions {
             start_within: Duration::from_secs(30),
             keeps_deleted: true,
             recent_max: RECENT_MAX,
+            begins: true,
         }
     }
 
@@ -177,16 +180,17 @@ struct Inner {
     timings: Timings,
     keeps_deleted: bool,
     recent_max: usize,
+    begins: bool,
     sweep_at: Mutex<Instant>,
 }
 
 impl EtcdStore {
-    /// Opens a store; one that is not there is begun.
+    /// Opens a store; one that is not there is begun, unless the options say otherwise.
     ///
     /// Blocks the thread until the cluster has answered.
     ///
     /// # Errors
-    /// The cluster does not answer in time, refuses the user, or holds a store of a newer format.
+    /// The cluster does not answer in time, refuses the user, holds no store that might be begun, or one of a newer format.
     pub fn open(options: &EtcdOptions) -> Result<EtcdStore, StoreError> {
         Self::open_loading(options, Box::new(|_| true)).map(|(store, _)| store)
     }
@@ -225,6 +229,7 @@ impl EtcdStore {
             timings: Timings::default(),
             keeps_deleted: options.keeps_deleted,
             recent_max: options.recent_max,
+            begins: options.begins,
             sweep_at: Mutex::new(Instant::now() + PATIENCE),
         });
         let (answer, opened) = std::sync::mpsc::channel();
@@ -353,7 +358,7 @@ impl Store for EtcdStore {
         let (head, problem) = (inner.feed.head(), inner.feed.problem());
         StoreStatus {
             backend: "etcd",
-            path: None,
+            place: Some(inner.place()),
             revision: head.revision,
             time_ms: head.time_ms,
             oldest_revision: head.floor,
@@ -423,11 +428,27 @@ impl Inner {
         let asked = Instant::now();
         let format = self.keys.format();
         let own = seal(&format, FORMAT.to_be_bytes().to_vec());
+        let put = self.begins.then(|| TxnOp::put(format.clone(), own, None));
         let begin = Txn::new()
             .when([Compare::create_revision(format.clone(), CompareOp::Equal, 0)])
-            .and_then([TxnOp::put(format.clone(), own, None)])
+            .and_then(put.into_iter().collect::<Vec<_>>())
             .or_else([TxnOp::get(format.clone(), None)]);
-        let answer = self.link.change_surely(&begin, deadline).await.map_err(Fault::error)?;
+        let answer = match self.link.change(&begin).await {
+            Err(Fault::Silent(reason)) => {
+                tracing::warn!(reason, "etcd does not answer, and is waited for");
+                self.link.change_surely(&begin, deadline).await
+            }
+            answered => answered,
+        };
+        let answer = answer.map_err(Fault::error)?;
+        if answer.succeeded() {
+            let place = self.place();
+            if !self.begins {
+                return Err(StoreError::Unavailable { reason: format!("there is no store at {place}") });
+            }
+            // A prefix that is mistyped is a registry without anybody's policies.
+            tracing::warn!(place, "nothing was there, and a new store was begun");
+        }
         if let Some(TxnOpResponse::Get(get)) = answer.op_responses().first() {
             let kv = get.kvs().first();
             let found = kv.and_then(|kv| unseal(&format, kv.value())?.try_into().ok()).map(u64::from_be_bytes);
@@ -459,6 +480,11 @@ impl Inner {
         self.fresh_as_of(asked, revision);
         self.look_for_floor().await;
         Ok(revision)
+    }
+
+    /// Endpoints and prefix, for people.
+    fn place(&self) -> String {
+        format!("{}, below `{}`", self.link.endpoints().join(","), self.keys.root())
     }
 
     fn mirror(&self) -> MutexGuard<'_, Mirror> {

@@ -326,17 +326,21 @@ async fn discard(inner: &Arc<Inner>, id: Id) -> Result<(), StoreError> {
     inner.link.change_surely(&txn, inner.soon()).await.map(|_| ()).map_err(Fault::error)
 }
 
+fn not_in_place() -> StoreError {
+    StoreError::Unavailable { reason: "a large commit is not in its place yet".to_owned() }
+}
+
 /// Puts the rows of the staged commit where the others are. Everybody may do that, and at the same time.
 pub(super) async fn fold(inner: &Arc<Inner>, deadline: Instant) -> Result<(), StoreError> {
     let keys = &inner.keys;
     // One at a time here: others would only try the same.
-    let _alone = inner.folding.lock().await;
+    let _alone = timeout_at(deadline, inner.folding.lock()).await.map_err(|_| not_in_place())?;
     // The rows up to there are done, as far as is known.
     let mut done = None::<(Id, Bytes)>;
     loop {
         let Some(unfolded) = inner.mirror().unfolded.clone() else { return Ok(()) };
         if Instant::now() >= deadline || inner.broken.load(Ordering::SeqCst) {
-            return Err(StoreError::Unavailable { reason: "a large commit is not in its place yet".to_owned() });
+            return Err(not_in_place());
         }
         let after = done.take().filter(|(id, _)| *id == unfolded.id).map(|(_, key)| key);
         let some = next_rows(inner, &unfolded, after.as_ref());

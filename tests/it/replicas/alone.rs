@@ -7,7 +7,7 @@ use tonic::transport::Channel;
 use weighbridge::pb::weighbridge::v1 as pb;
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
 
-use super::{Replica, check, cluster_of_three, is_served, model, say, status, until, with_deadline, write};
+use super::{Replica, check, cluster_of_three, is_served, leader, model, say, status, until, with_deadline, write};
 use crate::harness::refused;
 
 /// It matters in none of these tests.
@@ -67,7 +67,7 @@ async fn without_a_majority_only_reads_go_on() {
     for with_leader in [true, false] {
         write(&channel, "one", "before").await.unwrap();
         until("health", async || is_served(&channel, "").await).await;
-        let leader = cluster.leader().unwrap();
+        let leader = leader(&cluster).await;
         let others: Vec<usize> = (0..3).filter(|node| *node != leader).collect();
         let stopped = if with_leader { [leader, others[0]] } else { [others[0], others[1]] };
         stopped.iter().for_each(|node| cluster.pause(*node));

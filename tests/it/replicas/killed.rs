@@ -13,7 +13,7 @@ use weighbridge::pb::weighbridge::v1::import_models_request::Payload;
 use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
 
 use super::{
-    Acknowledged, LLAMA, Process, blocking, check, cluster_of_three, is_away, model, reach, say, status, until,
+    Acknowledged, LLAMA, Process, blocking, check, cluster_of_three, is_away, leader, model, reach, say, status, until,
     with_deadline,
 };
 
@@ -226,8 +226,8 @@ async fn killing_a_replica_or_a_member_loses_nothing_and_reads_go_on() {
         calm(&mut tasks).await;
 
         for is_leader in [true, false] {
-            let leader = cluster.leader();
-            let node = (0..3).find(|node| (leader == Some(*node)) == is_leader).unwrap();
+            let leading = leader(&cluster).await;
+            let node = (0..3).find(|node| (*node == leading) == is_leader).unwrap();
             let killed = Instant::now();
             let killing = cluster.clone();
             blocking(move || killing.kill(node)).await;

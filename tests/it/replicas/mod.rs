@@ -74,6 +74,17 @@ async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) -> Duration {
     begun.elapsed()
 }
 
+/// The member that leads, once one does: for a while after harm none says so.
+async fn leader(cluster: &Cluster) -> usize {
+    let mut found = None;
+    until("a leader", async || {
+        found = cluster.leader();
+        found.is_some()
+    })
+    .await;
+    found.unwrap()
+}
+
 /// Numbers that look random (splitmix64).
 struct Dice(u64);
 
@@ -132,13 +143,13 @@ impl Replica {
 }
 
 /// A replica in a process of its own. It is killed when it is dropped.
-struct Process {
+pub struct Process {
     child: Child,
     address: String,
 }
 
 impl Process {
-    async fn start(endpoints: &[String], more: &[&str]) -> Self {
+    pub async fn start(endpoints: &[String], more: &[&str]) -> Self {
         let mut command = weighbridge();
         command.args(["serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--drain-s", "1", "--store", "etcd"]);
         command.args(["--etcd-endpoints", &endpoints.join(",")]).args(more);
@@ -158,7 +169,7 @@ impl Process {
         .await
     }
 
-    async fn connect(&self) -> Channel {
+    pub async fn connect(&self) -> Channel {
         connect(&self.address).await
     }
 

@@ -62,6 +62,14 @@ async fn each_change_is_announced_once_also_where_the_one_who_announces_goes() {
 
     forbid(&replica, true).await;
     until("it is not announced", async || counts(&all).iter().sum::<u64>() == 1).await;
+    // Until it is noted that it was announced, the next one may do so again.
+    let told = crate::service::status(replica.channel.clone()).await.revision;
+    until("it is not noted", async || {
+        let value = client.kv_client().get(&*noted, None).await.unwrap();
+        let (revision, _) = value.kvs()[0].value().split_first_chunk::<8>().unwrap();
+        i64::from_be_bytes(*revision) >= told
+    })
+    .await;
     let leader = counts(&all).iter().position(|count| *count == 1).unwrap();
     tasks.remove(leader).abort();
     drop(all.remove(leader));

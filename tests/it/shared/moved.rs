@@ -89,4 +89,19 @@ async fn a_registry_is_moved_there_and_back_with_its_decisions() {
         assert_eq!(refused.status.code(), Some(code), "{text}");
         assert!(text.contains(says), "{text}");
     }
+
+    // A prefix that is mistyped is no store to copy from, and none is left there.
+    let mistyped = anew().prefix;
+    let refused = migrate(&etcd, &format!("sled:{}", folder.path().join("other").display()), &mistyped);
+    let text = String::from_utf8_lossy(&refused.stderr);
+    assert!(text.contains("there is no store") && text.contains(&mistyped), "{text}");
+    let client = etcd_client::Client::connect(cluster().endpoints(), None).await.unwrap();
+    let below = etcd_client::GetOptions::new().with_prefix();
+    assert_eq!(client.kv_client().get(format!("{mistyped}/"), Some(below)).await.unwrap().count(), 0);
+    assert!(!folder.path().join("other").exists());
+    // The endpoints stand in the address; others beside it are a mistake.
+    let command = ["migrate", "--from", &etcd, "--to", &nothing, "--etcd-endpoints", "http://127.0.0.1:1"];
+    let refused = Command::new(env!("CARGO_BIN_EXE_weighbridge")).args(command).output().unwrap();
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--etcd-endpoints"), "{refused:?}");
 }

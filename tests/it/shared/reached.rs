@@ -5,14 +5,17 @@ use std::process::Output;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use etcd_client::{Client, Permission};
+use etcd_client::{Certificate, Client, ConnectOptions, Identity, Permission, TlsOptions, UserAddOptions};
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
 };
+use weighbridge::pb::weighbridge::v1 as pb;
+use weighbridge::pb::weighbridge::v1::model_service_client::ModelServiceClient;
 use weighbridge::store::{Batch, EtcdOptions, EtcdStore, EtcdTls, Store as _, Write};
 
 use crate::cli::weighbridge;
 use crate::cluster::Cluster;
+use crate::replicas::Process;
 
 /// Who signs certificates.
 struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -104,20 +107,51 @@ async fn members_and_replicas_know_each_other_by_certificates() {
         assert!(said.to_lowercase().contains("certificate") || said.contains("key"), "{said}");
     }
 
-    // By the command, too: it answers, and what is in etcd is there.
+    // By the command, too: it serves what it has written there.
     let ca = written(folder.path(), "trusted.pem", &authority.pem());
     let (certificate, key) = right.identity.unwrap();
     let (certificate, key) =
         (written(folder.path(), "replica.pem", &certificate), written(folder.path(), "replica.key", &key));
     drop(store);
-    let endpoints = cluster.endpoints().join(",");
     let files = ["--etcd-ca-cert", &ca, "--etcd-client-cert", &certificate, "--etcd-client-key", &key];
-    let output = weighbridge()
-        .args(["config", "check", "--store", "etcd", "--etcd-endpoints", &endpoints])
-        .args(files)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
+    serves(&cluster, &files).await;
+
+    // With users of etcd the name in the certificate says who it is.
+    let client = async |name: &str| {
+        let (certificate, key) = authority.certificate(name);
+        let tls = TlsOptions::new().ca_certificate(Certificate::from_pem(authority.pem()));
+        let tls = tls.identity(Identity::from_pem(certificate, key));
+        Client::connect(cluster.endpoints(), Some(ConnectOptions::new().with_tls(tls))).await.unwrap()
+    };
+    let mut auth = client("root").await.auth_client();
+    auth.role_add("replica").await.unwrap();
+    auth.role_grant_permission("replica", Permission::read_write("weighbridge/").with_prefix()).await.unwrap();
+    for (user, role) in [("root", "root"), ("replica", "replica")] {
+        auth.user_add(user, "", Some(UserAddOptions::new().with_no_pwd())).await.unwrap();
+        auth.user_grant_role(user, role).await.unwrap();
+    }
+    auth.auth_enable().await.unwrap();
+    serves(&cluster, &files).await;
+    let unheard_of = EtcdTls { ca: Some(authority.pem()), identity: Some(authority.certificate("unheard-of")) };
+    let said = problem_at_once(&with(unheard_of));
+    assert!(said.contains("permission denied"), "{said}");
+}
+
+/// The command serves what is in a cluster, and writes there.
+async fn serves(cluster: &Cluster, arguments: &[&str]) {
+    let process = Process::start(&cluster.endpoints(), arguments).await;
+    let channel = process.connect().await;
+    let store = crate::service::status(channel.clone()).await.store.unwrap();
+    assert_eq!(store.backend, "etcd");
+    assert_eq!(store.path, format!("{}, below `weighbridge/`", cluster.endpoints().join(",")));
+    let model = pb::CreateModelRequest {
+        parent: "publishers/acme".into(),
+        model_id: format!("at-{}", store.revision),
+        model: Some(pb::Model::default()),
+        ..Default::default()
+    };
+    let created = ModelServiceClient::new(channel).create_model(model).await.unwrap().into_inner();
+    assert!(created.revision > store.revision, "{created:?}");
 }
 
 #[tokio::test]
@@ -138,6 +172,11 @@ async fn a_user_needs_a_password_and_a_role_for_the_prefix() {
         auth.user_grant_role(role, role).await.unwrap();
     }
     auth.auth_enable().await.unwrap();
+
+    // By the command: the password is in a file.
+    let folder = tempfile::tempdir().unwrap();
+    let password = written(folder.path(), "password", b"right\n");
+    serves(&cluster, &["--etcd-user", "replica", "--etcd-password-file", &password]).await;
 
     let with = |user: Option<(&str, &str)>, prefix: &str| EtcdOptions {
         user: user.map(|(name, password)| (name.to_owned(), password.to_owned())),
@@ -160,7 +199,7 @@ async fn a_user_needs_a_password_and_a_role_for_the_prefix() {
         assert!(said.contains(wanted), "{user:?} below {prefix}: {said}");
     }
     // The right is taken away while it runs: what it writes is refused, and what it knows is answered.
-    let root = etcd_client::ConnectOptions::new().with_user("root", "r");
+    let root = ConnectOptions::new().with_user("root", "r");
     let root = Client::connect(cluster.endpoints(), Some(root)).await.unwrap();
     root.auth_client().user_revoke_role("replica", "replica").await.unwrap();
     let write = Write { key: Bytes::from_static(b"b"), value: Some(Bytes::new()) };
@@ -219,7 +258,7 @@ fn settings_that_do_not_fit_together_are_told_all_at_once() {
         &["`http://`", "not a host and a port"],
         &["--etcd-client-cert and --etcd-client-key"],
         &["--etcd-user and --etcd-password-file"],
-        &["--etcd-prefix"],
+        &["--etcd-prefix `//`"],
         &["--history-mib"],
         &["a=b=c"],
     ] {
@@ -276,6 +315,7 @@ fn a_cluster_that_does_not_answer_is_named() {
     drop(nobody);
     let (output, said) = serve(&["--store", "etcd", "--etcd-endpoints", &address]);
     assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(says(&said, &["is waited for", &address]), "said before it gives up: {said}");
     assert!(says(&said, &["error", &address]), "{said}");
-    assert!(begun.elapsed() < Duration::from_secs(45), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(90), "{:?}", begun.elapsed());
 }
