@@ -36,6 +36,7 @@ mod harness;
 mod hostile;
 mod import;
 mod malformed;
+mod manifests;
 mod normalise;
 mod once;
 mod policies;
