@@ -17,7 +17,7 @@ use super::{Registry, RegistryError, licenses, models, named, violation};
 use crate::catalog::Change;
 use crate::convert::{self, RecordError, Violation};
 use crate::pb::weighbridge::v1 as pb;
-use crate::store::{Commit, Record, Revision, StoreError};
+use crate::store::{Commit, Record, Revision, Store, StoreError};
 
 /// Longest id, in characters.
 const ID_CHARS_MAX: usize = 128;
@@ -27,6 +27,13 @@ const KNOWN_MAX: usize = 10_000;
 const LOOKED_AT_MAX: u64 = 10_000;
 /// Most writes in them: a commit can be a whole import.
 const WRITES_MAX: usize = 200_000;
+
+/// Revisions of a part that is looked at: few where there is much in them.
+const PART_REVISIONS_MIN: u64 = 16;
+const PART_REVISIONS_MAX: u64 = 4_096;
+const PART_WRITES: usize = 4_096;
+/// Commits that are read at once.
+const COMMITS_READ: usize = 16;
 
 /// A request that can carry an id.
 pub trait Identified: prost::Message + Clone {
@@ -110,6 +117,34 @@ struct Done {
 }
 
 impl Requests {
+    /// Enters the requests up to a revision, from the newest ones backwards. A part that is looked at is read from its start on,
+    /// and its commits a few at a time: each may be a whole import.
+    async fn read(&self, store: &dyn Store, end: Revision) -> Result<(), StoreError> {
+        let (mut end, oldest) = (end, store.status().oldest_revision);
+        let (mut looked_at, mut writes, mut revisions) = (0, 0, PART_REVISIONS_MIN);
+        while end > oldest && looked_at < LOOKED_AT_MAX && writes < WRITES_MAX {
+            let start = end.saturating_sub(revisions).max(oldest);
+            let (mut after, mut found) = (start, 0);
+            while after < end {
+                let commits = match store.changes_since(after, COMMITS_READ).await {
+                    // What is let go of while it is looked for was old.
+                    Err(StoreError::Compacted { .. }) => return Ok(()),
+                    commits => commits?,
+                };
+                let Some(last) = commits.last() else { break };
+                after = last.revision;
+                // Where there are gaps, those after it were looked at already.
+                for commit in commits.iter().filter(|commit| commit.revision <= end) {
+                    self.enter(commit);
+                    found += commit.writes.len();
+                }
+            }
+            (looked_at, writes, end) = (looked_at + (end - start), writes + found, start);
+            revisions = if found > PART_WRITES { PART_REVISIONS_MIN } else { (2 * revisions).min(PART_REVISIONS_MAX) };
+        }
+        Ok(())
+    }
+
     /// Enters the request that a commit was made for.
     pub(super) fn enter(&self, commit: &Commit) {
         let note = convert::decode_note(&commit.about);
@@ -281,7 +316,7 @@ impl Registry {
             let validate_only = validate_only || refused.is_some();
             return Ok(Turn::Now(Box::new(Begun { by, validate_only, refused, alone: None })));
         }
-        self.requests.filled.get_or_try_init(|| self.read_requests()).await?;
+        self.know_requests().await?;
         let alone = self.requests.wait(&request.id).await;
         if let Some(done) = self.requests.find(&request.id) {
             return self.again(request, done).await.map(Turn::Done);
@@ -338,27 +373,18 @@ impl Registry {
         }
     }
 
-    /// Enters the requests of before the start, from the newest commit backwards.
-    async fn read_requests(&self) -> Result<(), RegistryError> {
-        let (mut end, oldest) = (self.snapshot().revision(), self.store.status().oldest_revision);
-        let (mut looked_at, mut writes, mut at_once) = (0, 0, 16);
-        while end > oldest && looked_at < LOOKED_AT_MAX && writes < WRITES_MAX {
-            let start = end.saturating_sub(at_once).max(oldest);
-            let limit = usize::try_from(end - start).unwrap_or(usize::MAX);
-            let commits = match self.store.changes_since(start, limit).await {
-                // What is let go of while it is looked for was old.
-                Err(StoreError::Compacted { .. }) => return Ok(()),
-                commits => commits?,
-            };
-            // Where there are gaps, those after it were looked at already.
-            let commits = || commits.iter().filter(|commit| commit.revision <= end);
-            commits().for_each(|commit| self.requests.enter(commit));
-            let found: usize = commits().map(|commit| commit.writes.len()).sum();
-            (looked_at, writes, end) = (looked_at + (end - start), writes + found, start);
-            // Large commits are read one by one, small ones many at once.
-            at_once = if found > 4_096 { 1 } else { (2 * at_once).min(512) };
+    /// Knows the requests of before the start.
+    async fn know_requests(&self) -> Result<(), RegistryError> {
+        if self.requests.filled.initialized() {
+            return Ok(());
         }
-        Ok(())
+        let (requests, store, end) = (self.requests.clone(), self.store.clone(), self.snapshot().revision());
+        // It goes on when nobody waits for it any more, so that who comes again need not begin again.
+        let reading = tokio::spawn(async move {
+            let read = requests.filled.get_or_try_init(|| requests.read(&*store, end)).await;
+            read.map(|_| ())
+        });
+        reading.await.map_err(|_| RegistryError::Closed)?.map_err(RegistryError::from)
     }
 }
 

@@ -40,11 +40,19 @@ pub(super) struct Change {
     pub(super) head: Option<Head>,
     rows: Vec<(Bytes, Option<Row>)>,
     /// How often the marks were written.
-    head_version: i64,
+    pub(super) head_version: i64,
     fold_version: i64,
     /// Rows were put elsewhere; of this commit those are all.
     fold: Option<Option<Id>>,
     serials: Vec<Bytes>,
+}
+
+impl Change {
+    /// About as many bytes.
+    pub(super) fn size(&self) -> usize {
+        let value = |row: &Option<Row>| row.as_ref().map_or(0, |row| row.body.inline_size());
+        self.rows.iter().map(|(key, row)| key.len() + value(row) + 64).sum()
+    }
 }
 
 /// The changes that events tell of, a revision each.
@@ -464,6 +472,7 @@ impl Inner {
         let mut staged = None;
         loop {
             ticks.tick().await;
+            self.end_replays();
             self.look_for_floor().await;
             let unfolded = self.mirror().unfolded.as_ref().map(|unfolded| unfolded.id);
             let known = std::mem::replace(&mut staged, unfolded);

@@ -217,6 +217,11 @@ impl Body {
         *self != Self::Deleted
     }
 
+    /// About how many bytes of a row it takes.
+    pub(super) fn inline_size(&self) -> usize {
+        if let Self::Value(value) = self { value.len() } else { 32 }
+    }
+
     /// The size of the value.
     pub(super) fn size(&self) -> u64 {
         match self {

@@ -105,15 +105,17 @@ impl Link {
         if let Some(client) = &*client {
             return Ok(client.clone());
         }
-        // Connects when it is used; with a user it asks for a token at once.
-        let connecting = Client::connect([member.endpoint.as_str()], Some(self.options.clone()));
-        match timeout(READ_TIME, connecting).await {
-            Ok(Ok(connected)) => {
-                *client = Some(connected.clone());
-                Ok(connected)
-            }
-            Ok(Err(error)) => Err(fault(&member.endpoint, &error)),
-            Err(_) => Err(Fault::Silent(format!("`{}` does not answer", member.endpoint))),
+        let connected = self.connect(at).await?;
+        *client = Some(connected.clone());
+        Ok(connected)
+    }
+
+    /// A client on a connection of its own. It connects when it is used; with a user it asks for a token at once.
+    async fn connect(&self, at: usize) -> Result<Client, Fault> {
+        let endpoint = self.endpoint(at);
+        match timeout(READ_TIME, Client::connect([endpoint], Some(self.options.clone()))).await {
+            Ok(connected) => connected.map_err(|error| fault(endpoint, &error)),
+            Err(_) => Err(Fault::Silent(format!("`{endpoint}` does not answer"))),
         }
     }
 
@@ -226,17 +228,23 @@ impl Link {
     /// A client for watching, of the member that is asked now.
     pub(super) async fn watcher(&self, deadline: Instant) -> Result<WatchClient, Fault> {
         let at = self.at.load(Ordering::Relaxed);
-        let client = match timeout_at(deadline, self.client(at)).await {
-            Ok(Ok(client)) => client,
-            Ok(Err(fault)) => {
-                self.leave(at);
-                return Err(fault);
-            }
-            Err(_) => {
-                self.leave(at);
-                return Err(Fault::Silent(format!("`{}` does not answer", self.endpoint(at))));
-            }
-        };
+        self.watching(at, deadline, self.client(at)).await
+    }
+
+    /// The same on a connection of its own: what waits on it to be read holds up nothing else.
+    pub(super) async fn watcher_alone(&self, deadline: Instant) -> Result<WatchClient, Fault> {
+        let at = self.at.load(Ordering::Relaxed);
+        self.watching(at, deadline, self.connect(at)).await
+    }
+
+    async fn watching(
+        &self,
+        at: usize,
+        deadline: Instant,
+        client: impl Future<Output = Result<Client, Fault>>,
+    ) -> Result<WatchClient, Fault> {
+        let silent = |_| Fault::Silent(format!("`{}` does not answer", self.endpoint(at)));
+        let client = timeout_at(deadline, client).await.map_err(silent).flatten().inspect_err(|_| self.leave(at))?;
         Ok(client.watch_client().max_decoding_message_size(ANSWER_BYTES_MAX))
     }
 

@@ -34,6 +34,7 @@ mod lead;
 mod link;
 mod mirror;
 mod read;
+mod replay;
 mod write;
 
 use std::collections::{HashMap, HashSet};
@@ -182,6 +183,8 @@ struct Inner {
     recent_max: usize,
     begins: bool,
     sweep_at: Mutex<Instant>,
+    /// Watches of the past that may be read on.
+    replays: Mutex<Vec<replay::Replay>>,
 }
 
 impl EtcdStore {
@@ -231,6 +234,7 @@ impl EtcdStore {
             recent_max: options.recent_max,
             begins: options.begins,
             sweep_at: Mutex::new(Instant::now() + PATIENCE),
+            replays: Mutex::default(),
         });
         let (answer, opened) = std::sync::mpsc::channel();
         let opening = inner.clone();

@@ -4,17 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse, WatchOptions};
-use tokio::time::timeout;
+use etcd_client::{GetOptions, KeyValue, Txn, TxnOp, TxnOpResponse};
 
 use super::Inner;
-use super::follow::{self, Change};
 use super::layout::{Body, Head, Id, Keys, Row, decode_part, unseal};
-use super::link::{Fault, fault};
+use super::link::Fault;
 use super::mirror::{Mirror, Slot, Unfolded, read, wire};
 use crate::store::archive::Parts;
 use crate::store::plan::Totals;
-use crate::store::{Commit, Record, Revision, Sink, StoreError, Take, Version, check_key, rows};
+use crate::store::{Record, Revision, Sink, StoreError, Take, Version, check_key, rows};
 
 /// Rows of a page.
 const PAGE_ROWS: i64 = 1_000;
@@ -391,70 +389,6 @@ impl Inner {
             }
         }
         Ok(found)
-    }
-
-    /// Reads the commits after a revision, oldest first.
-    pub(super) async fn changes_since(&self, after: Revision, limit: usize) -> Result<Vec<Arc<Commit>>, StoreError> {
-        loop {
-            let (start, target) = {
-                let mirror = self.mirror();
-                if after < mirror.floor {
-                    return Err(StoreError::Compacted { asked: Some(after), oldest: mirror.floor });
-                }
-                if after >= mirror.revision || limit == 0 {
-                    return Ok(Vec::new());
-                }
-                if after >= mirror.recent_after {
-                    let recent = mirror.recent.iter().filter(|commit| commit.revision > after);
-                    return Ok(recent.take(limit).cloned().collect());
-                }
-                (after.saturating_add(1).max(mirror.compacted).max(mirror.format), mirror.revision)
-            };
-            match self.replay(start, after, target, limit).await {
-                Ok(commits) => return Ok(commits),
-                Err(trouble) => {
-                    self.lost(after, start, trouble).await?;
-                }
-            }
-        }
-    }
-
-    /// Watches the past.
-    async fn replay(
-        &self,
-        start: Revision,
-        after: Revision,
-        target: Revision,
-        limit: usize,
-    ) -> Result<Vec<Arc<Commit>>, Trouble> {
-        let prefix = self.keys.watched();
-        let options = WatchOptions::new().with_range(Keys::end(&prefix)).with_start_revision(wire(start.max(1)));
-        let mut client = self.link.watcher(self.soon()).await?;
-        let watching = timeout(follow::PATIENCE_MAX, client.watch(prefix, Some(options))).await;
-        let silent = || Fault::Silent("etcd does not answer".to_owned());
-        let mut stream = watching.map_err(|_| silent())?.map_err(|error| fault("etcd", &error))?;
-        let mut commits = Vec::new();
-        loop {
-            let message = timeout(follow::PATIENCE_MAX, stream.message()).await.map_err(|_| silent())?;
-            let Some(message) = message.map_err(|error| fault("etcd", &error))? else { return Err(silent().into()) };
-            if message.compact_revision() > 0 {
-                return Err(Fault::Compacted.into());
-            }
-            if message.canceled() {
-                return Err(Fault::Silent(format!("a watch was ended: {}", message.cancel_reason())).into());
-            }
-            for change in follow::changes(self, message.events())? {
-                let Change { revision, head: Some(_), .. } = &change else { continue };
-                let revision = *revision;
-                if revision > after {
-                    let (commit, _) = self.commit_of(change).await?;
-                    commits.push(Arc::new(commit));
-                }
-                if revision >= target || commits.len() >= limit {
-                    return Ok(commits);
-                }
-            }
-        }
     }
 
     /// Writes what is current now as the section of a backup: a store without history.

@@ -55,7 +55,7 @@ pub(super) async fn commit(inner: &Arc<Inner>, batch: Batch) -> Result<Revision,
     let began = Instant::now();
     let id = Id::new();
     let rows = bodies(inner, &batch, deadline).await?;
-    let size: usize = rows.iter().map(|(key, body)| key.len() + inline_size(body) + 64).sum();
+    let size: usize = rows.iter().map(|(key, body)| key.len() + body.inline_size() + 64).sum();
     let is_large = rows.len() > ROWS_MAX || size > BYTES_MAX;
     if is_large && !inner.keeps_deleted && rows.iter().any(|(_, body)| !body.is_live()) {
         // Where deleted rows leave nothing, nothing would tell which of them are in their places.
@@ -79,10 +79,6 @@ pub(super) async fn commit(inner: &Arc<Inner>, batch: Batch) -> Result<Revision,
         inner.timings.add(began.elapsed());
     }
     committed
-}
-
-fn inline_size(body: &Body) -> usize {
-    if let Body::Value(value) = body { value.len() } else { 32 }
 }
 
 /// What the rows of a batch hold; long values are written beside them.
@@ -397,7 +393,7 @@ fn next_rows(inner: &Inner, unfolded: &Unfolded, after: Option<&Bytes>) -> Vec<(
         if row >= unfolded.revision {
             continue;
         }
-        size += key.len() + inline_size(body) + 64;
+        size += key.len() + body.inline_size() + 64;
         if some.len() >= ROWS_MAX || size > BYTES_MAX && !some.is_empty() {
             break;
         }
