@@ -212,7 +212,8 @@ fn store(error: &StoreError) -> Status {
         }
         StoreError::Compacted { .. } => (Code::OutOfRange, "REVISION_COMPACTED", "the revision is no longer kept"),
         StoreError::Closed => (Code::Unavailable, "CLOSED", "the store is shutting down"),
-        StoreError::Locked { .. }
+        StoreError::NoStore { .. }
+        | StoreError::Locked { .. }
         | StoreError::NewerFormat { .. }
         | StoreError::Damaged { .. }
         | StoreError::Unsynced { .. }

@@ -113,6 +113,13 @@ pub enum StoreError {
         reason: String,
     },
 
+    /// There is no store where one is to be read.
+    #[error("there is no store at {place}")]
+    NoStore {
+        /// Where it was looked for.
+        place: String,
+    },
+
     /// A backup is to be restored where something is.
     #[error("`{}` holds a store already; restore into a directory that is empty or does not exist", path.display())]
     NotEmpty {
@@ -188,6 +195,7 @@ impl StoreError {
             Self::Compacted { asked, oldest } => Self::Compacted { asked: *asked, oldest: *oldest },
             Self::Busy { waiting } => Self::Busy { waiting: *waiting },
             Self::Unavailable { reason } => Self::Unavailable { reason: reason.clone() },
+            Self::NoStore { place } => Self::NoStore { place: place.clone() },
             Self::NotEmpty { path } => Self::NotEmpty { path: path.clone() },
             Self::BadBackup { detail } => Self::BadBackup { detail: detail.clone() },
             Self::NoteTooLong { size_bytes } => Self::NoteTooLong { size_bytes: *size_bytes },

@@ -448,7 +448,7 @@ impl Inner {
         if answer.succeeded() {
             let place = self.place();
             if !self.begins {
-                return Err(StoreError::Unavailable { reason: format!("there is no store at {place}") });
+                return Err(StoreError::NoStore { place });
             }
             // A prefix that is mistyped is a registry without anybody's policies.
             tracing::warn!(place, "nothing was there, and a new store was begun");
