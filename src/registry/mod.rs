@@ -73,7 +73,7 @@ pub use write::OPERATOR;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -132,8 +132,9 @@ pub struct Registry {
     counts: tally::Counts,
     /// Changes of verdicts that were announced.
     announced: AtomicU64,
-    /// What was merged could not be made anew after a write.
-    is_unmerged: AtomicBool,
+    /// How many writes ask for what was merged to be made anew, and how many of them it was since.
+    merges_due: AtomicU64,
+    merges_done: AtomicU64,
     /// When it was opened, by a clock that only goes forward.
     opened: Instant,
     /// What was committed anywhere until then is in the snapshot: microseconds since `opened`.
@@ -227,7 +228,8 @@ impl Registry {
             watches,
             counts: tally::Counts::default(),
             announced: AtomicU64::new(0),
-            is_unmerged: AtomicBool::new(false),
+            merges_due: AtomicU64::new(0),
+            merges_done: AtomicU64::new(0),
             opened,
             fresh_us: AtomicU64::new(0),
         };

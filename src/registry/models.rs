@@ -596,6 +596,7 @@ mod tests {
         let revision = store.commit(write(None)).await.unwrap();
         registry.wait_for(revision).await.unwrap();
         registry.merge_left_over().await.unwrap();
-        assert!(!registry.is_unmerged.load(Ordering::Relaxed));
+        let merges = [&registry.merges_due, &registry.merges_done].map(|merges| merges.load(Ordering::Relaxed));
+        assert_eq!(merges, [1, 1]);
     }
 }

@@ -30,7 +30,7 @@ const WRITES_MAX: usize = 200_000;
 
 /// Revisions of a part that is looked at: few where there is much in them.
 const PART_REVISIONS_MIN: u64 = 16;
-const PART_REVISIONS_MAX: u64 = 4_096;
+const PART_REVISIONS_MAX: u64 = 512;
 const PART_WRITES: usize = 4_096;
 /// Commits that are read at once.
 const COMMITS_READ: usize = 16;
@@ -120,15 +120,18 @@ impl Requests {
     /// Enters the requests up to a revision, from the newest ones backwards. A part that is looked at is read from its start on,
     /// and its commits a few at a time: each may be a whole import.
     async fn read(&self, store: &dyn Store, end: Revision) -> Result<(), StoreError> {
-        let (mut end, oldest) = (end, store.status().oldest_revision);
+        let (mut end, mut oldest) = (end, store.status().oldest_revision);
         let (mut looked_at, mut writes, mut revisions) = (0, 0, PART_REVISIONS_MIN);
         while end > oldest && looked_at < LOOKED_AT_MAX && writes < WRITES_MAX {
             let start = end.saturating_sub(revisions).max(oldest);
             let (mut after, mut found) = (start, 0);
             while after < end {
                 let commits = match store.changes_since(after, COMMITS_READ).await {
-                    // What is let go of while it is looked for was old.
-                    Err(StoreError::Compacted { .. }) => return Ok(()),
+                    // What is let go of while it is looked for was old; what comes after is still there.
+                    Err(StoreError::Compacted { oldest: floor, .. }) if floor > after => {
+                        (oldest, after) = (floor, floor);
+                        continue;
+                    }
                     commits => commits?,
                 };
                 let Some(last) = commits.last() else { break };

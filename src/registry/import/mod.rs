@@ -97,7 +97,8 @@ impl Registry {
             let revision = self.commit_serial(writes, expect, seen, &By::of(actor)).await?;
             report.revision = stored::wire_revision(revision);
             if source == pb::ImportSource::Records {
-                self.remerge_in_turn().await?;
+                self.merges_due.fetch_add(1, Ordering::Relaxed);
+                not_yet(self.remerge_in_turn().await);
                 report.revision = stored::wire_revision(self.snapshot().revision());
             }
         }
@@ -118,11 +119,9 @@ impl Registry {
 
     /// The same after a write that is made, which its caller is told whatever becomes of this.
     pub(super) async fn remerge_after_write(&self) {
-        if let Err(error) = self.remerge().await {
-            // What was merged stands as before the write until then.
-            tracing::warn!(%error, "merged models and offerings could not be made anew after a change of ids; it is tried again");
-            self.is_unmerged.store(true, Ordering::Relaxed);
-        }
+        // Also when nobody waits any more before it is done.
+        self.merges_due.fetch_add(1, Ordering::Relaxed);
+        not_yet(self.remerge().await);
     }
 
     /// Makes good what could not be merged after a write.
@@ -130,20 +129,25 @@ impl Registry {
     /// # Errors
     /// It could not be, again.
     pub async fn merge_left_over(&self) -> Result<(), RegistryError> {
-        if self.is_unmerged.swap(false, Ordering::Relaxed) {
-            self.remerge().await.inspect_err(|_| self.is_unmerged.store(true, Ordering::Relaxed))?;
+        if self.merges_due.load(Ordering::Relaxed) > self.merges_done.load(Ordering::Relaxed) {
+            self.remerge().await?;
         }
         Ok(())
     }
 
     /// The same for who holds up other imports already.
     async fn remerge_in_turn(&self) -> Result<(), RegistryError> {
+        let due = self.merges_due.load(Ordering::Relaxed);
         let mut tries = 0;
         loop {
             tries += 1;
             match self.remerge_once().await {
                 Err(RegistryError::Store(StoreError::Conflict { .. })) if tries < TRIES_MAX => self.catch_up().await?,
-                merged => return merged,
+                Err(error) => return Err(error),
+                Ok(()) => {
+                    self.merges_done.fetch_max(due, Ordering::Relaxed);
+                    return Ok(());
+                }
             }
         }
     }
@@ -168,6 +172,14 @@ impl Registry {
             self.commit_serial(writes, Vec::new(), seen, &By::of(actor)).await?;
         }
         Ok(())
+    }
+}
+
+/// Says that something was written and could not be merged.
+fn not_yet(merged: Result<(), RegistryError>) {
+    if let Err(error) = merged {
+        // What was merged stands as before the write until then.
+        tracing::warn!(%error, "merged models and offerings could not be made anew after a write; it is tried again");
     }
 }
 

@@ -233,7 +233,7 @@ impl Plan<'_> {
         };
         *count = count.saturating_add(1);
         let value = records::record(kind, ACTOR, created, self.now);
-        // Over what an operator has written meanwhile it would be a change that nobody asked for.
+        // What was looked at is what is replaced: else it is planned anew on what stands there.
         self.expect.push(expect(key, old.map(|(revision, _)| revision)));
         self.writes.push(Write { key: key.bytes(), value: Some(value) });
         Ok(())

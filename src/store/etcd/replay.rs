@@ -20,11 +20,13 @@ use super::read::Trouble;
 use crate::store::{Commit, Revision, StoreError};
 
 /// Watches that are kept.
-const KEPT_MAX: usize = 4;
+const KEPT_MAX: usize = 16;
 /// For how long.
 const KEPT_FOR: Duration = Duration::from_secs(5);
-/// With what each has brought, in bytes.
-const KEPT_BYTES_MAX: usize = 16 << 20;
+/// For how long at least: with more readers than places, those that have one come further.
+const KEPT_FOR_MIN: Duration = Duration::from_secs(1);
+/// With what they all have brought, in bytes.
+const KEPT_BYTES_MAX: usize = 64 << 20;
 
 /// A watch that began in the past.
 pub(super) struct Replay {
@@ -145,12 +147,14 @@ impl Inner {
     fn keep(&self, replay: Replay) {
         let is_past = replay.after < self.mirror().recent_after;
         let mut replays = self.replays();
-        if is_past && replay.pending_bytes <= KEPT_BYTES_MAX && !replays.iter().any(|kept| kept.after == replay.after) {
-            replays.push(Replay { used: Instant::now(), ..replay });
-        }
-        // The one that was used least lately stands first.
-        if replays.len() > KEPT_MAX {
+        if replays.len() >= KEPT_MAX && replays.first().is_some_and(|oldest| oldest.used.elapsed() > KEPT_FOR_MIN) {
             replays.remove(0);
+        }
+        let has_room = replays.len() < KEPT_MAX
+            && replays.iter().map(|kept| kept.pending_bytes).sum::<usize>() + replay.pending_bytes <= KEPT_BYTES_MAX;
+        if is_past && has_room && !replays.iter().any(|kept| kept.after == replay.after) {
+            // The one that was used least lately stands first.
+            replays.push(Replay { used: Instant::now(), ..replay });
         }
     }
 
