@@ -788,9 +788,11 @@ async fn a_body_that_comes_a_byte_at_a_time_ends_at_the_deadline() {
         let attacker = Attacker::open(&server, 2).await;
         for number in 0..64 {
             let path = [CHECK, "/weighbridge.v1.ModelService/ImportModels", WATCH][number % 3];
+            // Before the server can take it.
+            let started = Instant::now();
             let Begun { response, mut body } = attacker.begin(path, &[]).await.unwrap();
             calls.spawn(async move {
-                let (started, whole) = (Instant::now(), framed(0, 1_000, &[0x0a; 1_000]));
+                let whole = framed(0, 1_000, &[0x0a; 1_000]);
                 let dripping = tokio::spawn(async move {
                     for at in 0..whole.len() {
                         if body.send_data(whole.slice(at..=at), false).is_err() {
