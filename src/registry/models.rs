@@ -406,16 +406,20 @@ impl Registry {
         match self.begin(&RequestId::of(&request), request.validate_only).await? {
             Turn::Done(answer) => Ok(answer),
             Turn::Now(begun) => {
-                let result = self.delete_model_now(request, &begun).await;
+                let result = self.delete_model_now(&self.snapshot(), request, &begun).await;
                 self.end(begun, result).await
             }
         }
     }
 
-    async fn delete_model_now(&self, request: pb::DeleteModelRequest, begun: &Begun) -> Result<(), RegistryError> {
+    async fn delete_model_now(
+        &self,
+        snapshot: &Snapshot,
+        request: pb::DeleteModelRequest,
+        begun: &Begun,
+    ) -> Result<(), RegistryError> {
         let pb::DeleteModelRequest { name, etag, validate_only: _, request_id: _ } = request;
-        let snapshot = self.snapshot();
-        let shown = find(&snapshot, "name", &name)?;
+        let shown = find(snapshot, "name", &name)?;
         let name = shown.record.name.clone();
         let Some(entry) = snapshot.model_in(Layer::Operator, &name) else {
             return Err(RegistryError::BuiltIn { name: name.to_string() });
@@ -433,7 +437,7 @@ impl Registry {
             }
         }
         if !begun.validate_only {
-            self.delete(&Key::Model(Layer::Operator, name.clone()), unchanged(&snapshot, &name), &begun.by).await?;
+            self.delete(&Key::Model(Layer::Operator, name.clone()), unchanged(snapshot, &name), &begun.by).await?;
             self.remerge_after_write().await;
         }
         Ok(())
@@ -531,9 +535,14 @@ mod tests {
         let now = Timestamp::from_millisecond(1_800_000_000_123).unwrap();
         let registry = Registry::open(store.clone(), Arc::new(move || now)).await.unwrap();
         let name = ModelName::parse("publishers/acme/models/one").unwrap();
+        let component = |license: &str| pb::Component {
+            kind: pb::component::Kind::ModelWeights.into(),
+            license_expression: license.to_owned(),
+            ..Default::default()
+        };
         let model = |license: &str| pb::Model {
             name: name.to_string(),
-            license_expression: license.to_owned(),
+            components: vec![component(license)],
             ..Default::default()
         };
         for layer in [Layer::BuiltIn, Layer::Imported] {
@@ -552,6 +561,8 @@ mod tests {
             let seen = etag(&before);
             source("CC-BY-NC-4.0").await;
             assert_ne!(etag(&registry.snapshot()), seen);
+            let shown = |snapshot: &Snapshot| message(snapshot.model_entry(&name).unwrap()).unwrap().license_expression;
+            assert_eq!([shown(&before), shown(&registry.snapshot())], ["Apache-2.0", "CC-BY-NC-4.0"]);
 
             let overlay = pb::Model { description: "ours".into(), ..model("Apache-2.0") };
             let request = pb::UpdateModelRequest { model: Some(overlay.clone()), ..Default::default() };
@@ -564,7 +575,12 @@ mod tests {
 
             // Made of what stands there now, it holds.
             let written = registry.write_model(&registry.snapshot(), name.clone(), overlay, &begun).await.unwrap();
+            // It may be deleted though others are made from it, as long as something stands below it.
+            let with_both = registry.snapshot();
+            source("Apache-2.0").await;
             let delete = pb::DeleteModelRequest { name: name.to_string(), etag: written.etag, ..Default::default() };
+            let late = registry.delete_model_now(&with_both, delete.clone(), &begun).await;
+            assert!(matches!(late, Err(RegistryError::Store(StoreError::Conflict { .. }))), "{layer:?}: {late:?}");
             registry.delete_model(delete).await.unwrap();
         }
     }

@@ -144,21 +144,24 @@ impl Registry {
             match self.remerge_once().await {
                 Err(RegistryError::Store(StoreError::Conflict { .. })) if tries < TRIES_MAX => self.catch_up().await?,
                 Err(error) => return Err(error),
-                Ok(()) => {
-                    self.merges_done.fetch_max(due, Ordering::Relaxed);
+                Ok(is_done) => {
+                    if is_done {
+                        self.merges_done.fetch_max(due, Ordering::Relaxed);
+                    }
                     return Ok(());
                 }
             }
         }
     }
 
-    async fn remerge_once(&self) -> Result<(), RegistryError> {
+    /// `false`: not while the store takes no writes.
+    async fn remerge_once(&self) -> Result<bool, RegistryError> {
         let snapshot = self.snapshot();
         let seen = snapshot.revision();
         let nothing = snapshot.source_records().next().is_none() && snapshot.offering_counts().0 == 0;
         let is_read_only = !self.is_shared && !self.store.status().writable;
         if nothing || is_read_only {
-            return Ok(());
+            return Ok(nothing);
         }
         let builtin = self.builtin.clone();
         let now = (self.clock)();
@@ -171,7 +174,7 @@ impl Registry {
         if !writes.is_empty() {
             self.commit_serial(writes, Vec::new(), seen, &By::of(actor)).await?;
         }
-        Ok(())
+        Ok(true)
     }
 }
 

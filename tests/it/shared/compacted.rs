@@ -54,7 +54,7 @@ async fn a_replica_that_compaction_overtook_holds_everything_and_follows_again()
     let begun = Instant::now();
     let dry = crate::import::import(overtaken.channel.clone(), crate::import::DOCUMENT.as_bytes(), true).await.unwrap();
     assert_eq!((dry.created, dry.revision), (3, known));
-    assert!(begun.elapsed() < Duration::from_millis(9_500), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     let written = pb::CreateModelRequest { validate_only: false, ..tried };
     refused(overtaken.models.clone().create_model(written).await, Code::Unavailable);
 
